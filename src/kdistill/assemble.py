@@ -1,0 +1,118 @@
+"""From config sections to objects; what a data set or a run knows is filled in here."""
+
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from kdistill.config.schema import SECTION_KEYS
+from kdistill.data.module import ArrayDataModule
+from kdistill.errors import UserError
+from kdistill.losses.base import WeightedSum
+from kdistill.losses.logit import CrossEntropy
+
+# What a file may name without the user's own word for it: reading a run folder must not run strange code.
+TRUSTED_PACKAGES = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics")
+
+
+def plain(section: DictConfig) -> dict[str, Any]:
+    """A section as resolved plain data, without the keys that are not its target's arguments."""
+    content = OmegaConf.to_container(section, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def build(section: DictConfig, kind: str, **supplied: Any) -> Any:
+    """Calls a section's `_target_` with its keys, and with those supplied values that it takes."""
+    arguments = {key: value for key, value in plain(section).items() if key not in SECTION_KEYS.get(kind, {})}
+    taken = signature(get_object(arguments["_target_"])).parameters
+    any_name = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
+    supplied = {key: value for key, value in supplied.items() if key in taken or any_name}
+    return instantiate({"_convert_": "all", **arguments}, **supplied)
+
+
+def data_module(config: DictConfig) -> ArrayDataModule:
+    """The data module of `dataset`."""
+    return build(config.dataset, "dataset")
+
+
+def network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) -> nn.Module:
+    """The network of `teacher` or `student`, with random weights."""
+    model = build(section, kind, num_classes=num_classes, in_chans=in_chans)
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"{kind}._target_={section._target_} made a {type(model).__name__}; a torch.nn.Module is needed"
+        )
+    return model
+
+
+def weighted_loss(section: DictConfig) -> WeightedSum:
+    """alpha times the section's loss plus 1 - alpha times cross-entropy; without alpha, the loss alone."""
+    loss = build(section, "loss")
+    name = type(loss).__name__.lower() if not isinstance(loss, CrossEntropy) else "ce"
+    if "alpha" not in section:
+        return WeightedSum({name: loss}, {name: 1.0})
+    return WeightedSum({"ce": CrossEntropy(), name: loss}, {"ce": 1.0 - section.alpha, name: section.alpha})
+
+
+def named(sections: DictConfig, kind: str, **supplied: Any) -> list[Any]:
+    """The objects of a section that holds several by name (callbacks, loggers), in order."""
+    return [build(section, kind, **supplied) for section in sections.values()]
+
+
+def device_name(wanted: str) -> str:
+    """`auto` to cuda where there is one, else cpu.
+
+    Raises:
+        UserError: cuda is asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda, but torch sees no CUDA device; use device=cpu or device=auto")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+
+
+def precision(wanted: str, device: str) -> str:
+    """`auto` to bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    features = torch.cpu.get_capabilities()
+    return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"
+
+
+def channels_last(wanted: str, model: nn.Module) -> bool:
+    """`auto` to on for a network that has 2-d convolutions."""
+    return any(isinstance(m, nn.Conv2d) for m in model.modules()) if wanted == "auto" else wanted == "on"
+
+
+def check_trusted(config: DictConfig, allowed: list[str], source: Path) -> None:
+    """Refuses a config read from a file that names a target outside the trusted packages.
+
+    Raises:
+        UserError: listing the targets and how to allow them.
+    """
+    trusted = {*TRUSTED_PACKAGES, *allowed}
+    strange = sorted({t for t in _targets(OmegaConf.to_container(config)) if t.split(".")[0] not in trusted})
+    if strange:
+        packages = ",".join(sorted({target.split(".")[0] for target in strange}))
+        raise UserError(
+            f"{source} names {', '.join(strange)}, which is not from {', '.join(TRUSTED_PACKAGES)}; "
+            f"if you trust it, say allow=[{packages}]"
+        )
+
+
+def _targets(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if node.get("_target_") else []
+        return own + [target for value in node.values() for target in _targets(value)]
+    return [target for value in node for target in _targets(value)] if isinstance(node, list) else []
+
+
+def label(section: DictConfig) -> str:
+    """What people call a model section: its name, or the last part of its target."""
+    return str(section.get("name") or str(section._target_).rsplit(".", 1)[-1])

@@ -1,0 +1,56 @@
+"""The door of every command: all mistakes of command line and config in one report, then Hydra runs the task."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+
+from kdistill.config.compose import VERSION_BASE, check_overrides
+from kdistill.config.paths import conf_dir
+from kdistill.config.schema import register
+from kdistill.config.validate import report, validate
+from kdistill.errors import UserError
+
+
+def run_door(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Runs `task` with the config that the command line asks for; leaves with exit code 2 if a user can mend it.
+
+    Args:
+        task: does the work; it imports torch when called, not before.
+        config_name: the primary config of this command, without `.yaml`.
+    """
+    register()
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # as `python -m` does, so that `_target_: my_nets.Net` also works from a script
+    if "COMP_LINE" in os.environ:  # TAB: Hydra knows `python file.py` and `kdistill-train`, not `python -m`
+        os.environ["COMP_LINE"] = re.sub(r"^\s*\S*python\S*\s+-m\s+", "", os.environ["COMP_LINE"])
+    args = get_args_parser().parse_args()
+    shows_only = args.help or args.hydra_help or args.cfg or args.info or args.shell_completion
+    # A folder given by --config-path is relative to the task's file: there Hydra and the check in the job must do.
+    if not (shows_only or args.config_path or args.experimental_rerun):
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # a bug shows its whole traceback
+        folders = [args.config_dir] if args.config_dir else []
+        _, found = check_overrides(args.overrides, args.config_name or config_name, folders, args.multirun)
+        if found:
+            _leave(report(found))
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> Any:
+        try:
+            validate(cfg)  # again: a sweeper may have made combinations that nobody wrote down
+            return task(cfg)
+        except UserError as error:
+            _leave(str(error))
+
+    hydra.main(version_base=VERSION_BASE, config_path=conf_dir(), config_name=config_name)(job)()
+
+
+def _leave(message: str) -> None:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,126 @@
+"""Dataclasses of the closed sections: a key that is not here is a typo.
+
+Sections typed `Any` are open: their keys are the arguments of their `_target_`, and `config.validate` checks them
+against its signature. `Literal` and ranged types are checked there too (OmegaConf itself knows plain types only).
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+
+ROLES = ("teacher", "student", "distill")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
+SWITCHES = ("auto", "on", "off")
+
+
+@dataclass
+class TrainerConfig:
+    """How long and on what to train; `auto` is resolved when the run starts and printed."""
+
+    max_epochs: int = 20
+    precision: str = "auto"
+    channels_last: str = "auto"
+    gradient_clip_val: float | None = None
+    log_every_n_steps: int = 50
+    progress_bar: bool = True
+
+
+@dataclass
+class TrainConfig:
+    """The whole of `python -m kdistill.train`."""
+
+    name: str = MISSING
+    role: str = MISSING
+    seed: int = 0
+    device: str = "auto"
+    teacher_cache: str = MISSING
+    dataset: Any = MISSING
+    teacher: Any = None
+    student: Any = None
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = None
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class EvaluateData:
+    """What may differ from the data that the run saw; null keeps what the run had."""
+
+    root: str | None = None
+    batch_size: int | None = None
+
+
+@dataclass
+class EvaluateConfig:
+    """The whole of `python -m kdistill.evaluate`."""
+
+    run: str = MISSING
+    device: str = "auto"
+    output: str | None = None
+    allow: list[str] = field(default_factory=list)
+    dataset: EvaluateData = field(default_factory=EvaluateData)
+
+
+# Values beyond OmegaConf's own types, by dotted key: allowed words, or a ranged type.
+CHOICES = {
+    "role": ROLES,
+    "device": DEVICES,
+    "trainer.precision": PRECISIONS,
+    "trainer.channels_last": SWITCHES,
+}
+RANGES = {
+    "seed": NonNegativeInt,
+    "trainer.max_epochs": PositiveInt,
+    "trainer.log_every_n_steps": PositiveInt,
+    "trainer.gradient_clip_val": NonNegativeFloat,
+    "dataset.batch_size": PositiveInt,
+}
+
+# Keys of an open section that the program reads itself: they are not arguments of its target.
+SECTION_KEYS: dict[str, dict[str, Any]] = {
+    "teacher": {"checkpoint": str | None, "recipe": str | None, "recipe_overrides": list[str]},
+    "loss": {"alpha": UnitInterval},
+}
+# Arguments that the program gives to a section's target when the run starts, by the section's first name.
+SUPPLIED = {
+    "teacher": ("num_classes", "in_chans"),
+    "student": ("num_classes", "in_chans"),
+    "optimizer": ("params",),
+    "scheduler": ("optimizer", "total_steps", "T_max"),
+    "callbacks": ("dirpath",),
+    "logger": ("save_dir",),
+}
+
+UNKNOWN: Any = object()  # in a config as plain dicts: a value that is not given yet, or cannot be resolved here
+
+
+def open_sections(tree: dict[str, Any], schema: Any) -> dict[str, Any]:
+    """The sections that hold a target, by dotted key; an optional one that is null is left out.
+
+    Args:
+        tree: a config as plain dicts.
+        schema: the dataclass of the whole config.
+    """
+    sections: dict[str, Any] = {}
+    for section in fields(schema) if is_dataclass(schema) else ():
+        value = tree.get(section.name, UNKNOWN)
+        if section.type == dict[str, Any]:
+            sections |= {f"{section.name}.{name}": entry for name, entry in (value or {}).items()}
+        elif section.type is Any and value is not UNKNOWN and (value is not None or section.default is MISSING):
+            sections[section.name] = value
+    return sections
+
+
+def register() -> None:
+    """Puts the schemas into Hydra's store under the names that the primary configs list first."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)

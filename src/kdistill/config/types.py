@@ -1,0 +1,114 @@
+"""Types with ranges, for the signatures that a config fills; the check of a value against a type; the nearest word.
+
+A constructor that says `temperature: PositiveFloat` is checked twice from that one statement: before anything is
+imported (`config.validate` reads the annotation) and when it is called (`pydantic.validate_call`).
+"""
+
+import ast
+import json
+import re
+import typing
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher, get_close_matches
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+UnitInterval = Annotated[float, Ge(0), Le(1)]
+
+# What an annotation may be made of to be checked; any other name leaves its parameter unchecked.
+KNOWN: dict[str, Any] = {
+    **{name: value for name, value in globals().items() if typing.get_origin(value) is Annotated},
+    **{kind.__name__: kind for kind in (float, int, str, bool, list, tuple, dict, Path, Sequence)},
+    **{"List": list, "Tuple": tuple, "Dict": dict, "Optional": typing.Optional},
+}
+NEVER_IN_A_CONFIG = ("Tensor",)  # `float | Tensor` is a float to a config
+
+
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """The word most like `word`, and a second that is as good; none where the likeness (0..1) is below `cutoff`."""
+
+    def likeness(other: str) -> float:
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(other, word, strict=False)))
+        return SequenceMatcher(None, other, word).ratio() + same / 100
+
+    near = sorted(get_close_matches(word, set(words), n=9, cutoff=cutoff), key=likeness, reverse=True)
+    return [other for other in near[:2] if likeness(other) > likeness(near[0]) - 0.1]
+
+
+def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'x'?` with the `nearest` of `words`, nothing when none is near."""
+    near = nearest(word, words, cutoff)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def near_key(key: str, keys: Sequence[str]) -> str:
+    """`; did you mean 'loss.temperature'?` for `temperature` as for `loss.temprature`: the last part decides."""
+    section, _, name = key.rpartition(".")
+    others = [other for other in keys if other != key]
+    siblings = [other for other in others if other.rpartition(".")[0] == section]
+    # Without a section the right name elsewhere is likelier than a like name here.
+    for pool, cutoff in [(siblings, 0.6), (others, 0.75)] if section else [(others, 0.75), (siblings, 0.6)]:
+        names = {other: other.rpartition(".")[2] for other in pool}
+        near = [name] if name in names.values() else nearest(name, names.values(), cutoff)
+        if near:
+            return did_you_mean(key, [other for other in pool if names[other] in near], cutoff=0)
+    return ""
+
+
+def mistake(value: Any, kind: Any) -> str | None:
+    """What is wrong with a plain value, as yaml gives it: `must be greater than 0, not -1`; None if it is of the type.
+
+    As in JSON, a whole number may stand for a float and a list for a tuple; a bool is no number, nor is a string.
+    """
+    from pydantic import TypeAdapter, ValidationError  # 0.2 s, which --help need not wait for
+
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        causes = dict.fromkeys(cause["msg"].removeprefix("Input should be ") for cause in error.errors())
+        allowed = " or ".join(causes).replace("a valid integer", "a valid whole number").replace("array", "list")
+        allowed = allowed.replace("a valid ", "a ")
+        words = re.findall(r"'([^']+)'", allowed)  # of a Literal
+        return f"must be {allowed}, not {value!r}{did_you_mean(str(value), words)}"
+    return None
+
+
+def type_named_by(annotation: ast.expr) -> Any:
+    """The type that an annotation spells, or None where it is made of names that are not known here."""
+    try:
+        return _evaluate(annotation)
+    except (LookupError, SyntaxError, TypeError, ValueError):
+        return None
+
+
+def _evaluate(node: ast.expr) -> Any:
+    match node:
+        case ast.Constant(value=None):
+            return type(None)
+        case ast.Constant(value=str(text)):
+            return _evaluate(ast.parse(text, mode="eval").body)
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return KNOWN[name]
+        case ast.BinOp(op=ast.BitOr(), left=left, right=right):
+            return _union([left, right])
+        case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=values):
+            return typing.Literal[ast.literal_eval(values)]
+        case ast.Subscript(value=ast.Name(id="Union") | ast.Attribute(attr="Union"), slice=ast.Tuple(elts=members)):
+            return _union(members)
+        case ast.Subscript(value=value, slice=ast.Tuple(elts=members)):
+            return _evaluate(value)[tuple(... if ast.unparse(m) == "..." else _evaluate(m) for m in members)]
+        case ast.Subscript(value=value, slice=member):
+            return _evaluate(value)[_evaluate(member)]
+    raise LookupError(ast.unparse(node))
+
+
+def _union(members: list[ast.expr]) -> Any:
+    kept = [member for member in members if ast.unparse(member).split(".")[-1] not in NEVER_IN_A_CONFIG]
+    return typing.Union[tuple(_evaluate(member) for member in kept)]  # noqa: UP007 (built at run time)

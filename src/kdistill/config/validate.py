@@ -1,0 +1,244 @@
+"""What is wrong with a composed config: everything at once, in words, before anything is imported or trained."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from kdistill.config.paths import conf_dir
+from kdistill.config.schema import CHOICES, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, open_sections
+from kdistill.config.signature import Parameter, Signature, signature_of
+from kdistill.config.types import did_you_mean, mistake, near_key
+from kdistill.errors import UserError
+
+
+def validate(cfg: DictConfig) -> None:
+    """Checks a composed config, as `problems` does.
+
+    Raises:
+        UserError: something is wrong; the message lists all that is.
+    """
+    if found := problems(cfg):
+        raise UserError(report(found))
+
+
+def report(found: Sequence[str]) -> str:
+    """All problems as one text of numbered lines."""
+    lines = [f"  {number}. {problem}" for number, problem in enumerate(found, start=1)]
+    return "\n".join([f"{len(found)} mistake{'s' * (len(found) > 1)} in the configuration; nothing was run:", *lines])
+
+
+def problems(cfg: DictConfig) -> list[str]:
+    """Everything that is wrong with a composed config, one line each; nothing when it can run.
+
+    Args:
+        cfg: as composed with its schema (the first of its defaults).
+    """
+    found: list[str] = []
+    tree, schema = _plain(cfg, found), OmegaConf.get_type(cfg)
+    known = _known_keys(tree, schema)
+    if not dataclasses.is_dataclass(schema):
+        return ["the config has no schema: its defaults must list train_schema first, as conf/train.yaml does"]
+    if tree.get("role") is UNKNOWN:
+        found = [problem for problem in found if not problem.startswith(("'name'", "'role'"))]
+        found.append(f"nothing says what to train: +experiment= one of {_options('experiment')}")
+    found += _closed(tree, schema, known)
+    for key, value in open_sections(tree, schema).items():
+        found += _section(key, value, known)
+    if "role" in tree:
+        found += _roles(tree)
+    return list(dict.fromkeys(found))
+
+
+def unknown_key(key: str, cfg: DictConfig) -> str:
+    """The message for a key that a config does not have: the nearest that it has, or how to add it."""
+    tree = _plain(cfg, [])
+    section, _, name = key.rpartition(".")
+    if section and _at(tree, section) is None:
+        return f"'{key}' has no place: there is no {section} yet, choose one with {section}=<option>"
+    target = _at(tree, f"{section}._target_")
+    signature = _signature(target)
+    near = near_key(key, _known_keys(tree, OmegaConf.get_type(cfg)))
+    if signature and (name in signature.parameters or (signature.is_open and not near)):
+        return f"'{key}' is not in the config: write '+{key}=...' to hand '{name}' to {target}"
+    return f"unknown key '{key}'{near}"
+
+
+def _plain(node: Any, found: list[str], key: str = "") -> Any:
+    """The config as plain dicts and lists; what is unset or cannot be resolved is UNKNOWN, and noted in `found`."""
+    if isinstance(node, DictConfig):
+        return {name: _value(node, name, found, f"{key}.{name}".lstrip(".")) for name in map(str, node)}
+    if isinstance(node, ListConfig):
+        return [_value(node, index, found, f"{key}[{index}]") for index in range(len(node))]
+    return node
+
+
+def _value(node: Any, name: Any, found: list[str], key: str) -> Any:
+    if OmegaConf.is_missing(node, name):
+        found.append(f"'{key}' is not set: give {key}=...")
+        return UNKNOWN
+    try:
+        return _plain(node[name], found, key)
+    except InterpolationToMissingValueError:
+        return UNKNOWN  # reported where it is missing
+    except OmegaConfBaseException as error:
+        if "HydraConfig was not set" not in str(error):  # ${hydra:...} has a value inside a run only
+            raw = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
+            found.append(f"{key}={raw} cannot be resolved: {str(error).splitlines()[0]}")
+        return UNKNOWN
+
+
+def _at(tree: Any, key: str) -> Any:
+    """The value at a dotted key; UNKNOWN if there is none."""
+    for part in key.split("."):
+        tree = tree.get(part, UNKNOWN) if isinstance(tree, dict) else UNKNOWN
+    return tree
+
+
+def _known_keys(tree: dict[str, Any], schema: Any) -> list[str]:
+    """The sections, the dotted keys of all values, and those of the arguments that a target takes beside them."""
+
+    def leaves(node: Any, key: str) -> Iterator[str]:
+        if not isinstance(node, dict):
+            yield key
+        for name, value in node.items() if isinstance(node, dict) else ():
+            yield from leaves(value, f"{key}.{name}".lstrip("."))
+
+    keys = [*tree, *leaves(tree, "")]
+    for section, value in open_sections(tree, schema).items():
+        signature = _signature(value.get("_target_")) if isinstance(value, dict) else None
+        names = signature.parameters if signature else ()
+        keys += [f"{section}.{name}" for name in names if name not in _supplied(section)]
+    return [key for key in dict.fromkeys(keys) if not _is_hydras(key.rpartition(".")[2])]
+
+
+def _closed(tree: dict[str, Any], schema: Any, known: Sequence[str]) -> Iterator[str]:
+    """Unknown and deleted keys of the closed sections, wrong words, numbers out of range."""
+    yield from _strays(tree, schema, known)
+    for key, words in CHOICES.items():
+        value = _at(tree, key)
+        if value is not UNKNOWN and value not in words:
+            yield f"{key}: must be one of {_listed(words)}, not '{value}'{did_you_mean(str(value), words)}"
+    for key, kind in RANGES.items():
+        value = _at(tree, key)
+        if value not in (UNKNOWN, None) and (wrong := mistake(value, kind)):
+            yield f"{key}: {wrong}"
+
+
+def _strays(section: dict[str, Any], schema: Any, known: Sequence[str], prefix: str = "") -> Iterator[str]:
+    """Keys beside those of a dataclass (Hydra's `+key` lets them in), and keys of it that were deleted."""
+    kinds = {field.name: field.type for field in dataclasses.fields(schema)}
+    yield from (f"'{prefix}{name}' cannot be left out" for name in kinds if name not in section)
+    for name, value in section.items():
+        if name not in kinds:
+            yield f"unknown key '{prefix}{name}'{near_key(f'{prefix}{name}', known)}"
+        elif dataclasses.is_dataclass(kinds[name]) and isinstance(value, dict):
+            yield from _strays(value, kinds[name], known, f"{prefix}{name}.")
+
+
+def _section(key: str, value: Any, known: Sequence[str]) -> Iterator[str]:
+    """What is wrong with a section that holds a target: the target, its arguments, the sections inside it."""
+    if value is UNKNOWN:
+        return
+    if not isinstance(value, dict):
+        leave_out = f" (to leave it out: ~{key})" * ("." in key)
+        yield f"{key}={'null' if value is None else value}: must be a section with a _target_{leave_out}"
+        return
+    own = SECTION_KEYS.get(key, {})
+    for name, kind in own.items():
+        if name in value and value[name] is not UNKNOWN and (wrong := mistake(value[name], kind)):
+            yield f"{key}.{name}: {wrong}"
+    target = value.get("_target_")
+    if target is None:
+        yield f"{key} has no _target_: give {key}._target_=package.module.Class"
+    elif target is not UNKNOWN:
+        yield from _arguments(key, value, str(target), known)
+    for name, inner in value.items():
+        if isinstance(inner, dict) and "_target_" in inner:
+            yield from _section(f"{key}.{name}", inner, known)
+
+
+def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the arguments of a target, bound to its signature."""
+    try:
+        signature = signature_of(target)
+    except UserError as error:
+        yield f"{key}._target_: {error}"
+        return
+    if signature is None:
+        return  # its source cannot be read: its constructor will say what is wrong
+    supplied = _supplied(key)
+    own = SECTION_KEYS.get(key, {})
+    given = {name: entry for name, entry in value.items() if name not in own and not _is_hydras(name)}
+    usable = [name for name in signature.parameters if name not in supplied]
+    for name, entry in given.items():
+        parameter = signature.parameters.get(name)
+        if name in supplied:
+            yield f"'{key}.{name}' is filled in when the run starts: leave it out"
+        elif parameter is None and not signature.is_open:
+            near = near_key(f"{key}.{name}", known)
+            yield f"unknown key '{key}.{name}'{near or f'; {target} takes {_listed(usable)}'}"
+        elif parameter and (wrong := _mistake(entry, parameter)):
+            yield f"{key}.{name}: {wrong}"
+    if "_args_" not in value and (not value.get("_partial_") or supplied):
+        for name in usable:
+            if signature.parameters[name].required and name not in given:
+                yield f"'{key}.{name}' is not set: {target} needs it, give +{key}.{name}=..."
+
+
+def _mistake(entry: Any, parameter: Parameter) -> str | None:
+    has_target = isinstance(entry, dict) and "_target_" in entry
+    if parameter.type is None or has_target or (entry is None and parameter.nullable) or _has_unknown(entry):
+        return None
+    return mistake(entry, parameter.type)
+
+
+def _has_unknown(entry: Any) -> bool:
+    inner = entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ()
+    return entry is UNKNOWN or any(map(_has_unknown, inner))
+
+
+def _supplied(key: str) -> tuple[str, ...]:
+    return SUPPLIED.get(key.partition(".")[0], ())
+
+
+def _is_hydras(name: Any) -> bool:
+    return str(name).startswith("_") and str(name).endswith("_")
+
+
+def _signature(target: Any) -> Signature | None:
+    try:
+        return signature_of(target) if isinstance(target, str) else None
+    except UserError:
+        return None
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words) or "none"
+
+
+def _roles(tree: dict[str, Any]) -> Iterator[str]:
+    """Whether the sections fit the role: what it needs is there, and nothing asks for a teacher that is not."""
+    role, teacher, loss = tree["role"], tree.get("teacher"), tree.get("loss")
+    for section in {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student")}.get(role, ()):
+        if tree.get(section) is None:
+            yield f"role={role} needs a {section}: choose {section}= one of {_options(section)}"
+    if isinstance(loss, dict) and role == "distill" and "alpha" not in loss:
+        yield "role=distill needs a loss with 'alpha', the weight of the teacher's part: choose loss=kd"
+    if isinstance(loss, dict) and role in ("teacher", "student") and "alpha" in loss:
+        yield f"role={role} has no teacher to learn from, but the loss has 'alpha': choose loss=ce, or role=distill"
+    has_weights = isinstance(teacher, dict) and (teacher.get("recipe") or teacher.get("checkpoint"))
+    if isinstance(teacher, dict) and role == "distill" and not has_weights:
+        yield "the teacher has no weights: give teacher.checkpoint=<run or file> or teacher.recipe=<experiment>"
+    callbacks = tree.get("callbacks") or {}
+    targets = [str(callback.get("_target_")) for callback in callbacks.values() if isinstance(callback, dict)]
+    if not any(target.endswith("Checkpoint") for target in targets):
+        yield "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint"
+
+
+def _options(group: str) -> str:
+    """The options that `conf/` has for a group."""
+    return _listed(sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml") if path.stem != "none"))

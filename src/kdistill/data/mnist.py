@@ -1,0 +1,102 @@
+"""MNIST as arrays: the last training images are validation, test is the original test set."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, validate_call
+
+from kdistill.config.types import NonNegativeInt, PositiveInt
+from kdistill.data.arrays import ImageArrays, Split
+from kdistill.data.augment import Augment
+from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
+from kdistill.data.module import ArrayDataModule
+from kdistill.errors import UserError
+
+_CLASSES = tuple("0123456789")
+
+
+class MNIST(ArrayDataModule):
+    """70,000 grey images of 28 x 28 in ten classes (LeCun, Cortes and Burges)."""
+
+    @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+    def __init__(
+        self,
+        root: str,
+        *,
+        verify: bool = True,
+        batch_size: PositiveInt = 256,
+        eval_batch_size: PositiveInt = 1000,
+        val_size: PositiveInt = 5000,
+        limit: PositiveInt | None = None,
+        views: PositiveInt | None = None,
+        seed: NonNegativeInt = 0,
+        augment: Augment | None = None,
+    ) -> None:
+        """Says where MNIST is and how to serve it.
+
+        Args:
+            root: folder of the four idx files; they are fetched into it if they are not there.
+            verify: refuse content other than the original; False takes any idx files of the same names.
+            batch_size: images per training step.
+            eval_batch_size: images per step of validation and test.
+            val_size: so many of the last training images are validation.
+            limit: use only the first so many of the remaining training images.
+            views: how many augmented views each image has; None makes every epoch new.
+            seed: keys order and augmentation.
+            augment: what a view is; None shows the images as they are.
+        """
+        super().__init__(
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            limit=limit,
+            views=views,
+            seed=seed,
+            augment=augment,
+        )
+        self.root = Path(root)
+        self.verify = verify
+        self.val_size = val_size
+
+    def load(self) -> ImageArrays:
+        images, labels = read_partition(self.root, TRAIN_FILES, verify=self.verify)
+        if self.val_size >= len(labels):
+            raise UserError(f"dataset.val_size={self.val_size} leaves nothing of {len(labels)} training images")
+        train, test = _split(images, labels), self.load_test()
+        mean, std = _moments(images)
+        content = "".join(SHA256.values()) if self.verify else _digest(train, test)
+        return ImageArrays(
+            train=train[: -self.val_size],
+            val=train[-self.val_size :],
+            test=test,
+            class_names=_CLASSES,
+            mean=(mean,),
+            std=(std,),
+            fingerprint=hashlib.sha256(f"{content} val={self.val_size}".encode()).hexdigest(),
+        )
+
+    def load_test(self) -> Split:
+        return _split(*read_partition(self.root, TEST_FILES, verify=self.verify))
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+    if labels.max() >= len(_CLASSES):
+        raise UserError(f"label {labels.max()} in a set of {len(_CLASSES)} classes (0..{len(_CLASSES) - 1})")
+    return Split(torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _moments(images: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of pixels scaled to 0..1, from their histogram."""
+    counts = np.bincount(images.ravel(), minlength=256)
+    levels = np.arange(256) / 255.0
+    mean = float(np.average(levels, weights=counts))
+    return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
+
+
+def _digest(*splits: Split) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(split.image.numpy().tobytes())
+        digest.update(split.target.numpy().tobytes())
+    return digest.hexdigest()

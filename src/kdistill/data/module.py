@@ -1,0 +1,129 @@
+"""The data module that every data set shares: batches, order, views and augmentation."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, DistributedSampler
+
+from kdistill.data.arrays import ArrayDataset, ImageArrays, Split
+from kdistill.data.augment import Augment
+from kdistill.data.batch import Batch
+from kdistill.errors import UserError
+
+
+class ArrayDataModule(pl.LightningDataModule, ABC):
+    """Serves `ImageArrays`; a data set's own module says how to `load` them.
+
+    The order of an epoch is a function of (seed, epoch), and the view of a sample a function of the epoch, so a run
+    that resumes sees what it would have seen.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        limit: int | None,
+        views: int | None,
+        seed: int,
+        augment: Augment | None,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.limit = limit
+        self.views = views
+        self.seed = seed
+        self.augment = augment
+        self._arrays: ImageArrays | None = None
+
+    @abstractmethod
+    def load(self) -> ImageArrays:
+        """Reads, checks and splits the data set."""
+
+    def load_test(self) -> Split:
+        """The test partition alone, for evaluation on data that brings no training images."""
+        return self.arrays.test
+
+    @property
+    def arrays(self) -> ImageArrays:
+        """The data, loaded once."""
+        if self._arrays is None:
+            arrays = self.load()
+            if self.limit is not None:
+                if self.limit > len(arrays.train):
+                    raise UserError(
+                        f"dataset.limit={self.limit}, but there are only {len(arrays.train)} training images; "
+                        "give a smaller number or null"
+                    )
+                arrays = ImageArrays(**{**vars(arrays), "train": arrays.train[: self.limit]})
+            self._arrays = arrays
+        return self._arrays
+
+    def setup(self, stage: str) -> None:
+        """Loads the data if `arrays` was not asked for before."""
+        _ = self.arrays
+
+    def view(self, epoch: int) -> int:
+        """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
+        return epoch if self.views is None else epoch % self.views
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        dataset = ArrayDataset(self.arrays.train)
+        sampler: DistributedSampler[Batch] = DistributedSampler(
+            dataset,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+            shuffle=True,
+            seed=self.seed,
+        )
+        return _loader(dataset, self.batch_size, sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_loader(self.arrays.val)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_loader(self.arrays.test)
+
+    def eval_loader(self, split: Split) -> DataLoader[Batch]:
+        """Batches of a partition in its own order."""
+        return _loader(ArrayDataset(split), self.eval_batch_size)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """uint8 to float in 0..1 and, in training, one augmented view; on the device that holds the batch."""
+        training = self.trainer is not None and self.trainer.training
+        return self.prepare(batch, epoch=self.trainer.current_epoch if training and self.trainer else None)
+
+    def prepare(self, batch: Batch, *, epoch: int | None) -> Batch:
+        """What a model sees of a stored batch.
+
+        Args:
+            batch: image (N, C, H, W) uint8.
+            epoch: the training epoch, or None for the images as they are.
+
+        Returns:
+            The batch with image as float32 in 0..1 and its view filled in.
+        """
+        image = batch.image.to(torch.float32).div_(255.0)
+        if epoch is None:
+            return replace(batch, image=image)
+        view = self.view(epoch)
+        if self.augment is not None:
+            image = self.augment(image, seed=self.seed, index=batch.index, view=view)
+        return replace(batch, image=image, view=view)
+
+
+def _loader(dataset: ArrayDataset, batch_size: int, sampler: Any = None) -> DataLoader[Batch]:
+    # The dataset already returns a Batch, so there is nothing to collate; the arrays are in memory, so no workers.
+    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=_as_is)
+
+
+def _as_is(batch: Any) -> Batch:
+    return cast(Batch, batch)

@@ -1,0 +1,100 @@
+"""`python -m kdistill.evaluate run=<folder>`: a finished run's test figures, from its files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from kdistill.config.cli import run_door
+
+
+def evaluate(config: DictConfig) -> dict[str, Any]:
+    """Rebuilds a run's network from its folder and tests it, in float32.
+
+    Args:
+        config: a composed `evaluate` config.
+
+    Returns:
+        run, label, dataset_root, test (figures), recorded (the run's own, where the data are the same), and teacher:
+        for a distilled student, the weights that were asked again, or that they are gone.
+
+    Raises:
+        UserError: no finished run there, a target that is not trusted, or data of another shape.
+    """
+    from kdistill import assemble
+    from kdistill.config.validate import validate
+    from kdistill.errors import UserError
+    from kdistill.evaluation import figures, predict
+    from kdistill.models.weights import load_weights
+    from kdistill.modules.distill import DistillModule
+    from kdistill.modules.student import StudentModule
+    from kdistill.modules.teacher import FrozenTeacher
+    from kdistill.runs import RunFolder
+
+    validate(config)
+    folder = RunFolder.open(Path(config.run))
+    trained, summary = folder.config(), folder.summary()
+    assemble.check_trusted(trained, list(config.allow), folder.path / "config.yaml")
+    device = assemble.device_name(config.device)
+    other_data = config.dataset.root is not None
+    if other_data:
+        trained.dataset.root = config.dataset.root
+        trained.dataset.verify = False  # other images than the original are what is asked for
+    if config.dataset.batch_size is not None:
+        trained.dataset.eval_batch_size = config.dataset.batch_size
+    data = assemble.data_module(trained)
+    test = data.load_test()
+    facts = summary["data"]
+    if list(test.image.shape[1:]) != facts["image_shape"]:
+        raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")
+
+    def load(section: DictConfig, kind: str, weights: Path) -> Any:
+        network = assemble.network(
+            section, kind, num_classes=len(facts["class_names"]), in_chans=facts["image_shape"][0]
+        )
+        load_weights(network, weights, owner=f"{kind}={assemble.label(section)}")
+        return network
+
+    options = {"num_classes": len(facts["class_names"]), "mean": facts["mean"], "std": facts["std"]}
+    kind = "teacher" if summary["role"] == "teacher" else "student"
+    network = load(trained[kind], kind, folder.weights(summary["role"]))
+    teacher = Path(summary["teacher"]["checkpoint"]) if summary["role"] == "distill" else None
+    if teacher is not None and teacher.is_file():
+        frozen = FrozenTeacher(StudentModule(load(trained.teacher, "teacher", teacher), **options))
+        module: Any = DistillModule(network, teacher=frozen, **options)
+    else:
+        module = StudentModule(network, **options)
+    return {
+        "run": str(folder.path),
+        "label": summary["label"],
+        "dataset_root": trained.dataset.root,
+        "teacher": None
+        if teacher is None
+        else str(teacher)
+        if teacher.is_file()
+        else f"{teacher} is gone: no agreement",
+        "test": figures(predict(module, data.eval_loader(test), data, device)),
+        "recorded": None if other_data else summary["test"],
+    }
+
+
+def job(config: DictConfig) -> None:
+    """One job of the command line."""
+    from kdistill.files import write_atomically
+    from kdistill.report.screen import print_evaluation
+
+    result = evaluate(config)
+    print_evaluation(result)
+    if config.output is not None:
+        text = json.dumps(result, indent=2) + "\n"
+        write_atomically(Path(config.output), lambda file: file.write(text.encode()))
+
+
+def main() -> None:
+    """The door; also the console script `kdistill-evaluate`."""
+    run_door(job, "evaluate")
+
+
+if __name__ == "__main__":
+    main()

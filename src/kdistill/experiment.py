@@ -1,0 +1,194 @@
+"""One run, from its config to its finished folder; reads from top to bottom."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from rich.console import Console
+
+from kdistill import assemble
+from kdistill.checkpoints import AtomicCheckpointIO
+from kdistill.config.validate import validate
+from kdistill.cost import count_cost
+from kdistill.evaluation import figures, load_checkpoint, predict
+from kdistill.loggers import Loggers
+from kdistill.models.weights import fingerprint, write_weights
+from kdistill.modules.base import ClassifierModule
+from kdistill.modules.distill import DistillModule
+from kdistill.modules.student import StudentModule
+from kdistill.modules.teacher import TeacherModule
+from kdistill.progress import progress_callbacks
+from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows
+from kdistill.runs import RunFolder, versions
+from kdistill.teachers import Teacher, find_teacher
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig, path: Path) -> dict[str, Any]:
+    """Trains what the config says and leaves a finished run folder.
+
+    Args:
+        config: a composed `train` config.
+        path: the run's folder.
+
+    Returns:
+        The summary, as `summary.json` holds it.
+
+    Raises:
+        UserError: a mistake in the config, the data or the teacher; nothing was trained on it.
+    """
+    validate(config)
+    plain = OmegaConf.to_container(config, resolve=True)
+    folder = RunFolder.create(path, config)
+    Console().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
+    loggers = Loggers(config, path)
+    failed = True
+    try:
+        summary = _train_and_test(config, folder, loggers)
+        failed = False
+    finally:
+        loggers.close(failed=failed)
+    print_result(summary, str(path))
+    return summary
+
+
+def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> dict[str, Any]:
+    started = time.perf_counter()
+    device = assemble.device_name(config.device)
+    data = assemble.data_module(config)
+    arrays = data.arrays
+    kind = "teacher" if config.role == "teacher" else "student"
+    label = assemble.label(config[kind])
+
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    network = assemble.network(config[kind], kind, num_classes=arrays.num_classes, in_chans=arrays.image_shape[0])
+    cost = count_cost(network, arrays.image_shape, device=device)
+    parts: dict[str, Any] = {
+        "num_classes": arrays.num_classes,
+        "mean": arrays.mean,
+        "std": arrays.std,
+        "loss": assemble.weighted_loss(config.loss),
+        "optimizer": assemble.build(config.optimizer, "optimizer"),
+        "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
+        "channels_last": assemble.channels_last(config.trainer.channels_last, network),
+    }
+    teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
+    module = _module(config.role, network, teacher, parts)
+
+    precision = assemble.precision(config.trainer.precision, device)
+    log.info(
+        f"{label}: {cost['params_total']:,} parameters, {cost['flops']:,} FLOPs; "
+        f"on {device} in {precision}{', channels_last' if parts['channels_last'] else ''}"
+    )
+    fit_started = time.perf_counter()
+    checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision)
+    fit_seconds = time.perf_counter() - fit_started
+
+    test_last = figures(predict(module, data.test_dataloader(), data, device))
+    best_epoch = load_checkpoint(module, Path(checkpoint.best_model_path))
+    val = figures(predict(module, data.val_dataloader(), data, device))
+    predictions = predict(module, data.test_dataloader(), data, device)
+    test = figures(predictions)
+
+    facts = {"model": label, "mean": arrays.mean, "std": arrays.std, "classes": arrays.class_names}
+    write_weights(folder.weights(config.role), network, facts)
+    folder.write_predictions({name: tensor.numpy() for name, tensor in predictions.items()})
+    summary: dict[str, Any] = {
+        "experiment": config.name,
+        "role": config.role,
+        "label": label if teacher is None else f"{label} distilled",
+        "seed": config.seed,
+        "best_epoch": best_epoch,
+        "val": val,
+        "test": test,
+        "test_last": test_last,
+        "cost": cost,
+        "fingerprint": fingerprint(network),
+        "data": {
+            "fingerprint": arrays.fingerprint,
+            "train": len(arrays.train),
+            "val": len(arrays.val),
+            "test": len(arrays.test),
+            "image_shape": arrays.image_shape,
+            "mean": arrays.mean,
+            "std": arrays.std,
+            "class_names": arrays.class_names,
+        },
+        "hardware": {"device": device, "precision": precision, "channels_last": parts["channels_last"]},
+        "time_s": {
+            "total": time.perf_counter() - started,
+            "fit": fit_seconds,
+            "teacher": teacher.seconds if teacher else 0.0,
+        },
+        "versions": versions(),
+    }
+    if teacher is not None:
+        summary["teacher"] = teacher.facts
+    loggers.result(summary, COLUMNS, result_rows(summary))
+    folder.write_json("summary.json", summary)
+    return summary
+
+
+def _module(role: str, network: Any, teacher: Teacher | None, parts: dict[str, Any]) -> ClassifierModule:
+    if teacher is not None:
+        return DistillModule(network, teacher=teacher.answers, **parts)
+    return (TeacherModule if role == "teacher" else StudentModule)(network, **parts)
+
+
+def _fit(
+    config: DictConfig,
+    folder: RunFolder,
+    module: ClassifierModule,
+    data: pl.LightningDataModule,
+    loggers: Loggers,
+    label: str,
+    device: str,
+    precision: Any,
+) -> ModelCheckpoint:
+    """Trains; returns the callback that knows which checkpoint validation chose."""
+    callbacks = assemble.named(config.callbacks, "callbacks", dirpath=str(folder.checkpoints))
+    checkpoint = next((c for c in callbacks if isinstance(c, ModelCheckpoint)), None)
+    assert checkpoint is not None, "validate() has seen to a ModelCheckpoint"
+    pl.seed_everything(config.seed, workers=True, verbose=False)  # training a teacher drew from the generators
+    progress = progress_callbacks(label, enabled=config.trainer.progress_bar)
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            max_epochs=config.trainer.max_epochs,
+            precision=precision,
+            gradient_clip_val=config.trainer.gradient_clip_val,
+            log_every_n_steps=config.trainer.log_every_n_steps,
+            logger=loggers.all,
+            callbacks=[*callbacks, *progress],
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in progress),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder.path,
+        )
+        trainer.fit(module, datamodule=data)
+    return checkpoint
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's banner, and without its advice for data on disk, long epochs and shared folders."""
+    log = logging.getLogger("pytorch_lightning")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for advice in ("does not have many workers", "is smaller than the logging", "Experiment logs dir", "treespec"):
+            warnings.filterwarnings("ignore", message=f".*{advice}.*")
+        try:
+            yield
+        finally:
+            log.setLevel(level)

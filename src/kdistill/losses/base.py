@@ -1,0 +1,73 @@
+"""The contract of a loss, and the weighted sum: the one place where weights live."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from kdistill.errors import UserError
+
+
+@dataclass(frozen=True)
+class DistillBatch:
+    """What a loss may look at.
+
+    Attributes:
+        student_logits: (N, K).
+        target: (N,) int64.
+        index: (N,) int64 sample numbers.
+        epoch: the current epoch.
+        soft_target: (N, K) probabilities that the data set carries, or None.
+        teacher_logits: (N, K) without a gradient, or None where there is no teacher.
+        student_features, teacher_features: maps or vectors by layer name; only the layers that the loss declares.
+    """
+
+    student_logits: Tensor
+    target: Tensor
+    index: Tensor
+    epoch: int = 0
+    soft_target: Tensor | None = None
+    teacher_logits: Tensor | None = None
+    student_features: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def from_teacher(self) -> Tensor:
+        """The teacher's logits, (N, K), for a loss that can't do without.
+
+        Raises:
+            UserError: there is no teacher in this run.
+        """
+        if self.teacher_logits is None:
+            raise UserError("this loss learns from a teacher and the run has none; use role=distill, or loss=ce")
+        return self.teacher_logits
+
+
+Loss = Callable[[DistillBatch], Tensor]
+
+
+class WeightedSum(nn.Module):
+    """sum_i w_i L_i, with every part returned under its own name."""
+
+    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+        """Joins losses.
+
+        Args:
+            parts: losses by name.
+            weights: one weight per part.
+
+        Raises:
+            ValueError: a part without a weight, or a weight without a part.
+        """
+        super().__init__()
+        if parts.keys() != weights.keys():
+            raise ValueError(f"parts {sorted(parts)} and weights {sorted(weights)} must have the same names")
+        self.parts = nn.ModuleDict(parts)
+        self.weights = dict(weights)
+
+    def forward(self, batch: DistillBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum (scalar) and each part before its weight (scalars by name, detached)."""
+        values = {name: part(batch) for name, part in self.parts.items()}
+        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}

@@ -1,0 +1,1 @@
+"""The Lightning modules: the only place that knows Lightning's steps."""

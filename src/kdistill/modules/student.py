@@ -1,0 +1,7 @@
+"""The student, trained with the labels alone."""
+
+from kdistill.modules.base import ClassifierModule
+
+
+class StudentModule(ClassifierModule):
+    """A small classifier: the scratch arm, and what a distilled student is loaded into."""

@@ -1,0 +1,85 @@
+"""The config as a tree, and the table that a run ends with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "FLOPs", "ratio")
+
+
+def config_tree(config: Mapping[str, Any], title: str) -> Tree:
+    """A resolved plain config as a rich tree; single values before sections, as they stand."""
+    tree = Tree(f"[bold]{title}")
+    _grow(tree, config)
+    return tree
+
+
+def _grow(tree: Tree, section: Mapping[str, Any]) -> None:
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            _grow(tree.add(f"[cyan]{key}"), value)
+        else:
+            tree.add(f"{key}: [green]{value if value != {} else '-'}")
+
+
+def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """One row per network, `COLUMNS` wide: the teacher first where there is one.
+
+    `ratio` is the teacher's FLOPs over the row's own.
+    """
+    arms = [(summary["label"], summary)]
+    if summary.get("teacher"):
+        arms.insert(0, (summary["teacher"]["label"], summary["teacher"]))
+    heaviest = arms[0][1]["cost"]["flops"]
+    return [
+        [
+            label,
+            f"{arm['test']['accuracy']:.2%}",
+            f"{arm['test']['f1']:.4f}",
+            f"{arm['test']['auroc']:.5f}",
+            f"{arm['cost']['params_total']:,}",
+            f"{arm['cost']['flops']:.2e}".replace("e+0", "e"),
+            f"{heaviest / arm['cost']['flops']:.1f} x" if arm["cost"]["flops"] else "-",
+        ]
+        for label, arm in arms
+    ]
+
+
+def print_result(summary: Mapping[str, Any], folder: str, console: Console | None = None) -> None:
+    """The final table, what else is worth a line, and where the run lies."""
+    console = console or Console()
+    table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", box=SIMPLE)
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
+    for row in result_rows(summary):
+        table.add_row(*row)
+    console.print(table)
+    test = summary["test"]
+    line = f"chosen on validation: epoch {summary['best_epoch'] + 1}"
+    line += f"; NLL {test['nll']:.4f}, calibration error {test['ece']:.4f}"
+    if "agreement_top1" in test:
+        line += f"; agrees with the teacher on {test['agreement_top1']:.2%} (KL {test['agreement_kl']:.4f})"
+    console.print(line, soft_wrap=True)
+    seconds = summary["time_s"]
+    spent = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value)
+    console.print(f"time: {spent}", soft_wrap=True)
+    console.print(f"run folder: {folder}", soft_wrap=True)
+
+
+def print_evaluation(result: Mapping[str, Any], console: Console | None = None) -> None:
+    """Figures of `kdistill.evaluate`, beside the run's own where the data are the same."""
+    console = console or Console()
+    table = Table(title=f"{result['label']}: test set of {result['dataset_root']}", title_justify="left", box=SIMPLE)
+    for column in ("", "now", "recorded"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    recorded = result["recorded"] or {}
+    for name, value in result["test"].items():
+        table.add_row(name, f"{value:.6f}", f"{recorded[name]:.6f}" if name in recorded else "-")
+    console.print(table)
+    if result["teacher"]:
+        console.print(f"teacher: {result['teacher']}", soft_wrap=True)
+    console.print(f"run folder: {result['run']}", soft_wrap=True)

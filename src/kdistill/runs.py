@@ -1,0 +1,97 @@
+"""What a run folder holds; it is read and written here only.
+
+config.yaml             the resolved configuration, plain
+metrics.csv             curves, one row per epoch
+summary.json            figures, cost, fingerprints, seed, wall time, versions
+predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_logits (N, K) if there was a teacher
+checkpoints/            best.ckpt (chosen on validation) and last.ckpt
+student.safetensors     the chosen weights (teacher.safetensors for a teacher)
+"""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.errors import UserError
+from kdistill.files import write_atomically
+
+_PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
+
+
+class RunFolder:
+    """One run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: DictConfig) -> "RunFolder":
+        """Starts a run's folder with its config.
+
+        Raises:
+            UserError: a finished run lies there already.
+        """
+        folder = cls(path)
+        if folder.finished:
+            raise UserError(f"{path} holds a finished run; give another folder (hydra.run.dir=...) or remove that one")
+        text = OmegaConf.to_yaml(config, resolve=True)
+        write_atomically(path / "config.yaml", lambda file: file.write(text.encode()))
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A finished run's folder.
+
+        Raises:
+            UserError: there is no finished run.
+        """
+        folder = cls(path)
+        missing = [name for name in ("config.yaml", "summary.json") if not (path / name).is_file()]
+        if missing:
+            raise UserError(f"{path} is not a finished run's folder: it lacks {' and '.join(missing)}")
+        return folder
+
+    @property
+    def finished(self) -> bool:
+        """The summary is the last file that a run writes."""
+        return (self.path / "summary.json").is_file()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def weights(self, role: str) -> Path:
+        """Where the chosen weights lie."""
+        return self.path / ("teacher.safetensors" if role == "teacher" else "student.safetensors")
+
+    def config(self) -> DictConfig:
+        config = OmegaConf.load(self.path / "config.yaml")
+        assert isinstance(config, DictConfig)
+        return config
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.path / "summary.json").read_text())
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, indent=2, allow_nan=True) + "\n"
+        write_atomically(self.path / name, lambda file: file.write(text.encode()))
+
+    def write_predictions(self, arrays: Mapping[str, np.ndarray]) -> None:
+        write_atomically(self.path / "predictions.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, kdistill and what it computes with."""
+    found = {"python": python_version()}
+    for package in ("kdistill", *_PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

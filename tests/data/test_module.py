@@ -1,0 +1,65 @@
+"""Order, views and batches of the data module that every data set shares."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdistill.data.arrays import ArrayDataset, Split
+from kdistill.data.augment import Augment
+from kdistill.data.mnist import MNIST
+
+
+def small(root: Path, **options: object) -> MNIST:
+    return MNIST(str(root), limit=600, batch_size=128, augment=Augment(shift=2.0, elastic=1.0), **options)
+
+
+def test_a_batch_is_one_vectorised_read() -> None:
+    split = Split(torch.arange(40, dtype=torch.uint8).view(10, 1, 2, 2), torch.arange(10))
+    batch = ArrayDataset(split).__getitems__([7, 2, 2])
+    assert batch.target.tolist() == batch.index.tolist() == [7, 2, 2]
+    assert batch.image[:, 0, 0, 0].tolist() == [28, 8, 8]
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_seed_and_epoch(mnist_root: Path) -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        loader = small(mnist_root, seed=seed).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return [number for batch in loader for number in batch.index.tolist()]
+
+    assert sorted(order(0, 0)) == list(range(600))
+    assert order(0, 3) == order(0, 3)
+    assert order(0, 3) != order(0, 4)
+    assert order(0, 3) != order(1, 3)
+
+
+def test_views_repeat_after_k_epochs_and_are_fresh_without_k(mnist_root: Path) -> None:
+    def image(views: int | None, epoch: int) -> torch.Tensor:
+        data = small(mnist_root, views=views)
+        return data.prepare(ArrayDataset(data.arrays.train).__getitems__([1, 2, 3]), epoch=epoch).image
+
+    assert torch.equal(image(2, 0), image(2, 2))
+    assert not torch.equal(image(2, 0), image(2, 1))
+    assert torch.equal(image(2, 1), image(None, 1))
+    assert not torch.equal(image(None, 0), image(None, 2))
+
+
+def test_evaluation_sees_the_stored_pixels(mnist_root: Path) -> None:
+    data = small(mnist_root)
+    batch = next(iter(data.test_dataloader()))
+    prepared = data.prepare(batch, epoch=None)
+    assert prepared.image.dtype == torch.float32
+    torch.testing.assert_close(prepared.image * 255, batch.image.float(), rtol=0, atol=1e-4)
+    assert prepared.view == 0
+
+
+def test_the_view_of_an_epoch_is_in_the_batch(mnist_root: Path) -> None:
+    data = small(mnist_root, views=4)
+    batch = next(iter(data.train_dataloader()))
+    assert data.prepare(batch, epoch=7).view == 3
+
+
+@pytest.mark.parametrize("bad", [{"views": 0}, {"val_size": 0}, {"seed": -1}])
+def test_a_number_out_of_range_is_refused(tmp_path: Path, bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        MNIST(str(tmp_path), **bad)

@@ -1,0 +1,116 @@
+"""The frozen teacher stays what it was, and out of everything that belongs to the student."""
+
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from kdistill.data.batch import Batch
+from kdistill.losses.base import WeightedSum
+from kdistill.losses.logit import KD, CrossEntropy
+from kdistill.models.weights import fingerprint
+from kdistill.modules.distill import DistillModule
+from kdistill.modules.student import StudentModule
+from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+
+OPTIONS = {"num_classes": 3, "mean": [0.4], "std": [0.2]}
+
+
+def small_net() -> nn.Module:
+    """Has BatchNorm and dropout: what a teacher in train mode would change and draw from."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+def batches() -> DataLoader[Batch]:
+    generator = torch.Generator().manual_seed(0)
+    stored = [
+        Batch(
+            image=torch.rand(8, 1, 4, 4, generator=generator),
+            target=torch.randint(3, (8,), generator=generator),
+            index=torch.arange(8),
+        )
+        for _ in range(4)
+    ]
+    return DataLoader(stored, batch_size=None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def teacher() -> FrozenTeacher:
+    return FrozenTeacher(TeacherModule(small_net(), **OPTIONS))
+
+
+def distill(teacher: FrozenTeacher) -> DistillModule:
+    return DistillModule(
+        small_net(),
+        teacher=teacher,
+        loss=WeightedSum({"ce": CrossEntropy(), "kd": KD()}, {"ce": 0.1, "kd": 0.9}),
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+        scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1),
+        **OPTIONS,
+    )
+
+
+def fit(module: pl.LightningModule, tmp_path: object, **options: object) -> pl.Trainer:
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        default_root_dir=str(tmp_path),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,  # type: ignore[arg-type]
+    )
+    trainer.fit(module, batches(), batches())
+    return trainer
+
+
+def test_training_leaves_the_teacher_as_it_was_and_in_eval_mode(teacher: FrozenTeacher, tmp_path: object) -> None:
+    before = fingerprint(teacher.module.network)
+    module = distill(teacher)
+    student_before = fingerprint(module.network)
+    fit(module, tmp_path, enable_checkpointing=False)
+    module.train()
+    assert fingerprint(teacher.module.network) == before
+    assert fingerprint(module.network) != student_before
+    assert not any(part.training for part in teacher.module.modules())
+    batch = next(iter(batches()))
+    assert torch.equal(teacher(batch), teacher(batch)), "dropout is off"
+    assert not teacher(batch).requires_grad
+
+
+def test_the_teacher_is_in_neither_checkpoint_nor_optimizer(teacher: FrozenTeacher, tmp_path: object) -> None:
+    module = distill(teacher)
+    trainer = fit(module, tmp_path)
+    trainer.save_checkpoint(f"{tmp_path}/student.ckpt")
+    state = torch.load(f"{tmp_path}/student.ckpt", weights_only=True)["state_dict"]
+    assert {name.split(".")[0] for name in state} == {"network", "normalize"}
+    optimised = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
+    assert optimised == {id(p) for p in module.network.parameters()}
+    student = StudentModule(small_net(), **OPTIONS)
+    student.load_state_dict(state)
+    assert fingerprint(student.network) == fingerprint(module.network)
+
+
+def test_each_part_of_the_loss_is_logged_under_its_name(teacher: FrozenTeacher, tmp_path: object) -> None:
+    trainer = fit(distill(teacher), tmp_path, enable_checkpointing=False)
+    seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert {"train/loss", "train/ce", "train/kd", "val/accuracy", "val/f1", "val/auroc", "val/nll", "val/ece"} <= set(
+        seen
+    )
+    assert seen["train/loss"] == pytest.approx(0.1 * seen["train/ce"] + 0.9 * seen["train/kd"], rel=1e-5)
+
+
+def test_images_are_normalised_inside_the_module() -> None:
+    module = StudentModule(nn.Flatten(), **OPTIONS)
+    assert module(torch.full((1, 1, 1, 1), 0.8)).item() == pytest.approx((0.8 - 0.4) / 0.2)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(teacher: FrozenTeacher, tmp_path: object) -> None:
+    module = distill(teacher)
+    module.make_optimizer = partial(torch.optim.SGD, lr=float("inf"))
+    module.make_scheduler = None
+    with pytest.raises(Exception, match=r"training loss is nan in epoch 0; lower optimizer\.lr"):
+        fit(module, tmp_path, enable_checkpointing=False)
