@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from kdistill.config.compose import compose_config
-from kdistill.errors import UserError
 from kdistill.experiment import run
 
 
