@@ -1,0 +1,45 @@
+"""Imports point one way: doors, then modules, then losses, models, data and replay, then nothing above them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "kdistill"
+DOORS = {"train", "evaluate", "experiment", "assemble", "teachers", "evaluation", "loggers", "progress"}
+FORBIDDEN = {
+    "losses": {"kdistill.modules", "kdistill.models", "kdistill.data", "pytorch_lightning", "hydra", "omegaconf"},
+    "models": {"kdistill.modules", "kdistill.losses", "kdistill.data", "pytorch_lightning", "hydra", "omegaconf"},
+    "data": {"kdistill.modules", "kdistill.losses", "kdistill.models", "hydra", "omegaconf"},
+    "modules": {"hydra", "omegaconf"},
+    "report": {"torch", "torchvision", "timm", "torchmetrics", "pytorch_lightning", "kdistill.modules"},
+    "config": {"torch", "torchvision", "timm", "torchmetrics", "pytorch_lightning", "kdistill.data", "kdistill.losses"},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("layer", sorted(FORBIDDEN))
+def test_a_layer_imports_nothing_above_it(layer: str) -> None:
+    files = sorted((SOURCE / layer).rglob("*.py"))
+    assert files
+    above = FORBIDDEN[layer] | {f"kdistill.{door}" for door in DOORS}
+    for path in files:
+        wrong = [name for name in imports(path) if any(name == up or name.startswith(f"{up}.") for up in above)]
+        assert not wrong, f"{path.relative_to(SOURCE)} imports {wrong}"
+
+
+@pytest.mark.parametrize("door", ["train", "evaluate"])
+def test_a_door_imports_no_torch_at_module_level(door: str) -> None:
+    tree = ast.parse((SOURCE / f"{door}.py").read_text())
+    names = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert {name for name in names if name.startswith("kdistill")} <= {"kdistill.config.cli"}
+    assert not {name.split(".")[0] for name in names} & {"torch", "pytorch_lightning", "torchmetrics", "timm"}
