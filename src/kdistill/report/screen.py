@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+_PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
 COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "FLOPs", "ratio")
 
 
@@ -52,7 +53,7 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 def print_result(summary: Mapping[str, Any], folder: str, console: Console | None = None) -> None:
     """The final table, what else is worth a line, and where the run lies."""
     console = console or Console()
-    table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", box=SIMPLE)
+    table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", **_PLAIN)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     for row in result_rows(summary):
@@ -73,7 +74,7 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
 def print_evaluation(result: Mapping[str, Any], console: Console | None = None) -> None:
     """Figures of `kdistill.evaluate`, beside the run's own where the data are the same."""
     console = console or Console()
-    table = Table(title=f"{result['label']}: test set of {result['dataset_root']}", title_justify="left", box=SIMPLE)
+    table = Table(title=f"{result['label']}: test set of {result['dataset_root']}", title_justify="left", **_PLAIN)
     for column in ("", "now", "recorded"):
         table.add_column(column, justify="left" if column == "" else "right")
     recorded = result["recorded"] or {}
