@@ -6,7 +6,7 @@ import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import rankdata
 
-from kdistill.metrics import agreement, majority_share, measure
+from kdistill.metrics import agreement, at_threshold, best_threshold, by_agreement, majority_share, measure
 
 
 def test_metrics_are_the_independent_formulas() -> None:
@@ -45,3 +45,36 @@ def test_agreement_is_one_and_zero_with_itself_and_scipys_entropy_otherwise() ->
 
 def test_majority_share_is_the_commonest_class() -> None:
     assert majority_share(torch.tensor([0, 2, 2, 1, 2])) == pytest.approx(0.6)
+
+
+def test_of_two_classes_f1_and_average_precision_are_those_of_class_one() -> None:
+    """Targets 1 0 1 1 0 ranked by score .9 .8 .7 .4 .2: precisions at the positives are 1/1, 2/3 and 3/4."""
+    scores, target = torch.tensor([0.9, 0.8, 0.7, 0.4, 0.2]), torch.tensor([1, 0, 1, 1, 0])
+    logits = torch.stack((torch.zeros(5), torch.logit(scores)), 1)
+    found = measure(logits, target)
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert found["f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert found["auroc"] == pytest.approx(4 / 6), "4 of 6 pairs are in order"
+
+
+def test_the_chosen_threshold_is_the_best_of_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(2, (80,), generator=generator)
+    scores = (torch.rand(80, generator=generator) * 0.7 + 0.3 * target).round(decimals=1)
+    value = best_threshold(scores, target)
+    every = {t: at_threshold(scores, target, t)["f1"] for t in np.arange(-0.05, 1.05, 0.1)}
+    assert at_threshold(scores, target, value)["f1"] == pytest.approx(max(every.values()))
+    assert at_threshold(scores, target, 0.5)["accuracy"] == pytest.approx(((scores > 0.5) == target).float().mean())
+
+
+def test_figures_by_agreement_split_the_set() -> None:
+    votes = torch.tensor([0, 7, 7, 3, 4, 4])
+    target = (votes >= 4).long()
+    logits = torch.tensor([[2.0, 0], [0, 2], [0, 1], [0, 1], [0, 2], [3, 0]])
+    found = by_agreement(logits, target, votes, 7)
+    assert list(found) == ["7-0", "4-3"]
+    assert found["7-0"] == {"n": 3, "accuracy": 1.0, "auroc": 1.0}
+    assert found["4-3"]["n"] == 3
+    assert found["4-3"]["accuracy"] == pytest.approx(1 / 3)
+    assert found["4-3"]["auroc"] == pytest.approx(1 / 2)

@@ -1,5 +1,7 @@
 """From config sections to objects; what a data set or a run knows is filled in here."""
 
+import logging
+from collections.abc import Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from kdistill.config.schema import SECTION_KEYS
+from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
+from kdistill.models.freeze import set_trainable
+from kdistill.models.pretrained import load_pretrained
+
+log = logging.getLogger(__name__)
 
 # What a file may name without the user's own word for it: reading a run folder must not run strange code.
 TRUSTED_PACKAGES = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics")
@@ -41,7 +48,21 @@ def data_module(config: DictConfig) -> ArrayDataModule:
 
 
 def network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) -> nn.Module:
-    """The network of `teacher` or `student`, with random weights."""
+    """The network of `teacher` or `student` as training starts: with its first weights, and only what trains free."""
+    model = bare_network(section, kind, num_classes=num_classes, in_chans=in_chans)
+    source = section.get("weights", "none")
+    if source != "none":
+        log.info(
+            f"{kind} {label(section)}: starts from {load_pretrained(model, source, name=label(section), kind=kind)}"
+        )
+    trainable = section.get("trainable", "all")
+    chosen: Any = OmegaConf.to_container(trainable) if OmegaConf.is_config(trainable) else trainable
+    set_trainable(model, chosen)
+    return model
+
+
+def bare_network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) -> nn.Module:
+    """The network of `teacher` or `student` with random weights, all free."""
     model = build(section, kind, num_classes=num_classes, in_chans=in_chans)
     if not isinstance(model, nn.Module):
         raise UserError(
@@ -50,13 +71,23 @@ def network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) 
     return model
 
 
-def weighted_loss(section: DictConfig) -> WeightedSum:
+def normalisation(section: DictConfig, model: nn.Module, arrays: ImageArrays) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of a model's input: as configured, else timm's for it, else the data set's."""
+    known = getattr(model, "pretrained_cfg", None) or {}
+    for mean, std in ((section.get("mean"), section.get("std")), (known.get("mean"), known.get("std"))):
+        if mean is not None and std is not None and len(mean) == len(std) == arrays.image_shape[0]:
+            return list(mean), list(std)
+    return list(arrays.mean), list(arrays.std)
+
+
+def weighted_loss(section: DictConfig, class_counts: Sequence[int] | None = None) -> WeightedSum:
     """alpha times the section's loss plus 1 - alpha times cross-entropy; without alpha, the loss alone."""
-    loss = build(section, "loss")
+    loss = build(section, "loss", class_counts=class_counts)
     name = type(loss).__name__.lower() if not isinstance(loss, CrossEntropy) else "ce"
     if "alpha" not in section:
         return WeightedSum({name: loss}, {name: 1.0})
-    return WeightedSum({"ce": CrossEntropy(), name: loss}, {"ce": 1.0 - section.alpha, name: section.alpha})
+    ce = build(section.ce, "loss", class_counts=class_counts) if "ce" in section else CrossEntropy()
+    return WeightedSum({"ce": ce, name: loss}, {"ce": 1.0 - section.alpha, name: section.alpha})
 
 
 def named(sections: DictConfig, kind: str, **supplied: Any) -> list[Any]:

@@ -40,28 +40,30 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     other_data = config.dataset.root is not None
     if other_data:
         trained.dataset.root = config.dataset.root
-        trained.dataset.verify = False  # other images than the original are what is asked for
+        if "verify" in trained.dataset:
+            trained.dataset.verify = False  # other images than the original are what is asked for
     if config.dataset.batch_size is not None:
         trained.dataset.eval_batch_size = config.dataset.batch_size
     data = assemble.data_module(trained)
-    test = data.load_test()
+    test = data.load_test()  # the test partition alone: other data need not bring training images
     facts = summary["data"]
     if list(test.image.shape[1:]) != facts["image_shape"]:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")
 
     def load(section: DictConfig, kind: str, weights: Path) -> Any:
-        network = assemble.network(
+        network = assemble.bare_network(
             section, kind, num_classes=len(facts["class_names"]), in_chans=facts["image_shape"][0]
         )
         load_weights(network, weights, owner=f"{kind}={assemble.label(section)}")
         return network
 
-    options = {"num_classes": len(facts["class_names"]), "mean": facts["mean"], "std": facts["std"]}
+    options = {"num_classes": len(facts["class_names"]), **summary["input"]}
     kind = "teacher" if summary["role"] == "teacher" else "student"
     network = load(trained[kind], kind, folder.weights(summary["role"]))
     teacher = Path(summary["teacher"]["checkpoint"]) if summary["role"] == "distill" else None
     if teacher is not None and teacher.is_file():
-        frozen = FrozenTeacher(StudentModule(load(trained.teacher, "teacher", teacher), **options))
+        asked = {**options, **summary["teacher"]["input"]}
+        frozen = FrozenTeacher(StudentModule(load(trained.teacher, "teacher", teacher), **asked))
         module: Any = DistillModule(network, teacher=frozen, **options)
     else:
         module = StudentModule(network, **options)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kdistill.data.batch import Batch
 from kdistill.data.module import ArrayDataModule
-from kdistill.metrics import agreement, measure
+from kdistill.errors import UserError
+from kdistill.metrics import agreement, at_threshold, best_threshold, measure
 from kdistill.modules.base import ClassifierModule
 
 
@@ -37,6 +39,23 @@ def figures(predictions: dict[str, Tensor]) -> dict[str, float]:
     if "teacher_logits" in predictions:
         values |= agreement(predictions["logits"], predictions["teacher_logits"])
     return values
+
+
+def chosen_threshold(val: dict[str, Tensor], test: dict[str, Tensor]) -> dict[str, Any]:
+    """The decision threshold with the best F1 on validation, and what it gives on validation and test.
+
+    Raises:
+        UserError: there are more than two classes.
+    """
+    if val["logits"].shape[1] != 2:
+        raise UserError(f"decision_threshold=f1 needs two classes, not {val['logits'].shape[1]}; use half")
+    scores = {name: part["logits"].softmax(1)[:, 1] for name, part in (("val", val), ("test", test))}
+    value = best_threshold(scores["val"], val["target"])
+    return {
+        "value": value,
+        "val": at_threshold(scores["val"], val["target"], value),
+        "test": at_threshold(scores["test"], test["target"], value),
+    }
 
 
 def load_checkpoint(module: ClassifierModule, path: Path) -> int:

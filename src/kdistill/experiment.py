@@ -17,8 +17,10 @@ from kdistill import assemble
 from kdistill.checkpoints import AtomicCheckpointIO
 from kdistill.config.validate import validate
 from kdistill.cost import count_cost
-from kdistill.evaluation import figures, load_checkpoint, predict
+from kdistill.evaluation import chosen_threshold, figures, load_checkpoint, predict
 from kdistill.loggers import Loggers
+from kdistill.metrics import by_agreement
+from kdistill.models.freeze import describe_trainable
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import DistillModule
@@ -70,23 +72,26 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
 
     pl.seed_everything(config.seed, workers=True, verbose=False)
     network = assemble.network(config[kind], kind, num_classes=arrays.num_classes, in_chans=arrays.image_shape[0])
+    mean, std = assemble.normalisation(config[kind], network, arrays)
     cost = count_cost(network, arrays.image_shape, device=device)
     parts: dict[str, Any] = {
         "num_classes": arrays.num_classes,
-        "mean": arrays.mean,
-        "std": arrays.std,
-        "loss": assemble.weighted_loss(config.loss),
+        "mean": mean,
+        "std": std,
+        "loss": assemble.weighted_loss(config.loss, arrays.class_counts),
         "optimizer": assemble.build(config.optimizer, "optimizer"),
         "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
         "channels_last": assemble.channels_last(config.trainer.channels_last, network),
+        "backbone_lr": config[kind].get("backbone_lr", 1.0),
     }
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
     module = _module(config.role, network, teacher, parts)
 
     precision = assemble.precision(config.trainer.precision, device)
     log.info(
-        f"{label}: {cost['params_total']:,} parameters, {cost['flops']:,} FLOPs; "
-        f"on {device} in {precision}{', channels_last' if parts['channels_last'] else ''}"
+        f"{label}: {cost['flops']:,} FLOPs; "
+        f"on {device} in {precision}{', channels_last' if parts['channels_last'] else ''}; "
+        f"trains {describe_trainable(network)}"
     )
     fit_started = time.perf_counter()
     checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision)
@@ -94,11 +99,12 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
 
     test_last = figures(predict(module, data.test_dataloader(), data, device))
     best_epoch = load_checkpoint(module, Path(checkpoint.best_model_path))
-    val = figures(predict(module, data.val_dataloader(), data, device))
+    val_predictions = predict(module, data.val_dataloader(), data, device)
+    val = figures(val_predictions)
     predictions = predict(module, data.test_dataloader(), data, device)
     test = figures(predictions)
 
-    facts = {"model": label, "mean": arrays.mean, "std": arrays.std, "classes": arrays.class_names}
+    facts = {"model": label, "mean": mean, "std": std, "classes": arrays.class_names}
     write_weights(folder.weights(config.role), network, facts)
     folder.write_predictions({name: tensor.numpy() for name, tensor in predictions.items()})
     summary: dict[str, Any] = {
@@ -111,6 +117,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
         "test": test,
         "test_last": test_last,
         "cost": cost,
+        "input": {"mean": mean, "std": std},
         "fingerprint": fingerprint(network),
         "data": {
             "fingerprint": arrays.fingerprint,
@@ -132,6 +139,12 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     }
     if teacher is not None:
         summary["teacher"] = teacher.facts
+    if config.decision_threshold == "f1":
+        summary["threshold"] = chosen_threshold(val_predictions, predictions)
+    if arrays.test.votes is not None and arrays.annotators:
+        summary["test_by_agreement"] = by_agreement(
+            predictions["logits"], predictions["target"], arrays.test.votes, arrays.annotators
+        )
     loggers.result(summary, COLUMNS, result_rows(summary))
     folder.write_json("summary.json", summary)
     return summary

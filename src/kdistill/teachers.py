@@ -21,7 +21,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
 from kdistill.metrics import majority_share
-from kdistill.models.weights import fingerprint, load_weights
+from kdistill.models.weights import fingerprint, load_weights, stored_normalisation
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.runs import RunFolder
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _DATA_KEYS = ("root", "verify", "limit", "val_size")
 # What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
 _NOT_RECIPE = ("name", "device", "teacher_cache", "logger", "student")
+
+_NOT_NETWORK = ("checkpoint", "recipe", "recipe_overrides", "gate")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def find_teacher(
     """
     started = time.perf_counter()
     arrays = data.arrays
-    network = assemble.network(
+    network = assemble.bare_network(
         config.teacher, "teacher", num_classes=arrays.num_classes, in_chans=arrays.image_shape[0]
     )
     given = config.teacher.checkpoint
@@ -72,17 +74,19 @@ def find_teacher(
     run = RunFolder(source) if source.is_dir() else None
     weights = source if run is None else _weights_of(run)
     load_weights(network, weights, owner=f"teacher={assemble.label(config.teacher)}")
+    mean, std = stored_normalisation(weights) or assemble.normalisation(config.teacher, network, arrays)
     module = TeacherModule(
         network,
         num_classes=arrays.num_classes,
-        mean=arrays.mean,
-        std=arrays.std,
+        mean=mean,
+        std=std,
         channels_last=assemble.channels_last(config.trainer.channels_last, network),
     )
     facts: dict[str, Any] = {
         "label": assemble.label(config.teacher),
         "checkpoint": str(weights),
         "fingerprint": fingerprint(network),
+        "input": {"mean": mean, "std": std},
     }
     known = run.summary() if run is not None and run.finished else {}
     if known.get("fingerprint") == facts["fingerprint"] and known["data"]["fingerprint"] == arrays.fingerprint:
@@ -90,10 +94,11 @@ def find_teacher(
     else:
         facts |= _measured(module, network, data, device)
     majority = majority_share(arrays.val.target)
-    if facts["val"]["accuracy"] <= majority:
+    if facts["val"]["accuracy"] <= majority and config.teacher.get("gate", "on") == "on":
         raise UserError(
             f"the teacher at {weights} has {facts['val']['accuracy']:.2%} accuracy on validation, no better than "
-            f"naming the commonest class ({majority:.2%}); give a trained teacher.checkpoint, or null to train one"
+            f"naming the commonest class ({majority:.2%}); give a trained teacher.checkpoint, null to "
+            "train one, or teacher.gate=off to insist"
         )
     if given is not None:
         log.info("teacher %s: loaded from %s", assemble.label(config.teacher), weights)
@@ -142,12 +147,13 @@ def _recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> s
     for key in _NOT_RECIPE:
         content.pop(key, None)
     content["dataset"] = {key: value for key, value in content["dataset"].items() if key not in _DATA_KEYS}
-    content["teacher"] = {
-        key: value for key, value in content["teacher"].items() if key not in assemble.SECTION_KEYS["teacher"]
-    }
+    content["teacher"] = {key: value for key, value in content["teacher"].items() if key not in _NOT_NETWORK}
     content["trainer"].pop("progress_bar")
     content["trainer"].pop("log_every_n_steps")
     content["data"] = [data_fingerprint, train_size]
+    weights = Path(recipe.teacher.get("weights", "none"))
+    if weights.is_file():
+        content["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from kdistill.data.augment import Augment
+from kdistill.errors import UserError
 
 FULL = Augment(shift=2.0, rotation=12.0, scale=0.12, shear=0.15, elastic=1.2)
 
@@ -105,3 +106,55 @@ def test_the_elastic_field_has_the_size_it_is_given() -> None:
 def test_a_strength_out_of_range_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(bad))):
         Augment(**bad)
+
+
+def _symmetries(image: torch.Tensor) -> list[torch.Tensor]:
+    turned = [torch.rot90(image, k, dims=(-2, -1)) for k in range(4)]
+    return turned + [picture.flip(-1) for picture in turned]
+
+
+@pytest.mark.parametrize("size", [5, 28, 224])
+def test_flips_and_quarter_turns_give_the_eight_symmetries_pixel_for_pixel(size: int) -> None:
+    count = 400 if size < 100 else 24
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).expand(count, -1, -1, -1)
+    result = Augment(flip=True, quarter_turn=True)(image, seed=0, index=torch.arange(count), view=0)
+    found = [[torch.equal(one, other) for other in _symmetries(image[0])] for one in result]
+    assert all(sum(row) == 1 for row in found)
+    if size < 100:
+        shares = torch.tensor(found).float().mean(0)
+        assert shares.min() > 0.08
+        assert shares.max() < 0.18
+
+
+def test_a_flip_alone_swaps_left_and_right_every_other_time(images: torch.Tensor) -> None:
+    wide = images[:1, :, :20].expand(200, -1, -1, -1)
+    result = Augment(flip=True)(wide, seed=0, index=torch.arange(200), view=0)
+    mirrored = torch.tensor([torch.equal(one, wide[0].flip(-1)) for one in result])
+    plain = torch.tensor([torch.equal(one, wide[0]) for one in result])
+    assert (mirrored ^ plain).all()
+    assert 70 < int(mirrored.sum()) < 130
+    with pytest.raises(UserError, match="quarter_turn=true needs square images, not 20 x 28"):
+        Augment(quarter_turn=True)(wide, seed=0, index=torch.arange(200), view=0)
+
+
+def test_a_symmetry_composes_with_the_affine_part_and_moves_none_of_its_numbers(images: torch.Tensor) -> None:
+    """Where a pixel is read is a symmetry of where it was read without one."""
+    index = torch.arange(7)
+    options = {"shift": 2.0, "rotation": 12.0, "scale": 0.12, "shear": 0.15}
+    plain = Augment(**options).grid(28, 28, seed=3, index=index, view=1)
+    turned = Augment(**options, flip=True, quarter_turn=True, hue=0.1).grid(28, 28, seed=3, index=index, view=1)
+    x, y = plain.unbind(-1)
+    ways = [torch.stack(pair, -1) for a, b in ((x, y), (y, x)) for pair in ((a, b), (-a, b), (a, -b), (-a, -b))]
+    for row in range(7):
+        assert sum(torch.allclose(turned[row], way[row], atol=1e-6) for way in ways) == 1
+
+
+def test_reflection_is_scipys(images: torch.Tensor) -> None:
+    augment, index = Augment(shift=6.0, rotation=20.0, padding="reflection"), torch.arange(7)
+    grid = augment.grid(28, 28, seed=0, index=index, view=0)
+    assert grid.abs().max() > 1.2, "some pixels are read outside"
+    result = augment(images, seed=0, index=index, view=0)
+    for row in range(7):
+        columns, rows = ((grid[row, ..., axis].double() + 1) * 14 - 0.5 for axis in (0, 1))
+        expected = ndimage.map_coordinates(images[row, 0].double().numpy(), [rows, columns], order=1, mode="reflect")
+        torch.testing.assert_close(result[row, 0].double(), torch.from_numpy(expected), rtol=0, atol=1e-4)

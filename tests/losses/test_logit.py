@@ -119,6 +119,21 @@ def test_cross_entropy_uses_the_soft_targets_that_the_data_carry() -> None:
     )
 
 
+def test_balanced_weights_and_logit_adjustment_are_their_formulas() -> None:
+    logits, target, counts = random_logits(0), np.array([0, 1, 2, 3, 4, 0]), np.array([50, 20, 10, 15, 5])
+    batch = distill_batch(teacher_logits=None)
+    weight = (counts.sum() / (5 * counts))[target]
+    expected = -(weight * log_softmax(logits, axis=1)[np.arange(6), target]).sum() / weight.sum()
+    loss = CrossEntropy(class_weights="balanced", class_counts=counts.tolist())
+    assert float(loss(batch)) == pytest.approx(expected, abs=1e-9)
+    shifted = log_softmax(logits + 1.5 * np.log(counts / counts.sum()), axis=1)
+    loss = CrossEntropy(logit_adjustment=1.5, class_counts=counts.tolist())
+    assert float(loss(batch)) == pytest.approx(-shifted[np.arange(6), target].mean(), abs=1e-9)
+    assert not loss.state_dict(), "the class counts are not weights"
+    with pytest.raises(ValueError, match="need images of every class"):
+        CrossEntropy(logit_adjustment=1.0, class_counts=[3, 0])
+
+
 def test_kd_without_a_teacher_says_so() -> None:
     with pytest.raises(UserError, match="role=distill, or loss=ce"):
         KD()(distill_batch(teacher_logits=None))

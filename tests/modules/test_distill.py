@@ -48,7 +48,7 @@ def distill(teacher: FrozenTeacher) -> DistillModule:
         teacher=teacher,
         loss=WeightedSum({"ce": CrossEntropy(), "kd": KD()}, {"ce": 0.1, "kd": 0.9}),
         optimizer=partial(torch.optim.SGD, lr=0.1),
-        scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1),
+        scheduler=torch.optim.lr_scheduler.OneCycleLR,
         **OPTIONS,
     )
 

@@ -5,16 +5,17 @@ against its signature. `Literal` and ranged types are checked there too (OmegaCo
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 
 ROLES = ("teacher", "student", "distill")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
+THRESHOLDS = ("half", "f1")
 SWITCHES = ("auto", "on", "off")
 
 
@@ -38,6 +39,7 @@ class TrainConfig:
     role: str = MISSING
     seed: int = 0
     device: str = "auto"
+    decision_threshold: str = "half"
     teacher_cache: str = MISSING
     dataset: Any = MISSING
     teacher: Any = None
@@ -73,6 +75,7 @@ class EvaluateConfig:
 CHOICES = {
     "role": ROLES,
     "device": DEVICES,
+    "decision_threshold": THRESHOLDS,
     "trainer.precision": PRECISIONS,
     "trainer.channels_last": SWITCHES,
 }
@@ -84,17 +87,32 @@ RANGES = {
     "dataset.batch_size": PositiveInt,
 }
 
+_MODEL_KEYS: dict[str, Any] = {
+    "weights": str,
+    "trainable": Literal["all", "head"] | dict[str, PositiveInt] | list[str],
+    "backbone_lr": PositiveFloat,
+    "mean": list[float] | None,
+    "std": list[float] | None,
+}
 # Keys of an open section that the program reads itself: they are not arguments of its target.
 SECTION_KEYS: dict[str, dict[str, Any]] = {
-    "teacher": {"checkpoint": str | None, "recipe": str | None, "recipe_overrides": list[str]},
-    "loss": {"alpha": UnitInterval},
+    "teacher": {
+        "checkpoint": str | None,
+        "recipe": str | None,
+        "recipe_overrides": list[str],
+        "gate": Literal["on", "off"],
+        **_MODEL_KEYS,
+    },
+    "student": _MODEL_KEYS,
+    "loss": {"alpha": UnitInterval, "ce": dict[str, Any]},
 }
 # Arguments that the program gives to a section's target when the run starts, by the section's first name.
 SUPPLIED = {
     "teacher": ("num_classes", "in_chans"),
     "student": ("num_classes", "in_chans"),
     "optimizer": ("params",),
-    "scheduler": ("optimizer", "total_steps", "T_max"),
+    "scheduler": ("optimizer", "total_steps", "T_max", "max_lr"),
+    "loss": ("class_counts",),
     "callbacks": ("dirpath",),
     "logger": ("save_dir",),
 }

@@ -149,7 +149,7 @@ def _section(key: str, value: Any, known: Sequence[str]) -> Iterator[str]:
         return
     own = SECTION_KEYS.get(key, {})
     for name, kind in own.items():
-        if name in value and value[name] is not UNKNOWN and (wrong := mistake(value[name], kind)):
+        if name in value and not _has_unknown(value[name]) and (wrong := mistake(value[name], kind)):
             yield f"{key}.{name}: {wrong}"
     target = value.get("_target_")
     if target is None:

@@ -1,4 +1,4 @@
-"""Images as decoded uint8 arrays in memory, and a `Dataset` that returns a whole batch by one vectorised index."""
+"""Images as decoded uint8 arrays, in memory or mapped from a file, and a `Dataset` that reads a batch by one index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +12,38 @@ from kdistill.data.batch import Batch
 
 @dataclass(frozen=True)
 class Split:
-    """One partition.
+    """One partition of N samples.
 
     Attributes:
-        image: (N, C, H, W) uint8.
+        image: (M, C, H, W) uint8; partitions may share one (memory-mapped) array.
         target: (N,) int64.
+        rows: (N,) int64, where in `image` each sample is; None: sample n is image n, and M = N.
+        votes: (N,) int64, how many annotators chose class 1, where that is known.
+        soft_target: (N, K) float32 probabilities that the data set itself carries.
     """
 
     image: Tensor
     target: Tensor
+    rows: Tensor | None = None
+    votes: Tensor | None = None
+    soft_target: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
     def __getitem__(self, part: slice) -> "Split":
-        return Split(self.image[part], self.target[part])
+        image = self.image[part] if self.rows is None else self.image
+        return Split(image, self.target[part], *(_at(x, part) for x in (self.rows, self.votes, self.soft_target)))
+
+    def take(self, samples: Tensor) -> "Split":
+        """Samples by their numbers, (n,) int64, in that order; the images are shared, not copied."""
+        rows = samples if self.rows is None else self.rows[samples]
+        return Split(self.image, self.target[samples], rows, _at(self.votes, samples), _at(self.soft_target, samples))
+
+    def read(self, index: Tensor) -> Batch:
+        """A batch of samples by their numbers, (n,) int64, with the images copied out by one vectorised index."""
+        image = self.image[index if self.rows is None else self.rows[index]]
+        return Batch(image=image, target=self.target[index], index=index, soft_target=_at(self.soft_target, index))
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,7 @@ class ImageArrays:
         class_names: one name per class number.
         mean, std: per channel, of pixels scaled to 0..1.
         fingerprint: hash of the content that the partitions were made from.
+        annotators: how many people `votes` counts; None where there are no votes.
     """
 
     train: Split
@@ -47,10 +65,16 @@ class ImageArrays:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    annotators: int | None = None
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How many training images each class has, by class number."""
+        return tuple(torch.bincount(self.train.target, minlength=self.num_classes).tolist())
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -72,5 +96,8 @@ class ArrayDataset(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        index = torch.as_tensor(indices)
-        return Batch(image=self.split.image[index], target=self.split.target[index], index=index)
+        return self.split.read(torch.as_tensor(indices))
+
+
+def _at(values: Tensor | None, part: Tensor | slice) -> Tensor | None:
+    return None if values is None else values[part]

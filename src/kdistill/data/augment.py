@@ -1,6 +1,7 @@
 """Augmentation as a pure function of (seed, sample, view): one sampling grid, one gather per image."""
 
 from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,17 +9,23 @@ from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.config.types import NonNegativeFloat, UnitInterval
+from kdistill.data.colour import NUMBERS as _COLOUR_NUMBERS
+from kdistill.data.colour import jitter
 from kdistill.data.philox import normal, uniform
+from kdistill.errors import UserError
 
 _CONTROL = 5  # control points per side of the elastic field
 _AFFINE_NUMBERS = 6
+# Streams of random numbers beside that of the affine and elastic parts, which these must not move.
+_SYMMETRY_STREAM, _COLOUR_STREAM = 1, 2
 
 
 class Augment:
-    """Random shift, rotation, scale, shear and elastic warp, composed into one grid and one bilinear gather.
+    """Random symmetry, shift, rotation, scale, shear and elastic warp in one grid and one gather; and colour jitter.
 
     The parts are those of Simard, Steinkraus and Platt (2003); the elastic field is drawn at 5 x 5 control points and
     interpolated by cubic B-splines instead of being drawn at every pixel and smoothed: two small matrix products.
+    Flips and quarter turns alone move pixels without interpolation.
     """
 
     @validate_call
@@ -30,6 +37,13 @@ class Augment:
         scale: UnitInterval = 0.0,
         shear: UnitInterval = 0.0,
         elastic: NonNegativeFloat = 0.0,
+        flip: bool = False,
+        quarter_turn: bool = False,
+        brightness: UnitInterval = 0.0,
+        contrast: UnitInterval = 0.0,
+        saturation: UnitInterval = 0.0,
+        hue: UnitInterval = 0.0,
+        padding: Literal["zeros", "reflection"] = "zeros",
     ) -> None:
         """Says how strong each part is; 0 turns it off.
 
@@ -39,28 +53,47 @@ class Augment:
             scale: largest relative change of size, drawn for each axis apart.
             shear: largest shear.
             elastic: standard deviation of the displacement at a control point, in pixels.
+            flip: swap left and right, every other time.
+            quarter_turn: turn by 0, 90, 180 or 270 degrees; with `flip` all 8 symmetries of the square.
+            brightness, contrast, saturation: largest relative change (`colour.jitter`).
+            hue: largest turn, as a share of the colour circle; a grey image has neither saturation nor hue.
+            padding: what lies outside the image: 0, or the image's reflection.
         """
         self.shift = shift
         self.rotation = rotation
         self.scale = scale
         self.shear = shear
         self.elastic = elastic
+        self.flip = flip
+        self.quarter_turn = quarter_turn
+        self.colour = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+        self.padding = padding
 
     def __call__(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
         """One augmented view of each image; the same (seed, index, view) gives the same image in any batch.
 
         Args:
-            image: (N, C, H, W) float.
+            image: (N, C, H, W) float; in 0..1 where colours change.
             seed: key of the run's augmentation.
             index: (N,) int64 sample numbers, on the images' device.
             view: which view.
 
         Returns:
-            (N, C, H, W) float; what lies outside the image is 0.
+            (N, C, H, W) float.
+
+        Raises:
+            UserError: quarter turns of images that are not square.
         """
+        if any(self.colour.values()):
+            image = jitter(image, uniform(seed, index, view, _COLOUR_NUMBERS, stream=_COLOUR_STREAM), **self.colour)
         height, width = image.shape[-2:]
+        between = any((self.shift, self.rotation, self.scale, self.shear, self.elastic))
+        if not (between or self.flip or self.quarter_turn):
+            return image
         grid = self.grid(height, width, seed=seed, index=index, view=view)
-        return F.grid_sample(image, grid.to(image.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+        # A symmetry maps pixel centres to pixel centres: "nearest" returns the pixels themselves.
+        mode = "bilinear" if between else "nearest"
+        return F.grid_sample(image, grid.to(image.dtype), mode=mode, padding_mode=self.padding, align_corners=False)
 
     def grid(self, height: int, width: int, *, seed: int, index: Tensor, view: int) -> Tensor:
         """Where each output pixel is read: (N, H, W, 2) in grid_sample's coordinates (-1..1, x first)."""
@@ -83,6 +116,8 @@ class Augment:
             ),
             1,
         )
+        if self.flip or self.quarter_turn:
+            theta = self._symmetry(height, width, uniform(seed, index, view, 2, stream=_SYMMETRY_STREAM)) @ theta
         grid = F.affine_grid(theta, [len(index), 1, height, width], align_corners=False)
         if self.elastic:
             field = normal(draws[:, _AFFINE_NUMBERS:]).view(-1, 2, _CONTROL, _CONTROL)
@@ -91,6 +126,17 @@ class Augment:
             unit = torch.tensor((2.0 / width, 2.0 / height), device=index.device) * self.elastic
             grid = grid + pixels.permute(0, 2, 3, 1) * unit
         return grid
+
+    def _symmetry(self, height: int, width: int, draws: Tensor) -> Tensor:
+        """One symmetry of the square for each image, from (N, 2) uniform numbers: (N, 2, 2) of 0, 1 and -1."""
+        if self.quarter_turn and height != width:
+            raise UserError(
+                f"dataset.augment.quarter_turn=true needs square images, not {height} x {width}; use rotation or flip"
+            )
+        turns = (draws[:, 1] * 4.0).long() if self.quarter_turn else torch.zeros_like(draws[:, 1], dtype=torch.int64)
+        cos, sin = draws.new_tensor((1.0, 0.0, -1.0, 0.0))[turns], draws.new_tensor((0.0, 1.0, 0.0, -1.0))[turns]
+        mirror = torch.where(draws[:, 0] < 0.5, -1.0, 1.0) if self.flip else torch.ones_like(cos)
+        return torch.stack((mirror * cos, -mirror * sin, sin, cos), 1).view(-1, 2, 2)
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from kdistill.data.arrays import ArrayDataset, ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
+from kdistill.data.sampling import BalancedSampler
 from kdistill.errors import UserError
 
 
@@ -30,7 +31,19 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         views: int | None,
         seed: int,
         augment: Augment | None,
+        sampling: str | None = None,
     ) -> None:
+        """Says how to serve what `load` returns.
+
+        Args:
+            batch_size: images per training step.
+            eval_batch_size: images per step of validation and test.
+            limit: use only the first so many training images.
+            views: how many augmented views each image has; None makes every epoch new.
+            seed: keys order and augmentation.
+            augment: what a view is; None shows the images as they are.
+            sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
+        """
         super().__init__()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -38,6 +51,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.views = views
         self.seed = seed
         self.augment = augment
+        self.sampling = sampling
         self._arrays: ImageArrays | None = None
 
     @abstractmethod
@@ -59,7 +73,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                         f"dataset.limit={self.limit}, but there are only {len(arrays.train)} training images; "
                         "give a smaller number or null"
                     )
-                arrays = ImageArrays(**{**vars(arrays), "train": arrays.train[: self.limit]})
+                arrays = replace(arrays, train=arrays.train[: self.limit])
             self._arrays = arrays
         return self._arrays
 
@@ -74,7 +88,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         dataset = ArrayDataset(self.arrays.train)
-        sampler: DistributedSampler[Batch] = DistributedSampler(
+        kind = BalancedSampler if self.sampling == "balanced" else DistributedSampler
+        sampler: DistributedSampler[Batch] = kind(
             dataset,
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
@@ -121,7 +136,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
 
 def _loader(dataset: ArrayDataset, batch_size: int, sampler: Any = None) -> DataLoader[Batch]:
-    # The dataset already returns a Batch, so there is nothing to collate; the arrays are in memory, so no workers.
+    # The dataset already returns a Batch, so there is nothing to collate; a read is one copy, so no workers.
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=_as_is)
 
 

@@ -34,21 +34,22 @@ def philox(counter: Tensor, seed: int) -> Tensor:
     return torch.stack((c0, c1, c2, c3), dim=-1)
 
 
-def uniform(seed: int, sample: Tensor, view: int, count: int) -> Tensor:
+def uniform(seed: int, sample: Tensor, view: int, count: int, *, stream: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) keyed by (seed, sample, view), for a whole batch at once.
 
     Args:
         seed: 0..2^64-1.
         sample: (N,) int64 sample numbers, at least 0.
         view: 0..2^32-1.
-        count: how many numbers each sample gets.
+        count: how many numbers each sample gets, at most 2^18.
+        stream: one of the independent sequences that the same key has, one for each purpose: 0..2^16-1.
 
     Returns:
         (N, count) float32 on the device of `sample`.
     """
     blocks = -(-count // 4)
     counter = torch.empty(len(sample), blocks, 4, dtype=torch.int64, device=sample.device)
-    counter[..., 0] = torch.arange(blocks, device=sample.device)
+    counter[..., 0] = torch.arange(blocks, device=sample.device) + (stream << 16)
     counter[..., 1] = view
     counter[..., 2] = (sample & _LOW).unsqueeze(1)
     counter[..., 3] = (sample >> 32).unsqueeze(1)

@@ -1,10 +1,14 @@
 """Losses on logits."""
 
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
 import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import PositiveFloat, UnitInterval
+from kdistill.config.types import NonNegativeFloat, PositiveFloat, UnitInterval
 from kdistill.losses.base import DistillBatch
 
 
@@ -30,7 +34,13 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) ->
 
 
 def cross_entropy(
-    logits: Tensor, target: Tensor, *, soft_target: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    *,
+    soft_target: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    logit_shift: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy with class numbers, or with the data set's own probabilities where it carries them.
 
@@ -39,21 +49,57 @@ def cross_entropy(
         target: (N,) int64.
         soft_target: (N, K) probabilities, used in place of `target`.
         label_smoothing: share of the target spread evenly over the classes, 0..1.
+        class_weight: (K,) weight of each class.
+        logit_shift: (K,) added to the logits.
 
     Returns:
-        Scalar, the mean over the batch.
+        Scalar, the mean over the batch (weighted by each sample's class where there are weights).
     """
     wanted = target if soft_target is None else soft_target
-    return F.cross_entropy(_at_least_float(logits), wanted, label_smoothing=label_smoothing)
+    logits = _at_least_float(logits)
+    logits = logits if logit_shift is None else logits + logit_shift.to(logits.dtype)
+    weight = None if class_weight is None else class_weight.to(logits.dtype)
+    return F.cross_entropy(logits, wanted, weight=weight, label_smoothing=label_smoothing)
 
 
 class CrossEntropy(nn.Module):
     """`cross_entropy` of the student with the labels."""
 
+    class_weight: Tensor | None
+    logit_shift: Tensor | None
+
     @validate_call
-    def __init__(self, *, label_smoothing: UnitInterval = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        label_smoothing: UnitInterval = 0.0,
+        class_weights: Literal["balanced"] | None = None,
+        logit_adjustment: NonNegativeFloat = 0.0,
+        class_counts: Sequence[int] | None = None,
+    ) -> None:
+        """Says how labels are smoothed and how classes of unlike size are made even.
+
+        Args:
+            label_smoothing: share of the target spread evenly over the classes.
+            class_weights: `balanced` weighs class c by N / (K n_c).
+            logit_adjustment: tau; training sees z + tau log(n_c / N), so that the plain z is fair to small classes.
+                Source: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, equation 10.
+            class_counts: n_c, training images of each class; needed for the two above.
+
+        Raises:
+            ValueError: the classes are to be made even, but their counts are not given or one is 0.
+        """
         super().__init__()
         self.label_smoothing = label_smoothing
+        weight = shift = None
+        if class_weights or logit_adjustment:
+            if not class_counts or min(class_counts) == 0:
+                raise ValueError(f"class_weights and logit_adjustment need images of every class, not {class_counts}")
+            counts = torch.tensor(class_counts, dtype=torch.float64)
+            weight = counts.sum() / (len(counts) * counts) if class_weights else None
+            shift = logit_adjustment * torch.log(counts / counts.sum()) if logit_adjustment else None
+        self.register_buffer("class_weight", weight, persistent=False)
+        self.register_buffer("logit_shift", shift, persistent=False)
 
     def forward(self, batch: DistillBatch) -> Tensor:
         return cross_entropy(
@@ -61,6 +107,8 @@ class CrossEntropy(nn.Module):
             batch.target,
             soft_target=batch.soft_target,
             label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+            logit_shift=self.logit_shift,
         )
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
 
+_INPUT = ("mean", "std")
 _CHECKPOINT_PREFIX = "network."
 
 
@@ -58,7 +59,14 @@ def load_weights(network: nn.Module, path: Path, *, owner: str) -> None:
     Raises:
         UserError: the file's names or shapes are not the network's; the message lists the first of each.
     """
-    state, wanted = read_state(path), network.state_dict()
+    state = read_state(path)
+    if problems := fit_problems(state, network.state_dict()):
+        raise UserError(f"{path} does not fit {owner}: {'; '.join(problems)}")
+    network.load_state_dict(state)
+
+
+def fit_problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """How the names and shapes of a state dict differ from the wanted ones, in words; nothing where they do not."""
     problems = []
     missing, unknown = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing:
@@ -69,9 +77,19 @@ def load_weights(network: nn.Module, path: Path, *, owner: str) -> None:
     if unlike:
         shapes = [f"{n} {tuple(state[n].shape)} where the network has {tuple(wanted[n].shape)}" for n in sorted(unlike)]
         problems.append(f"its {_some(shapes)}")
-    if problems:
-        raise UserError(f"{path} does not fit {owner}: {'; '.join(problems)}")
-    network.load_state_dict(state)
+    return problems
+
+
+def stored_normalisation(path: Path) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation of the input that a file's network was trained with; None where it does not say."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items() if name in _INPUT}
+    else:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = content.get("state_dict", {})
+        facts = {name: state[f"normalize.{name}"].flatten().tolist() for name in _INPUT if f"normalize.{name}" in state}
+    return (facts["mean"], facts["std"]) if len(facts) == len(_INPUT) else None
 
 
 def fingerprint(network: nn.Module) -> str:

@@ -12,6 +12,8 @@ from kdistill.data.batch import Batch
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.metrics import classification_metrics
+from kdistill.models.freeze import settle_frozen
+from kdistill.models.head import head_name
 
 
 class Normalize(nn.Module):
@@ -43,6 +45,7 @@ class ClassifierModule(pl.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
         channels_last: bool = False,
+        backbone_lr: float = 1.0,
     ) -> None:
         """Joins what a run is made of.
 
@@ -52,8 +55,10 @@ class ClassifierModule(pl.LightningModule):
             mean, std: per channel, of images in 0..1; what the network's input is normalised by.
             loss: what is minimised; None for a module that only predicts.
             optimizer: called with the trainable parameters.
-            scheduler: called with the optimizer; stepped every batch. `total_steps` or `T_max` is filled in.
+            scheduler: called with the optimizer; stepped every batch. What it takes of `total_steps`, `T_max` and
+                `max_lr` (that of each parameter group) is filled in.
             channels_last: keep images and weights in that memory format.
+            backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
         """
         super().__init__()
         self.format = torch.channels_last if channels_last else torch.contiguous_format
@@ -62,7 +67,17 @@ class ClassifierModule(pl.LightningModule):
         self.loss = loss
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.backbone_lr = backbone_lr
         self.val_metrics = classification_metrics(num_classes, prefix="val/")
+        self.train()  # Lightning leaves the modes as they are, so what is frozen must be in eval mode from the start
+        # Fixed here: a callback may freeze some of these for the first epochs, and the optimizer must know them all.
+        self._learns = [p for p in self.parameters() if p.requires_grad]
+
+    def train(self, mode: bool = True) -> "ClassifierModule":
+        """As ever, but what is frozen stays in eval mode."""
+        super().train(mode)
+        settle_frozen(self.network)
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, H, W) images in 0..1 to (N, K) logits."""
@@ -104,13 +119,28 @@ class ClassifierModule(pl.LightningModule):
         """index (N,), target (N,) and float32 logits (N, K)."""
         return {"index": batch.index, "target": batch.target, "logits": self(batch.image).float()}
 
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What learns, with the backbone apart where its learning rate differs."""
+        if self.backbone_lr == 1.0:
+            return [{"params": self._learns}]
+        assert self.make_optimizer is not None
+        rate = signature(self.make_optimizer).parameters["lr"].default * self.backbone_lr
+        head = self.network.get_submodule(head_name(self.network))
+        slow = {id(p) for p in self.network.parameters()} - {id(p) for p in head.parameters()}
+        groups = [
+            {"params": [p for p in self._learns if id(p) not in slow]},
+            {"params": [p for p in self._learns if id(p) in slow], "lr": rate},
+        ]
+        return [group for group in groups if group["params"]]
+
     def configure_optimizers(self) -> Any:
         assert self.make_optimizer is not None, "a module that only predicts has no optimizer"
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer = self.make_optimizer(self._parameter_groups())
         if self.make_scheduler is None:
             return optimizer
         accepted = signature(self.make_scheduler).parameters
         steps = int(self.trainer.estimated_stepping_batches)
-        length = {name: steps for name in ("total_steps", "T_max") if name in accepted}
-        scheduler = self.make_scheduler(optimizer, **length)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        known = {"total_steps": steps, "T_max": steps, "max_lr": rates}
+        scheduler = self.make_scheduler(optimizer, **{name: known[name] for name in known if name in accepted})
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

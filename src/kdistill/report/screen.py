@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
-COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "FLOPs", "ratio")
+COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "trainable", "FLOPs", "ratio")
 
 
 def config_tree(config: Mapping[str, Any], title: str) -> Tree:
@@ -43,6 +43,7 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
             f"{arm['test']['f1']:.4f}",
             f"{arm['test']['auroc']:.5f}",
             f"{arm['cost']['params_total']:,}",
+            f"{arm['cost']['params_trainable']:,}",
             f"{arm['cost']['flops']:.2e}".replace("e+0", "e"),
             f"{heaviest / arm['cost']['flops']:.1f} x" if arm["cost"]["flops"] else "-",
         ]
@@ -55,16 +56,25 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     console = console or Console()
     table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", **_PLAIN)
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=column != "")
     for row in result_rows(summary):
         table.add_row(*row)
     console.print(table)
     test = summary["test"]
     line = f"chosen on validation: epoch {summary['best_epoch'] + 1}"
+    for name, key in (("balanced accuracy", "balanced_accuracy"), ("average precision", "average_precision")):
+        line += f"; {name} {test[key]:.4f}" if len(summary["data"]["class_names"]) == 2 else ""
     line += f"; NLL {test['nll']:.4f}, calibration error {test['ece']:.4f}"
     if "agreement_top1" in test:
         line += f"; agrees with the teacher on {test['agreement_top1']:.2%} (KL {test['agreement_kl']:.4f})"
     console.print(line, soft_wrap=True)
+    if "threshold" in summary:
+        chosen = summary["threshold"]
+        line = f"at the threshold {chosen['value']:.3f}, chosen on validation: F1 {chosen['test']['f1']:.4f}"
+        console.print(f"{line}, balanced accuracy {chosen['test']['balanced_accuracy']:.4f}", soft_wrap=True)
+    for agreed, found in summary.get("test_by_agreement", {}).items():
+        auroc = f", AUROC {found['auroc']:.3f}" if "auroc" in found else ""
+        console.print(f"annotators {agreed}: {found['n']} images, accuracy {found['accuracy']:.2%}{auroc}")
     seconds = summary["time_s"]
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value)
     console.print(f"time: {spent}", soft_wrap=True)

@@ -1,0 +1,142 @@
+"""MHIST's annotations.csv: one row per image, read and checked whole."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdistill.config.types import did_you_mean
+from kdistill.data.partition import check_classes
+from kdistill.data.problems import Problems
+from kdistill.errors import UserError
+
+FILE, FOLDER = "annotations.csv", "images"
+NAME, LABEL, PARTITION = "Image Name", "Majority Vote Label", "Partition"
+PARTITIONS = ("train", "val", "test")
+_LIKE = 0.5  # a header at least so like a column's is taken for it
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One image: its file name, the majority's label, how many chose the positive class (or None), the partition."""
+
+    name: str
+    label: str
+    votes: int | None
+    partition: str
+
+
+def votes_column(positive: str, annotators: int) -> str:
+    """The header of the votes; the only one that may be missing."""
+    return f"Number of Annotators who Selected {positive} (Out of {annotators})"
+
+
+def read_annotations(
+    root: Path, *, classes: Sequence[str], annotators: int, needed: Sequence[str], problems: Problems
+) -> list[Annotation]:
+    """Reads the table of a folder in MHIST's layout: `annotations.csv` and `images/`.
+
+    Line ends, a byte order mark, the order of rows and further columns do not matter. A partition `val` may be listed.
+
+    Args:
+        root: the folder.
+        classes: the negative and the positive class.
+        annotators: how many people voted on each image.
+        needed: the partitions that must have images of both classes.
+        problems: takes what is wrong; the result is of use only when that is nothing.
+
+    Returns:
+        The rows whose image is there, sorted by name.
+
+    Raises:
+        UserError: the file can't be read as a table at all.
+    """
+    path = root / FILE
+    rows = _rows(path)
+    if not rows:
+        raise UserError(f"{path} is empty; its first line must be: {','.join((NAME, LABEL, PARTITION))}")
+    (_, header), *body = rows
+    columns = _columns(path, [word.strip() for word in header], votes_column(classes[1], annotators), problems)
+    if not (root / FOLDER).is_dir():
+        problems.add(f"no folder {FOLDER} beside {FILE} (put the images there)", str(root / FOLDER))
+    first_row: dict[str, int] = {}
+    found, partitions = [], {name: [] for name in needed}  # type: tuple[list[Annotation], dict[str, list[str]]]
+    for line, fields in body:
+        if len(fields) != len(header):
+            problems.add(f"rows of {path} with more or fewer fields than the header", f"row {line}: {len(fields)}")
+            continue
+        row = {column: fields[place].strip() for column, place in columns.items()}
+        where = f"row {line}, {row.get(NAME, '?')}"
+        votes = _check(path, where, row, classes, annotators, problems)
+        partitions.setdefault(row.get(PARTITION, ""), []).append(row.get(LABEL, ""))
+        name = row.get(NAME)
+        if name is None:
+            continue
+        if name in first_row:
+            problems.add(f"duplicate names in {path} (keep one row of each)", f"{where}: also in row {first_row[name]}")
+            continue
+        first_row[name] = line
+        if not name or not (root / FOLDER / name).is_file():
+            problems.add(
+                f"images that {path} lists and {root / FOLDER} lacks (put them there or take the rows out)", where
+            )
+            continue
+        found.append(Annotation(name, row.get(LABEL, ""), votes, row.get(PARTITION, "")))
+    if PARTITION in columns:
+        for partition in needed:
+            check_classes(partition, partitions[partition], classes, str(path), problems)
+    return sorted(found, key=lambda annotation: annotation.name)
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Line numbers and fields of the rows that are not blank."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} can't be read as a table: {error}; give comma-separated UTF-8 text") from error
+
+
+def _columns(path: Path, header: list[str], votes: str, problems: Problems) -> dict[str, int]:
+    """Where each column is; the votes' under the key `votes`."""
+    wanted = {NAME: NAME, LABEL: LABEL, "votes": votes, PARTITION: PARTITION}
+    unknown = [word for word in header if word not in wanted.values()]
+    columns = {}
+    for key, word in wanted.items():
+        if word in header:
+            columns[key] = header.index(word)
+        elif (near := did_you_mean(word, unknown, cutoff=_LIKE)) or key != "votes":
+            near = (
+                near.replace("did you mean", "is it") or f"; there are {', '.join(map(repr, unknown)) or 'no others'}"
+            )
+            problems.add(f"columns that {path} lacks (give the header this name)", f"'{word}'{near}")
+    return columns
+
+
+def _check(
+    path: Path, where: str, row: dict[str, str], classes: Sequence[str], annotators: int, problems: Problems
+) -> int | None:
+    """Notes what is wrong with a row by itself; returns its votes."""
+    label, partition, given = row.get(LABEL), row.get(PARTITION), row.get("votes")
+    if label is not None and label not in classes:
+        kind = f"labels in {path} other than {' and '.join(classes)} (mend them, or set dataset.classes and .positive)"
+        problems.add(kind, f"{where}: '{label}'{did_you_mean(label, classes, cutoff=0.3)}")
+    if partition is not None and partition not in PARTITIONS:
+        kind = f"partitions in {path} other than {', '.join(PARTITIONS)} (mend them)"
+        problems.add(kind, f"{where}: '{partition}'{did_you_mean(partition, PARTITIONS, cutoff=0.3)}")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and int(given) <= annotators):
+        kind = f"votes in {path} that are no whole number from 0 to {annotators} (mend them, or set dataset.annotators)"
+        problems.add(kind, f"{where}: '{given}'")
+        return None
+    votes = int(given)
+    # An even number of annotators can tie; then either label may stand.
+    majority = {classes[2 * votes > annotators], classes[2 * votes >= annotators]}
+    if label in classes and label not in majority:
+        kind = (
+            f"labels in {path} that contradict the votes ({classes[1]} needs more than half of {annotators}; mend one)"
+        )
+        problems.add(kind, f"{where}: '{label}' with {votes} votes for {classes[1]}")
+    return votes

@@ -1,0 +1,163 @@
+"""MHIST, and any data in its layout: annotations.csv and images/, two classes, votes where there are any."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ConfigDict, validate_call
+from torch import Tensor
+
+from kdistill.config.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_column
+from kdistill.data.arrays import ImageArrays, Split
+from kdistill.data.augment import Augment
+from kdistill.data.module import ArrayDataModule
+from kdistill.data.partition import image_arrays
+from kdistill.data.problems import Problems
+from kdistill.data.store import StoredImages, open_store
+from kdistill.errors import UserError
+
+_LAYOUT = f"""the folder must hold {FILE} (Image Name,Majority Vote Label,{votes_column("SSA", 7)},Partition)
+  and {FOLDER}/ with the PNG files that it names
+  MHIST is given out by its authors after registration with a data use agreement: https://bmirds.github.io/MHIST
+  then: dataset.root=<the folder>, or export MHIST_ROOT=<the folder>
+  without it: dataset=tissue_demo needs no data at all; any data in this layout will do as well"""
+
+
+class MHIST(ArrayDataModule):
+    """Colorectal polyps, 224 x 224: hyperplastic (HP) or sessile serrated adenoma (SSA), as seven pathologists voted.
+
+    Source: Wei et al., "A petri dish for histopathology image analysis", AIME 2021.
+    """
+
+    @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+    def __init__(
+        self,
+        root: str | None,
+        *,
+        cache: str,
+        image_size: PositiveInt = 224,
+        val_fraction: UnitInterval = 0.15,
+        split_seed: NonNegativeInt = 0,
+        classes: list[str] = ["HP", "SSA"],  # noqa: B006 (never changed; the config check reads it)
+        positive: str = "SSA",
+        annotators: PositiveInt = 7,
+        targets: Literal["hard", "votes", "smoothed"] = "hard",
+        sampling: Literal["balanced"] | None = None,
+        batch_size: PositiveInt = 32,
+        eval_batch_size: PositiveInt = 64,
+        limit: PositiveInt | None = None,
+        views: PositiveInt | None = None,
+        seed: NonNegativeInt = 0,
+        augment: Augment | None = None,
+    ) -> None:
+        """Says where the data are and how to serve them.
+
+        Args:
+            root: folder of annotations.csv and images/.
+            cache: folder of the decoded images.
+            image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
+            val_fraction: share of the training images that is validation, stratified by votes (by label where there
+                are none); must be inside 0..1. Unused where annotations.csv lists a partition `val` itself.
+            split_seed: which images those are.
+            classes: the two labels.
+            positive: the one that the votes count; it becomes class 1.
+            annotators: how many people voted on each image, A.
+            targets: "hard": the label alone. With v the votes for the positive class, "votes": soft target v / A.
+                "smoothed": label smoothing by the share of annotators who disagree with the label, e: the label gets
+                1 - e / 2, the other class e / 2, so that unanimous images stay hard.
+            sampling: "balanced" draws both classes equally often.
+            batch_size: images per training step.
+            eval_batch_size: images per step of validation and test.
+            limit: use only so many of the training images, a fair sample.
+            views: how many augmented views each image has; None makes every epoch new.
+            seed: keys order and augmentation.
+            augment: what a view is; None shows the images as they are.
+        """
+        super().__init__(
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            limit=limit,
+            views=views,
+            seed=seed,
+            augment=augment,
+            sampling=sampling,
+        )
+        self.root = root
+        self.cache = Path(cache)
+        self.image_size = image_size
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+        self.classes = classes
+        self.positive = positive
+        self.annotators = annotators
+        self.targets = targets
+
+    def load(self) -> ImageArrays:
+        stored, whole, parts = self._read(needed=("train", "test"))
+        return image_arrays(
+            stored,
+            whole,
+            parts,
+            class_names=self._class_names(),
+            val_fraction=self.val_fraction,
+            split_seed=self.split_seed,
+            annotators=None if whole.votes is None else self.annotators,
+        )
+
+    def load_test(self) -> Split:
+        _, whole, parts = self._read(needed=("test",))
+        return whole.take(parts["test"])
+
+    def folder(self) -> Path:
+        """Where annotations.csv is.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.root is None:
+            raise UserError(f"dataset.root is not set: {_LAYOUT}")
+        if not (Path(self.root) / FILE).is_file():
+            what = f"has no {FILE}" if Path(self.root).is_dir() else "does not exist"
+            raise UserError(f"dataset.root={self.root} {what}: {_LAYOUT}")
+        return Path(self.root)
+
+    def _class_names(self) -> tuple[str, str]:
+        if len(set(self.classes)) != 2 or len(self.classes) != 2:
+            raise UserError(
+                f"dataset.classes={self.classes}: this layout has two classes; for more use dataset=image_folder"
+            )
+        if self.positive not in self.classes:
+            raise UserError(f"dataset.positive={self.positive} is none of dataset.classes={self.classes}")
+        return next(name for name in self.classes if name != self.positive), self.positive
+
+    def _read(self, needed: tuple[str, ...]) -> tuple[StoredImages, Split, dict[str, Tensor]]:
+        """All images that are listed, as one split in the order of their names, and who is in which partition."""
+        names, root, problems = self._class_names(), self.folder(), Problems()
+        rows = read_annotations(root, classes=names, annotators=self.annotators, needed=needed, problems=problems)
+        paths = [root / FOLDER / row.name for row in rows]
+        stored = open_store(paths, cache=self.cache, image_size=self.image_size, problems=problems)
+        problems.raise_if_any(f"the data in {root} can't be used")
+        assert stored is not None, "no images would have been a problem"
+        target = torch.tensor([names.index(row.label) for row in rows])
+        known = [row.votes for row in rows if row.votes is not None]
+        votes = torch.tensor(known) if known else None
+        parts = {
+            name: torch.tensor([number for number, row in enumerate(rows) if row.partition == name], dtype=torch.int64)
+            for name in ("train", "val", "test")
+        }
+        return stored, Split(stored.image, target, None, votes, self._soft_target(target, votes)), parts
+
+    def _soft_target(self, target: Tensor, votes: Tensor | None) -> Tensor | None:
+        if self.targets == "hard":
+            return None
+        if votes is None:
+            raise UserError(
+                f"dataset.targets={self.targets} needs votes, and {self.folder() / FILE} has no column "
+                f"'{votes_column(self.positive, self.annotators)}'; add it or use dataset.targets=hard"
+            )
+        positive = votes / self.annotators
+        if self.targets == "smoothed":
+            disagree = (target - positive).abs()
+            positive = target + (0.5 - target) * disagree
+        return torch.stack((1 - positive, positive), 1)

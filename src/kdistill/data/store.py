@@ -1,0 +1,167 @@
+"""Images decoded once, in parallel, into a uint8 array that later runs map into memory; verified by content hash."""
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from kdistill.data.decoding import UnreadableImage, decode
+from kdistill.data.problems import Problems
+from kdistill.errors import UserError
+from kdistill.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # of decoding: raise it when the same file would give other pixels
+_CHANNELS = 3
+_AT_ONCE = 256  # images in memory while decoding
+_UNREADABLE = "files that are not whole images (get them again, or take them out)"
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Decoded images.
+
+    Attributes:
+        image: (N, 3, S, S) uint8, mapped from the file; a write stays in this process.
+        key: sha256 of the source files' contents and the way of decoding.
+        sources: each source file's sha256.
+    """
+
+    image: Tensor
+    key: str
+    sources: tuple[str, ...]
+
+
+def open_store(paths: Sequence[Path], *, cache: Path, image_size: int, problems: Problems) -> StoredImages | None:
+    """The decoded images of some files, from the cache if they are there.
+
+    The array's own sha256 is checked on every opening; a damaged one is made again with a warning. Two jobs that want
+    the same array wait for each other: one decodes, the other finds it.
+
+    Args:
+        paths: N files, in the order of the array.
+        cache: folder of the arrays, one .npy and one .json each.
+        image_size: side S in pixels.
+        problems: takes the files that do not decode.
+
+    Returns:
+        The array; None where a file does not decode, or where there are no files.
+
+    Raises:
+        UserError: the cache can't be written.
+    """
+    if not paths:
+        return None
+    with ThreadPoolExecutor(_threads()) as pool:
+        sources = tuple(pool.map(_sha256, paths))
+        options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
+        key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
+        array = cache / f"{key[:32]}.npy"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(array.with_suffix(".lock")):
+                facts = _verified(array) or _make(array, paths, image_size, pool, problems)
+        except OSError as error:
+            raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error
+    if facts is None:
+        return None
+    converted = {mode: count for mode, count in facts["modes"].items() if mode != "RGB"}
+    if converted:
+        kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
+        log.info("%d of %d images were not RGB and were converted: %s", sum(converted.values()), len(paths), kinds)
+    # Copy on write ("c"): torch wants memory that it may write to.
+    return StoredImages(torch.from_numpy(np.load(array, mmap_mode="c")), key, sources)
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"  # decoding it says why
+
+
+def _verified(array: Path) -> dict[str, Any] | None:
+    """What is written down of an array whose content is what was written; None if it has to be made."""
+    record = array.with_suffix(".json")
+    if not (array.is_file() and record.is_file()):
+        return None
+    try:
+        facts = json.loads(record.read_bytes())
+        if facts["sha256"] == _sha256(array):
+            return facts
+    except (ValueError, KeyError, TypeError):
+        pass
+    log.warning("the decoded images in %s are damaged (their sha256 is not the recorded one); decoding again", array)
+    return None
+
+
+def _make(
+    array: Path, paths: Sequence[Path], image_size: int, pool: ThreadPoolExecutor, problems: Problems
+) -> dict[str, Any] | None:
+    facts: dict[str, Any] = {}
+    try:
+        write_atomically(array, lambda file: facts.update(_decode_all(file, paths, image_size, pool, problems)))
+    except UnreadableImage:
+        return None
+    text = json.dumps(facts, indent=2) + "\n"
+    write_atomically(array.with_suffix(".json"), lambda file: file.write(text.encode()))
+    return facts
+
+
+def _decode_all(
+    file: IO[bytes], paths: Sequence[Path], image_size: int, pool: ThreadPoolExecutor, problems: Problems
+) -> dict[str, Any]:
+    """Writes the .npy file in order as the threads decode; returns its sha256 and how many files had which mode."""
+    shape = (len(paths), _CHANNELS, image_size, image_size)
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    file.write(header.getvalue())
+    digest = hashlib.sha256(header.getvalue())
+    modes: Counter[str] = Counter()
+    console, unreadable = Console(), 0
+    chunks = range(0, len(paths), _AT_ONCE)
+    results = (
+        result for start in chunks for result in pool.map(partial(_try, image_size), paths[start : start + _AT_ONCE])
+    )
+    shown = track(results, "decoding", len(paths), console=console, transient=True, disable=not console.is_terminal)
+    for path, result in zip(paths, shown, strict=True):
+        if isinstance(result, UnreadableImage):
+            problems.add(_UNREADABLE, f"{path}: {result}")
+            unreadable += 1
+            continue
+        pixels, mode = result
+        content = pixels.tobytes()
+        digest.update(content)
+        file.write(content)
+        modes[mode] += 1
+    if unreadable:
+        raise UnreadableImage(f"{unreadable} files")
+    return {"sha256": digest.hexdigest(), "shape": shape, "modes": dict(modes)}
+
+
+def _try(image_size: int, path: Path) -> tuple[np.ndarray, str] | UnreadableImage:
+    try:
+        return decode(path, image_size)
+    except UnreadableImage as error:
+        return error

@@ -1,0 +1,136 @@
+"""A made-up data set in MHIST's layout that looks like stained tissue: the class shows in shape, not in colour."""
+
+import csv
+import logging
+import os
+import shutil
+import tempfile
+from io import StringIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+from pydantic import ConfigDict, validate_call
+
+from kdistill.config.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
+from kdistill.data.augment import Augment
+from kdistill.data.mhist import MHIST
+from kdistill.data.tissue_painter import paint
+from kdistill.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # raise it when the same parameters would paint other pictures
+_CLASSES, _ANNOTATORS = ("HP", "SSA"), 7
+# Annotator k votes SSA where the elongation, uniform in 0..1, passes her threshold: 30 % have 4 votes or more.
+_THRESHOLDS = (0.30, 0.45, 0.58, 0.70, 0.77, 0.84, 0.91)
+_TEST_SHARE = 3 / 11
+_LEAST_SIZE, _LEAST_COUNT = 32, 60
+
+
+class TissueDemo(MHIST):
+    """Pictures of nuclei, round (HP) to elongated (SSA), painted into `root` in seconds if they are not there yet."""
+
+    @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+    def __init__(
+        self,
+        root: str,
+        *,
+        cache: str,
+        count: PositiveInt = 550,
+        size: PositiveInt = 96,
+        generator_seed: NonNegativeInt = 0,
+        image_size: PositiveInt = 96,
+        val_fraction: UnitInterval = 0.15,
+        split_seed: NonNegativeInt = 0,
+        targets: Literal["hard", "votes", "smoothed"] = "hard",
+        sampling: Literal["balanced"] | None = None,
+        batch_size: PositiveInt = 32,
+        eval_batch_size: PositiveInt = 64,
+        limit: PositiveInt | None = None,
+        views: PositiveInt | None = None,
+        seed: NonNegativeInt = 0,
+        augment: Augment | None = None,
+    ) -> None:
+        """Says what to paint and how to serve it; the other arguments are `MHIST`'s.
+
+        Args:
+            root: folder that holds a folder for each way of painting.
+            count: how many pictures, at least 60; three in eleven are test.
+            size: side of a picture, in pixels, at least 32.
+            generator_seed: another number paints other pictures.
+        """
+        super().__init__(
+            root,
+            cache=cache,
+            image_size=image_size,
+            val_fraction=val_fraction,
+            split_seed=split_seed,
+            classes=list(_CLASSES),
+            positive=_CLASSES[1],
+            annotators=_ANNOTATORS,
+            targets=targets,
+            sampling=sampling,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            limit=limit,
+            views=views,
+            seed=seed,
+            augment=augment,
+        )
+        self.count = count
+        self.size = size
+        self.generator_seed = generator_seed
+
+    def folder(self) -> Path:
+        """Where the pictures of these parameters are; they are painted first if need be.
+
+        Raises:
+            UserError: too few or too small.
+        """
+        if self.size < _LEAST_SIZE or self.count < _LEAST_COUNT:
+            raise UserError(
+                f"dataset.size={self.size} and dataset.count={self.count}: at least {_LEAST_SIZE} pixels and "
+                f"{_LEAST_COUNT} pictures are needed"
+            )
+        root = Path(str(self.root))
+        name = f"v{_VERSION}-{self.count}x{self.size}px-seed{self.generator_seed}"
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"):
+            if not (root / name).is_dir():
+                self._paint_into(root / name)
+        return root / name
+
+    def _paint_into(self, folder: Path) -> None:
+        """Paints under a temporary name and renames: the folder is whole or not there."""
+        log.info("tissue demo: painting %d pictures of %d pixels into %s", self.count, self.size, folder)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            images = temporary / FOLDER
+            images.mkdir()
+            rng = np.random.default_rng(self.generator_seed)
+            elongation = rng.uniform(size=self.count)
+            is_test = rng.permutation(self.count) < round(self.count * _TEST_SHARE)
+            rows = []
+            for number in range(self.count):
+                name = f"DEMO_{number:05d}.png"
+                own = np.random.default_rng((self.generator_seed, number))
+                Image.fromarray(paint(self.size, elongation[number], own)).save(images / name)
+                votes = int(np.sum(elongation[number] > np.array(_THRESHOLDS)))
+                label = _CLASSES[votes > _ANNOTATORS / 2]
+                rows.append((name, label, votes, "test" if is_test[number] else "train"))
+            text = StringIO(newline="")
+            table = csv.writer(text)  # ends lines by CR LF, as MHIST's file does
+            table.writerow((NAME, LABEL, votes_column(_CLASSES[1], _ANNOTATORS), PARTITION))
+            table.writerows(rows[place] for place in rng.permutation(self.count))
+            (temporary / FILE).write_bytes(text.getvalue().encode())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o777 & ~umask)  # mkdtemp's 0700 would hide it from the user's group
+            temporary.replace(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise

