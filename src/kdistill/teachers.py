@@ -27,8 +27,8 @@ from kdistill.runs import RunFolder
 
 log = logging.getLogger(__name__)
 
-# What says which data a run sees, not how they are served: a teacher's recipe takes these from its student's run.
-_DATA_KEYS = ("root", "verify", "limit", "val_size")
+# How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
+_SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "views", "seed", "sampling", "targets")
 # What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
 _NOT_RECIPE = ("name", "device", "teacher_cache", "logger", "student")
 
@@ -127,12 +127,9 @@ def _recipe(config: DictConfig) -> DictConfig:
     """The teacher's own experiment, on this run's data, device and network."""
     recipe = compose_config([f"+experiment={config.teacher.recipe}", *config.teacher.recipe_overrides])
     with open_dict(recipe):
-        if recipe.dataset._target_ == config.dataset._target_:
-            for key in _DATA_KEYS:
-                if key in config.dataset:
-                    recipe.dataset[key] = config.dataset[key]
-        else:
-            recipe.dataset = config.dataset
+        own = {key: recipe.dataset[key] for key in _SERVING_KEYS if key in recipe.dataset}
+        same_kind = recipe.dataset._target_ == config.dataset._target_
+        recipe.dataset = OmegaConf.merge(config.dataset, own) if same_kind else config.dataset
         recipe.teacher = config.teacher
         recipe.device = config.device
         recipe.logger = config.logger
@@ -146,7 +143,7 @@ def _recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> s
     assert isinstance(content, dict)
     for key in _NOT_RECIPE:
         content.pop(key, None)
-    content["dataset"] = {key: value for key, value in content["dataset"].items() if key not in _DATA_KEYS}
+    content["dataset"] = {key: value for key, value in content["dataset"].items() if key in _SERVING_KEYS}
     content["teacher"] = {key: value for key, value in content["teacher"].items() if key not in _NOT_NETWORK}
     content["trainer"].pop("progress_bar")
     content["trainer"].pop("log_every_n_steps")

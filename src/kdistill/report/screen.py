@@ -55,10 +55,13 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     """The final table, what else is worth a line, and where the run lies."""
     console = console or Console()
     table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", **_PLAIN)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "" else "right", no_wrap=column != "")
-    for row in result_rows(summary):
-        table.add_row(*row)
+    rows = result_rows(summary)
+    # What trains is worth a column where it is not everything.
+    shown = [n for n, name in enumerate(COLUMNS) if name != "trainable" or any(row[n] != row[n - 1] for row in rows)]
+    for n in shown:
+        table.add_column(COLUMNS[n], justify="left" if n == 0 else "right", no_wrap=n > 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[n] for n in shown))
     console.print(table)
     test = summary["test"]
     line = f"chosen on validation: epoch {summary['best_epoch'] + 1}"
