@@ -49,7 +49,7 @@ def main() -> None:
         ["+experiment=mnist_distill", f"dataset.root={given.root}", f"trainer.max_epochs={given.epochs}"]
     )
     data = assemble.data_module(config)
-    precision = assemble.precision(config.trainer.precision, "cpu")
+    precision = assemble.precision(config.trainer.precision, "cpu", networks(data)[1])
     sides: dict[str, list[float]] = {"kdistill": [], "by hand": []}
     for _ in range(given.repeats):
         sides["kdistill"] += with_kdistill(config, data, precision)[1:]

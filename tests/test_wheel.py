@@ -63,4 +63,4 @@ def test_the_wheel_holds_every_config(installed: Path) -> None:
 
 def test_the_command_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     printed = elsewhere(installed, tmp_path, "-m", "kdistill.train", "+experiment=mnist_distill", "--cfg", "job")
-    assert "temperature: 4.0" in printed
+    assert "temperature: 2.0" in printed

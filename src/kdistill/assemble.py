@@ -106,12 +106,18 @@ def device_name(wanted: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
-def precision(wanted: str, device: str) -> str:
-    """`auto` to bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
+def precision(wanted: str, device: str, model: nn.Module) -> str:
+    """`auto` to bf16-mixed where the hardware multiplies bfloat16, else 32-true.
+
+    On a CPU also 32-true where depthwise convolutions train: their gradient is slower in bfloat16 (docs/LOG.md).
+    """
     if wanted != "auto":
         return wanted
     if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    if any(m.groups > 1 and m.weight.requires_grad for m in convolutions):
+        return "32-true"
     features = torch.cpu.get_capabilities()
     return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"
 

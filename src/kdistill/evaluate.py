@@ -57,16 +57,19 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         load_weights(network, weights, owner=f"{kind}={assemble.label(section)}")
         return network
 
-    options = {"num_classes": len(facts["class_names"]), **summary["input"]}
+    def options(network: Any, source: dict[str, Any]) -> dict[str, Any]:
+        channels_last = assemble.channels_last(trained.trainer.channels_last, network)
+        return {"num_classes": len(facts["class_names"]), "channels_last": channels_last, **source["input"]}
+
     kind = "teacher" if summary["role"] == "teacher" else "student"
     network = load(trained[kind], kind, folder.weights(summary["role"]))
     teacher = Path(summary["teacher"]["checkpoint"]) if summary["role"] == "distill" else None
     if teacher is not None and teacher.is_file():
-        asked = {**options, **summary["teacher"]["input"]}
-        frozen = FrozenTeacher(StudentModule(load(trained.teacher, "teacher", teacher), **asked))
-        module: Any = DistillModule(network, teacher=frozen, **options)
+        asked = load(trained.teacher, "teacher", teacher)
+        frozen = FrozenTeacher(StudentModule(asked, **options(asked, summary["teacher"])))
+        module: Any = DistillModule(network, teacher=frozen, **options(network, summary))
     else:
-        module = StudentModule(network, **options)
+        module = StudentModule(network, **options(network, summary))
     return {
         "run": str(folder.path),
         "label": summary["label"],

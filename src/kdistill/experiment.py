@@ -87,7 +87,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
     module = _module(config.role, network, teacher, parts)
 
-    precision = assemble.precision(config.trainer.precision, device)
+    precision = assemble.precision(config.trainer.precision, device, network)
     log.info(
         f"{label}: {cost['flops']:,} FLOPs; "
         f"on {device} in {precision}{', channels_last' if parts['channels_last'] else ''}; "

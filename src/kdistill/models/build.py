@@ -1,6 +1,7 @@
 """A network by name: one of our own, or any that timm has."""
 
 import difflib
+import warnings
 from typing import Any
 
 from torch import nn
@@ -34,7 +35,9 @@ def create_model(name: str, *, num_classes: int, in_chans: int, **options: Any) 
         if name in _OWN:
             network, own_options = _OWN[name]
             return network(num_classes=num_classes, in_chans=in_chans, **{**own_options, **options})
-        import timm  # 13 s to import: only when one of its models is asked for
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")
+            import timm  # 13 s to import: only when one of its models is asked for
 
         if not timm.is_model(name):
             known = [*_OWN, *timm.list_models()]
