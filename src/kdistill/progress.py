@@ -12,8 +12,9 @@ from torch import Tensor
 class RunProgressBar(RichProgressBar):
     """Lightning's rich bar, with the run's time left, the loss of the step and the last validation accuracy."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
         super().__init__(refresh_rate=20, leave=False)
+        self.label = label
         self._loss: Tensor | None = None
         self._clock = EpochClock()
 
@@ -26,6 +27,9 @@ class RunProgressBar(RichProgressBar):
     ) -> None:
         self._loss = outputs["loss"]  # read only when the bar is drawn: no synchronisation in a step
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"{self.label} {current_epoch + 1}/{self.trainer.max_epochs}"
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         shown = {"loss": f"{float(self._loss):.4f}"} if self._loss is not None else {}
@@ -78,4 +82,4 @@ def progress_callbacks(label: str, *, enabled: bool) -> list[Callback]:
     """The bar on a terminal, lines elsewhere, nothing where `trainer.progress_bar` is false."""
     if not enabled:
         return []
-    return [RunProgressBar()] if sys.stdout.isatty() else [EpochLines(label)]
+    return [RunProgressBar(label)] if sys.stdout.isatty() else [EpochLines(label)]

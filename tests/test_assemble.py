@@ -1,0 +1,85 @@
+"""Config sections to objects: what is filled in and what is decided."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from kdistill import assemble
+from kdistill.data.arrays import ImageArrays, Split
+from kdistill.errors import UserError
+
+KD = {"_target_": "kdistill.losses.logit.KD", "temperature": 2.0, "alpha": 0.3}
+CE = {"_target_": "kdistill.losses.logit.CrossEntropy", "class_weights": "balanced"}
+
+
+def arrays(channels: int) -> ImageArrays:
+    split = Split(torch.zeros(4, channels, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1]))
+    return ImageArrays(split, split, split, ("a", "b"), (0.1,) * channels, (0.2,) * channels, "none")
+
+
+def test_alpha_weighs_the_distillation_part_and_the_rest_goes_to_the_labels() -> None:
+    loss = assemble.weighted_loss(OmegaConf.create({**KD, "ce": CE}), class_counts=[1, 3])
+    assert loss.weights == {"ce": 0.7, "kd": 0.3}
+    assert loss.parts["kd"].temperature == 2.0
+    assert loss.parts["ce"].class_weight.tolist() == pytest.approx([4 / 2, 4 / 6])
+
+
+def test_without_alpha_the_loss_stands_alone() -> None:
+    assert assemble.weighted_loss(OmegaConf.create(CE), class_counts=[1, 3]).weights == {"ce": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("section", "network", "channels", "expected"),
+    [
+        ({"mean": [0.3], "std": [0.4]}, {"mean": (0.5,), "std": (0.6,)}, 1, ([0.3], [0.4])),
+        ({"mean": None, "std": None}, {"mean": (0.5,) * 3, "std": (0.6,) * 3}, 3, ([0.5] * 3, [0.6] * 3)),
+        ({}, {"mean": (0.5,) * 3, "std": (0.6,) * 3}, 1, ([0.1], [0.2])),
+        ({}, None, 3, ([0.1] * 3, [0.2] * 3)),
+    ],
+)
+def test_the_input_is_normalised_as_configured_else_as_timm_says_else_as_the_data_are(
+    section: dict[str, object], network: dict[str, object] | None, channels: int, expected: object
+) -> None:
+    model = nn.Identity()
+    model.pretrained_cfg = network  # type: ignore[assignment]
+    assert assemble.normalisation(OmegaConf.create(section), model, arrays(channels)) == expected
+
+
+def test_automatic_precision_keeps_float32_where_depthwise_convolutions_train_on_a_cpu() -> None:
+    plain, depthwise = nn.Sequential(nn.Conv2d(4, 4, 3)), nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
+    features = torch.cpu.get_capabilities()
+    fast = "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"
+    assert assemble.precision("auto", "cpu", plain) == fast
+    assert assemble.precision("auto", "cpu", depthwise) == "32-true"
+    assert assemble.precision("auto", "cpu", depthwise.requires_grad_(False)) == fast
+    assert assemble.precision("bf16-mixed", "cpu", depthwise) == "bf16-mixed"
+
+
+def test_channels_last_is_for_convolutions() -> None:
+    assert assemble.channels_last("auto", nn.Sequential(nn.Conv2d(1, 1, 1)))
+    assert not assemble.channels_last("auto", nn.Sequential(nn.Linear(1, 1)))
+    assert assemble.channels_last("on", nn.Linear(1, 1))
+    assert not assemble.channels_last("off", nn.Conv2d(1, 1, 1))
+
+
+def test_a_target_that_makes_no_module_is_refused() -> None:
+    section = OmegaConf.create({"_target_": "collections.Counter"})
+    with pytest.raises(UserError, match=r"student\._target_=collections\.Counter made a Counter"):
+        assemble.network(section, "student", num_classes=2, in_chans=1)
+
+
+def test_targets_from_a_file_must_be_trusted_or_allowed() -> None:
+    config = OmegaConf.create({"a": [{"_target_": "torch.nn.Linear"}, {"_target_": "os.system"}], "b": {"c": 1}})
+    with pytest.raises(UserError, match=r"here names os\.system, .* say allow=\[os\]"):
+        assemble.check_trusted(config, [], Path("here"))
+    assemble.check_trusted(config, ["os"], Path("here"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no CUDA device")
+def test_the_device_is_what_is_there() -> None:
+    assert assemble.device_name("auto") == assemble.device_name("cpu") == "cpu"
+    with pytest.raises(UserError, match="device=cuda, but torch sees no CUDA device"):
+        assemble.device_name("cuda")
