@@ -229,3 +229,10 @@ def test_a_timm_name_is_a_student(small: Slice, tmp_path: Path, mnist_root: Path
     assert found["data"]["train"] == 300
     _, labels = read_partition(mnist_root, TRAIN_FILES, verify=True)
     assert len(labels) == 60_000
+
+
+def test_another_teacher_is_trained_by_the_same_recipe(distill_overrides: Slice, tmp_path: Path) -> None:
+    other = ["teacher=timm", "teacher.name=test_resnet", "dataset.limit=300", "teacher.gate=off"]
+    found = run(compose_config([*distill_overrides, *other]), tmp_path / "run")
+    assert found["teacher"]["label"] == "test_resnet"
+    assert "test_resnet" in found["teacher"]["checkpoint"]
