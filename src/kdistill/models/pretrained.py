@@ -35,7 +35,10 @@ _EXPANDING_BLOCK = {
 
 
 def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) -> str:
-    """Loads weights to start from; strict but for the class head, which stays as it was made if its shape differs.
+    """Loads weights to start from; strict but for the class head, which is made anew as zeros if its shape differs.
+
+    Zeros, so that training starts from an even answer: timm's own start of an EfficientNet's head of two classes gives
+    logits of several units, and the first steps then shake the backbone. Source: Kolesnikov et al., "Big Transfer", 2020.
 
     Args:
         network: changed in place.
@@ -67,6 +70,8 @@ def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) ->
     if problems:
         raise UserError(f"{path} does not fit {kind}={name}: {'; '.join(problems)}")
     network.load_state_dict(state, strict=False)
+    for key in dropped:
+        network.get_parameter(key).data.zero_()
     return f"{path.name}{', its class head made anew' if dropped else ''}"
 
 
