@@ -11,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
-from rich.console import Console
 
 from kdistill import assemble
 from kdistill.checkpoints import AtomicCheckpointIO
@@ -27,11 +26,19 @@ from kdistill.modules.distill import DistillModule
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
 from kdistill.progress import progress_callbacks
-from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows
+from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows, screen
 from kdistill.runs import RunFolder, versions
 from kdistill.teachers import Teacher, find_teacher
 
 log = logging.getLogger(__name__)
+
+_ADVICE = (
+    "not have many workers",
+    "smaller than the logging",
+    "Experiment logs dir",
+    "treespec",
+    "in eval mode at the",
+)
 
 
 def run(config: DictConfig, path: Path) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def run(config: DictConfig, path: Path) -> dict[str, Any]:
     validate(config)
     plain = OmegaConf.to_container(config, resolve=True)
     folder = RunFolder.create(path, config)
-    Console().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
+    screen().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
     loggers = Loggers(config, path)
     failed = True
     try:
@@ -194,12 +201,12 @@ def _fit(
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's banner, and without its advice for data on disk, long epochs and shared folders."""
+    """Without Lightning's banner, and without its advice: data on disk, long epochs, shared folders; frozen parts."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        for advice in ("does not have many workers", "is smaller than the logging", "Experiment logs dir", "treespec"):
+        for advice in _ADVICE:
             warnings.filterwarnings("ignore", message=f".*{advice}.*")
         try:
             yield

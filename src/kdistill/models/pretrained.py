@@ -37,8 +37,9 @@ _EXPANDING_BLOCK = {
 def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) -> str:
     """Loads weights to start from; strict but for the class head, which is made anew as zeros if its shape differs.
 
-    Zeros, so that training starts from an even answer: timm's own start of an EfficientNet's head of two classes gives
-    logits of several units, and the first steps then shake the backbone. Source: Kolesnikov et al., "Big Transfer", 2020.
+    Zeros, so that training starts from an even answer: timm's own start of an EfficientNet's head of two classes
+    gives logits of several units, and the first steps then shake the backbone. Source: Kolesnikov et al., "Big
+    Transfer", 2020.
 
     Args:
         network: changed in place.

@@ -1,5 +1,6 @@
 """The config as a tree, and the table that a run ends with."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,12 @@ from rich.tree import Tree
 
 _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
 COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "trainable", "FLOPs", "ratio")
+
+
+def screen() -> Console:
+    """The terminal as wide as it is; a file or a pipe 110 columns wide, so that the table is whole there too."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=110)
 
 
 def config_tree(config: Mapping[str, Any], title: str) -> Tree:
@@ -53,7 +60,7 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 
 def print_result(summary: Mapping[str, Any], folder: str, console: Console | None = None) -> None:
     """The final table, what else is worth a line, and where the run lies."""
-    console = console or Console()
+    console = console or screen()
     table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", **_PLAIN)
     rows = result_rows(summary)
     # What trains is worth a column where it is not everything.
@@ -86,7 +93,7 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
 
 def print_evaluation(result: Mapping[str, Any], console: Console | None = None) -> None:
     """Figures of `kdistill.evaluate`, beside the run's own where the data are the same."""
-    console = console or Console()
+    console = console or screen()
     table = Table(title=f"{result['label']}: test set of {result['dataset_root']}", title_justify="left", **_PLAIN)
     for column in ("", "now", "recorded"):
         table.add_column(column, justify="left" if column == "" else "right")
