@@ -29,7 +29,7 @@ def small(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Slice:
         f"dataset.root={mnist_root}",
         f"teacher_cache={tmp_path_factory.mktemp('teachers')}",
         "dataset.limit=1500",
-        "dataset.val_size=1000",
+        "dataset.val_size=500",
         "trainer.max_epochs=2",
     ]
 
@@ -67,7 +67,7 @@ def test_a_run_folder_holds_what_is_promised(distilled: Path) -> None:
     assert {"total", "fit", "teacher"} <= set(found["time_s"])
     assert {"torch", "python", "kdistill"} <= set(found["versions"])
     assert found["data"] | {"fingerprint": ""} == {
-        "fingerprint": "", "train": 1500, "val": 1000, "test": 10_000, "image_shape": [1, 28, 28],
+        "fingerprint": "", "train": 1500, "val": 500, "test": 10_000, "image_shape": [1, 28, 28],
         "mean": found["data"]["mean"], "std": found["data"]["std"], "class_names": list("0123456789"),
     }  # fmt: skip
 

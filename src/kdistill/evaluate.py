@@ -25,11 +25,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill import assemble
     from kdistill.config.validate import validate
     from kdistill.errors import UserError
-    from kdistill.evaluation import figures, predict
+    from kdistill.evaluation import answers, figures, predict
     from kdistill.models.weights import load_weights
-    from kdistill.modules.distill import DistillModule
     from kdistill.modules.student import StudentModule
-    from kdistill.modules.teacher import FrozenTeacher
+    from kdistill.modules.teacher import TeacherModule
     from kdistill.runs import RunFolder
 
     validate(config)
@@ -63,13 +62,12 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
 
     kind = "teacher" if summary["role"] == "teacher" else "student"
     network = load(trained[kind], kind, folder.weights(summary["role"]))
+    batches = data.eval_loader(test)
+    predictions = predict(StudentModule(network, **options(network, summary)), batches, data, device)
     teacher = Path(summary["teacher"]["checkpoint"]) if summary["role"] == "distill" else None
     if teacher is not None and teacher.is_file():
         asked = load(trained.teacher, "teacher", teacher)
-        frozen = FrozenTeacher(StudentModule(asked, **options(asked, summary["teacher"])))
-        module: Any = DistillModule(network, teacher=frozen, **options(network, summary))
-    else:
-        module = StudentModule(network, **options(network, summary))
+        predictions |= answers(TeacherModule(asked, **options(asked, summary["teacher"])), batches, data, device)
     return {
         "run": str(folder.path),
         "label": summary["label"],
@@ -79,7 +77,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         else str(teacher)
         if teacher.is_file()
         else f"{teacher} is gone: no agreement",
-        "test": figures(predict(module, data.eval_loader(test), data, device)),
+        "test": figures(predictions),
         "recorded": None if other_data else summary["test"],
     }
 

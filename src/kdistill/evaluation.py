@@ -33,6 +33,13 @@ def predict(
     return {name: torch.cat([output[name] for output in outputs]).cpu() for name in outputs[0]}
 
 
+def answers(
+    teacher: ClassifierModule | None, batches: Iterable[Batch], data: ArrayDataModule, device: str
+) -> dict[str, Tensor]:
+    """teacher_logits (N, K) on a partition; nothing where there is no teacher."""
+    return {} if teacher is None else {"teacher_logits": predict(teacher, batches, data, device)["logits"]}
+
+
 def figures(predictions: dict[str, Tensor]) -> dict[str, float]:
     """Metrics of predictions, with the agreement where a teacher predicted too."""
     values = measure(predictions["logits"], predictions["target"])

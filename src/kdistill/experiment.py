@@ -16,7 +16,7 @@ from kdistill import assemble
 from kdistill.checkpoints import AtomicCheckpointIO
 from kdistill.config.validate import validate
 from kdistill.cost import count_cost
-from kdistill.evaluation import chosen_threshold, figures, load_checkpoint, predict
+from kdistill.evaluation import answers, chosen_threshold, figures, load_checkpoint, predict
 from kdistill.loggers import Loggers
 from kdistill.metrics import by_agreement
 from kdistill.models.freeze import describe_trainable
@@ -104,12 +104,14 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision)
     fit_seconds = time.perf_counter() - fit_started
 
-    test_last = figures(predict(module, data.test_dataloader(), data, device))
+    val_batches, test_batches = data.val_dataloader(), data.test_dataloader()
+    asked = teacher.answers.module if teacher else None
+    val_answers, test_answers = (answers(asked, batches, data, device) for batches in (val_batches, test_batches))
+    test_last = figures(predict(module, test_batches, data, device) | test_answers)
     best_epoch = load_checkpoint(module, Path(checkpoint.best_model_path))
-    val_predictions = predict(module, data.val_dataloader(), data, device)
-    val = figures(val_predictions)
-    predictions = predict(module, data.test_dataloader(), data, device)
-    test = figures(predictions)
+    val_predictions = predict(module, val_batches, data, device) | val_answers
+    predictions = predict(module, test_batches, data, device) | test_answers
+    val, test = figures(val_predictions), figures(predictions)
 
     facts = {"model": label, "mean": mean, "std": std, "classes": arrays.class_names}
     write_weights(folder.weights(config.role), network, facts)

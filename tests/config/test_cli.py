@@ -206,7 +206,7 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
 
 def test_help_config_and_completion_answer(tmp_path: Path) -> None:
     assert "+experiment=mnist_distill" in door(tmp_path, "--help").stdout
-    assert "temperature: 4.0" in door(tmp_path, DISTILL, "--cfg", "job").stdout
+    assert "temperature: 2.0" in door(tmp_path, DISTILL, "--cfg", "job").stdout
     line = f"python -m kdistill.train {DISTILL} loss.t"
     assert "loss.temperature=" in door(tmp_path, "-sc", "query=bash", completing=line).stdout
 

@@ -152,9 +152,9 @@ def _section(key: str, value: Any, known: Sequence[str]) -> Iterator[str]:
         if name in value and not _has_unknown(value[name]) and (wrong := mistake(value[name], kind)):
             yield f"{key}.{name}: {wrong}"
     target = value.get("_target_")
-    if target is None:
+    if target is None and key not in ("teacher", "student"):  # of these, `_roles` says that they are needed
         yield f"{key} has no _target_: give {key}._target_=package.module.Class"
-    elif target is not UNKNOWN:
+    elif target not in (None, UNKNOWN):
         yield from _arguments(key, value, str(target), known)
     for name, inner in value.items():
         if isinstance(inner, dict) and "_target_" in inner:
@@ -224,7 +224,7 @@ def _roles(tree: dict[str, Any]) -> Iterator[str]:
     """Whether the sections fit the role: what it needs is there, and nothing asks for a teacher that is not."""
     role, teacher, loss = tree["role"], tree.get("teacher"), tree.get("loss")
     for section in {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student")}.get(role, ()):
-        if tree.get(section) is None:
+        if "_target_" not in (tree.get(section) or {}):
             yield f"role={role} needs a {section}: choose {section}= one of {_options(section)}"
     if isinstance(loss, dict) and role == "distill" and "alpha" not in loss:
         yield "role=distill needs a loss with 'alpha', the weight of the teacher's part: choose loss=kd"

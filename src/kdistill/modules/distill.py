@@ -26,7 +26,3 @@ class DistillModule(StudentModule):
 
     def loss_input(self, batch: Batch) -> DistillBatch:
         return replace(super().loss_input(batch), teacher_logits=self.teacher(batch))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Adds the teacher's float32 logits, (N, K)."""
-        return super().predict_step(batch, batch_idx) | {"teacher_logits": self.teacher(batch).float()}
