@@ -108,6 +108,17 @@ def test_images_are_normalised_inside_the_module() -> None:
     assert module(torch.full((1, 1, 1, 1), 0.8)).item() == pytest.approx((0.8 - 0.4) / 0.2)
 
 
+def test_teacher_and_student_each_see_images_by_their_own_normalisation() -> None:
+    """A flat image of .8: the teacher sees (.8 - .5) / .1 = 3, the student (.8 - .4) / .2 = 2."""
+    own = FrozenTeacher(TeacherModule(nn.Flatten(), num_classes=1, mean=[0.5], std=[0.1]))
+    module = DistillModule(nn.Flatten(), teacher=own, **OPTIONS)
+    batch = Batch(image=torch.full((1, 1, 1, 1), 0.8), target=torch.zeros(1).long(), index=torch.zeros(1).long())
+    seen = module.loss_input(batch)
+    assert seen.student_logits.item() == pytest.approx(2.0)
+    assert seen.teacher_logits is not None
+    assert seen.teacher_logits.item() == pytest.approx(3.0)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(teacher: FrozenTeacher, tmp_path: object) -> None:
     module = distill(teacher)
     module.make_optimizer = partial(torch.optim.SGD, lr=float("inf"))
