@@ -52,7 +52,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def test_a_run_folder_holds_what_is_promised(distilled: Path) -> None:
-    for name in ("config.yaml", "metrics.csv", "predictions.npz", "student.safetensors"):
+    for name in ("config.yaml", "metrics.csv", "predictions.npz", "val_predictions.npz", "student.safetensors"):
         assert (distilled / name).stat().st_size > 0
     assert sorted(path.name for path in (distilled / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     found = summary(distilled)

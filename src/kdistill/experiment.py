@@ -115,7 +115,8 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
 
     facts = {"model": label, "mean": mean, "std": std, "classes": arrays.class_names}
     write_weights(folder.weights(config.role), network, facts)
-    folder.write_predictions({name: tensor.numpy() for name, tensor in predictions.items()})
+    folder.write_predictions("val", {name: tensor.numpy() for name, tensor in val_predictions.items()})
+    folder.write_predictions("test", {name: tensor.numpy() for name, tensor in predictions.items()})
     summary: dict[str, Any] = {
         "experiment": config.name,
         "role": config.role,

@@ -4,6 +4,7 @@ config.yaml             the resolved configuration, plain
 metrics.csv             curves, one row per epoch
 summary.json            figures, cost, fingerprints, seed, wall time, versions
 predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_logits (N, K) if there was a teacher
+val_predictions.npz     the same of validation
 checkpoints/            best.ckpt (chosen on validation) and last.ckpt
 student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 """
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -82,8 +83,16 @@ class RunFolder:
         text = json.dumps(content, indent=2, allow_nan=True) + "\n"
         write_atomically(self.path / name, lambda file: file.write(text.encode()))
 
-    def write_predictions(self, arrays: Mapping[str, np.ndarray]) -> None:
-        write_atomically(self.path / "predictions.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
+    def predictions(self, part: Literal["val", "test"]) -> Path:
+        """Where the predictions of a partition lie."""
+        return self.path / ("predictions.npz" if part == "test" else "val_predictions.npz")
+
+    def write_predictions(self, part: Literal["val", "test"], arrays: Mapping[str, np.ndarray]) -> None:
+        write_atomically(self.predictions(part), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def read_predictions(self, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
+        with np.load(self.predictions(part), allow_pickle=False) as content:
+            return dict(content)
 
 
 def versions() -> dict[str, str]:
