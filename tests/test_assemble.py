@@ -68,7 +68,7 @@ def test_channels_last_is_for_convolutions() -> None:
 def test_a_target_that_makes_no_module_is_refused() -> None:
     section = OmegaConf.create({"_target_": "collections.Counter"})
     with pytest.raises(UserError, match=r"student\._target_=collections\.Counter made a Counter"):
-        assemble.network(section, "student", num_classes=2, in_chans=1)
+        assemble.bare_network(section, "student", num_classes=2, in_chans=1)
 
 
 def test_targets_from_a_file_must_be_trusted_or_allowed() -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kdistill import assemble
 from kdistill.config.compose import compose_config
+from kdistill.data.tissue_demo import TissueDemo
 from kdistill.errors import UserError
 from kdistill.evaluate import evaluate
 from kdistill.experiment import run
@@ -58,17 +60,33 @@ def test_the_head_alone_first_then_all(demo: list[str], tmp_path: Path, capsys: 
     assert found["cost"]["params_trainable"] == found["cost"]["params_total"]
 
 
-def test_without_network_or_file_the_message_names_the_options(
-    demo: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is out of reach, and nothing of it is in the cache."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "https://nowhere.invalid")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"student\.weights=<a \.safetensors or state-dict file>, student\.weights=none"
-    ):
-        run(compose_config(["+experiment=mhist_distill", *demo]), tmp_path / "run")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_without_network_or_file_the_message_names_the_options(demo: list[str], tmp_path: Path) -> None:
+    data = assemble.data_module(compose_config(["+experiment=mhist_scratch", *demo]))
+    assert isinstance(data, TissueDemo)
+    given = ["dataset=mhist", f"dataset.root={data.folder()}", f"dataset.cache={tmp_path / 'decoded'}"]
+    options = r"student\.weights=<a \.safetensors or state-dict file>, student\.weights=none"
+    with pytest.raises(UserError, match=options):
+        run(compose_config(["+experiment=mhist_scratch", *given]), tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_on_made_up_tissue_a_network_trains_from_random_where_there_is_no_hub(
+    demo: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = compose_config(["+experiment=mhist_scratch", *demo])
+    network = assemble.network(config.student, "student", assemble.data_module(config))
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert "these data are made up, so all of student mobilenetv2_100 trains from random" in caplog.text
 
 
 def test_mhist_without_a_root_says_how_to_obtain_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
 from kdistill.models.freeze import set_trainable
-from kdistill.models.pretrained import load_pretrained
+from kdistill.models.pretrained import HubUnreachable, load_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +47,26 @@ def data_module(config: DictConfig) -> ArrayDataModule:
     return build(config.dataset, "dataset")
 
 
-def network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) -> nn.Module:
-    """The network of `teacher` or `student` as training starts: with its first weights, and only what trains free."""
-    model = bare_network(section, kind, num_classes=num_classes, in_chans=in_chans)
+def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
+    """The network of `teacher` or `student` as training starts: with its first weights, and only what trains free.
+
+    Raises:
+        UserError: its weights can't be had. Where the data are made up and timm's hub is out of reach, the whole
+            network trains from random instead, with a warning: so a demonstration runs anywhere.
+    """
+    arrays = data.arrays
+    model = bare_network(section, kind, num_classes=arrays.num_classes, in_chans=arrays.image_shape[0])
     source = section.get("weights", "none")
-    if source != "none":
-        log.info(
-            f"{kind} {label(section)}: starts from {load_pretrained(model, source, name=label(section), kind=kind)}"
-        )
     trainable = section.get("trainable", "all")
+    if source != "none":
+        try:
+            found = load_pretrained(model, source, name=label(section), kind=kind)
+            log.info(f"{kind} {label(section)}: starts from {found}")
+        except HubUnreachable as error:
+            if not data.made_up:
+                raise
+            log.warning(f"{error.reason}; these data are made up, so all of {kind} {label(section)} trains from random")
+            trainable = "all"
     chosen: Any = OmegaConf.to_container(trainable) if OmegaConf.is_config(trainable) else trainable
     set_trainable(model, chosen)
     return model

@@ -29,7 +29,7 @@ def predict(
     module.eval().to(device)
     outputs = []
     for step, batch in enumerate(batches):
-        outputs.append(module.predict_step(data.prepare(batch.to(device), epoch=None), step))
+        outputs.append(module.predict_step(data.prepare(batch.to(device), view=None), step))
     return {name: torch.cat([output[name] for output in outputs]).cpu() for name in outputs[0]}
 
 

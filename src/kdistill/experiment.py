@@ -78,7 +78,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     label = assemble.label(config[kind])
 
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    network = assemble.network(config[kind], kind, num_classes=arrays.num_classes, in_chans=arrays.image_shape[0])
+    network = assemble.network(config[kind], kind, data)
     mean, std = assemble.normalisation(config[kind], network, arrays)
     cost = count_cost(network, arrays.image_shape, device=device)
     parts: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdistill.data.arrays import ArrayDataset, ImageArrays
+from kdistill.data.arrays import ImageArrays
 from kdistill.data.mhist import MHIST
 from kdistill.errors import UserError
 
@@ -66,7 +66,7 @@ def test_a_listed_validation_partition_is_used_as_it_is(write_table: Any, rows: 
 def test_partitions_share_one_array_and_a_batch_reads_the_right_rows(root: Path) -> None:
     arrays = data(root).arrays
     assert arrays.train.image.data_ptr() == arrays.test.image.data_ptr()
-    batch = ArrayDataset(arrays.test).__getitems__([3, 0])
+    batch = arrays.test.read(torch.tensor([3, 0]))
     assert batch.index.tolist() == [3, 0]
     for image, name in zip(batch.image, ("T_067.png", "T_064.png"), strict=True):
         expected = np.asarray(Image.open(root / "images" / name)).transpose(2, 0, 1)

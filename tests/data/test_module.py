@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdistill.data.arrays import ArrayDataset, Split
+from kdistill.data.arrays import Split
 from kdistill.data.augment import Augment
 from kdistill.data.mnist import MNIST
 
@@ -16,7 +16,7 @@ def small(root: Path, **options: object) -> MNIST:
 
 def test_a_batch_is_one_vectorised_read() -> None:
     split = Split(torch.arange(40, dtype=torch.uint8).view(10, 1, 2, 2), torch.arange(10))
-    batch = ArrayDataset(split).__getitems__([7, 2, 2])
+    batch = split.read(torch.tensor([7, 2, 2]))
     assert batch.target.tolist() == batch.index.tolist() == [7, 2, 2]
     assert batch.image[:, 0, 0, 0].tolist() == [28, 8, 8]
 
@@ -36,7 +36,7 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_seed_and_epoch(mnist_roo
 def test_views_repeat_after_k_epochs_and_are_fresh_without_k(mnist_root: Path) -> None:
     def image(views: int | None, epoch: int) -> torch.Tensor:
         data = small(mnist_root, views=views)
-        return data.prepare(ArrayDataset(data.arrays.train).__getitems__([1, 2, 3]), epoch=epoch).image
+        return data.prepare(data.arrays.train.read(torch.tensor([1, 2, 3])), view=data.view(epoch)).image
 
     assert torch.equal(image(2, 0), image(2, 2))
     assert not torch.equal(image(2, 0), image(2, 1))
@@ -47,7 +47,7 @@ def test_views_repeat_after_k_epochs_and_are_fresh_without_k(mnist_root: Path) -
 def test_evaluation_sees_the_stored_pixels(mnist_root: Path) -> None:
     data = small(mnist_root)
     batch = next(iter(data.test_dataloader()))
-    prepared = data.prepare(batch, epoch=None)
+    prepared = data.prepare(batch, view=None)
     assert prepared.image.dtype == torch.float32
     torch.testing.assert_close(prepared.image * 255, batch.image.float(), rtol=0, atol=1e-4)
     assert prepared.view == 0
@@ -56,7 +56,25 @@ def test_evaluation_sees_the_stored_pixels(mnist_root: Path) -> None:
 def test_the_view_of_an_epoch_is_in_the_batch(mnist_root: Path) -> None:
     data = small(mnist_root, views=4)
     batch = next(iter(data.train_dataloader()))
-    assert data.prepare(batch, epoch=7).view == 3
+    assert data.view(7) == 3
+    assert data.prepare(batch, view=3).view == 3
+
+
+def test_a_loader_goes_on_where_another_stopped(mnist_root: Path) -> None:
+    first, second = (small(mnist_root).train_dataloader() for _ in range(2))
+    whole = [batch.index.tolist() for batch in first]
+    for _, _batch in zip(range(2), first, strict=False):
+        pass
+    second.load_state_dict(first.state_dict())
+    assert [batch.index.tolist() for batch in second] == whole[2:]
+    assert [batch.index.tolist() for batch in second] == whole, "the epoch after that is a whole one"
+
+
+def test_at_the_end_of_an_epoch_a_loader_starts_anew(mnist_root: Path) -> None:
+    loader = small(mnist_root).val_dataloader()
+    for _batch in loader:
+        pass
+    assert loader.state_dict() == {"served": 0}
 
 
 @pytest.mark.parametrize("bad", [{"views": 0}, {"val_size": 0}, {"seed": -1}])

@@ -1,11 +1,9 @@
-"""Images as decoded uint8 arrays, in memory or mapped from a file, and a `Dataset` that reads a batch by one index."""
+"""Images as decoded uint8 arrays, in memory or mapped from a file; a batch is read by one index."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from kdistill.data.batch import Batch
 
@@ -81,22 +79,6 @@ class ImageArrays:
         """(C, H, W)."""
         channels, height, width = self.train.image.shape[1:]
         return channels, height, width
-
-
-class ArrayDataset(Dataset[Batch]):
-    """Serves a split; `DataLoader` calls `__getitems__` with a batch's numbers, so nothing runs Python per sample."""
-
-    def __init__(self, split: Split) -> None:
-        self.split = split
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return self.split.read(torch.as_tensor(indices))
 
 
 def _at(values: Tensor | None, part: Tensor | slice) -> Tensor | None:

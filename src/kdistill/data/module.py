@@ -2,15 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DistributedSampler
 
-from kdistill.data.arrays import ArrayDataset, ImageArrays, Split
+from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
+from kdistill.data.loader import BatchLoader
 from kdistill.data.sampling import BalancedSampler
 from kdistill.errors import UserError
 
@@ -21,6 +21,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     The order of an epoch is a function of (seed, epoch), and the view of a sample a function of the epoch, so a run
     that resumes sees what it would have seen.
     """
+
+    made_up = False  # whether the images are painted by a program: then a network may train without its weights
 
     def __init__(
         self,
@@ -85,28 +87,27 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
         return epoch if self.views is None else epoch % self.views
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        trainer = self.trainer
-        dataset = ArrayDataset(self.arrays.train)
+    def train_dataloader(self) -> BatchLoader:
+        trainer, split = self.trainer, self.arrays.train
         kind = BalancedSampler if self.sampling == "balanced" else DistributedSampler
         sampler: DistributedSampler[Batch] = kind(
-            dataset,
+            split,  # type: ignore[arg-type]  # only its length is looked at, and its targets
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
             shuffle=True,
             seed=self.seed,
         )
-        return _loader(dataset, self.batch_size, sampler)
+        return BatchLoader(split, self.batch_size, sampler)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> BatchLoader:
         return self.eval_loader(self.arrays.val)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> BatchLoader:
         return self.eval_loader(self.arrays.test)
 
-    def eval_loader(self, split: Split) -> DataLoader[Batch]:
+    def eval_loader(self, split: Split) -> BatchLoader:
         """Batches of a partition in its own order."""
-        return _loader(ArrayDataset(split), self.eval_batch_size)
+        return BatchLoader(split, self.eval_batch_size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)
@@ -114,31 +115,21 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """uint8 to float in 0..1 and, in training, one augmented view; on the device that holds the batch."""
         training = self.trainer is not None and self.trainer.training
-        return self.prepare(batch, epoch=self.trainer.current_epoch if training and self.trainer else None)
+        return self.prepare(batch, view=self.view(self.trainer.current_epoch) if training and self.trainer else None)
 
-    def prepare(self, batch: Batch, *, epoch: int | None) -> Batch:
+    def prepare(self, batch: Batch, *, view: int | None) -> Batch:
         """What a model sees of a stored batch.
 
         Args:
             batch: image (N, C, H, W) uint8.
-            epoch: the training epoch, or None for the images as they are.
+            view: which augmented view, or None for the images as they are.
 
         Returns:
             The batch with image as float32 in 0..1 and its view filled in.
         """
         image = batch.image.to(torch.float32).div_(255.0)
-        if epoch is None:
+        if view is None:
             return replace(batch, image=image)
-        view = self.view(epoch)
         if self.augment is not None:
             image = self.augment(image, seed=self.seed, index=batch.index, view=view)
         return replace(batch, image=image, view=view)
-
-
-def _loader(dataset: ArrayDataset, batch_size: int, sampler: Any = None) -> DataLoader[Batch]:
-    # The dataset already returns a Batch, so there is nothing to collate; a read is one copy, so no workers.
-    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=_as_is)
-
-
-def _as_is(batch: Any) -> Batch:
-    return cast(Batch, batch)

@@ -40,12 +40,12 @@ def balanced_order(target: Tensor, *, length: int, seed: int, epoch: int) -> Ten
 
 
 class BalancedSampler(DistributedSampler[Batch]):
-    """`balanced_order` of an `ArrayDataset`, as many numbers as it has samples, dealt out to the processes in turn.
+    """`balanced_order` of a `Split`, as many numbers as it has samples, dealt out to the processes in turn.
 
-    A DistributedSampler, so that Lightning calls `set_epoch` and puts no sampler of its own in its place.
+    A DistributedSampler, so that Lightning calls `set_epoch`.
     """
 
     def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # torch's stubs say that a sampler yields samples
-        target: Tensor = self.dataset.split.target  # type: ignore[attr-defined]
+        target: Tensor = self.dataset.target  # type: ignore[attr-defined]
         order = balanced_order(target, length=self.total_size, seed=self.seed, epoch=self.epoch)
         return iter(order[self.rank :: self.num_replicas].tolist())

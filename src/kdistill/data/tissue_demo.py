@@ -34,6 +34,8 @@ _LEAST_SIZE, _LEAST_COUNT = 32, 60
 class TissueDemo(MHIST):
     """Pictures of nuclei, round (HP) to elongated (SSA), painted into `root` in seconds if they are not there yet."""
 
+    made_up = True
+
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
     def __init__(
         self,

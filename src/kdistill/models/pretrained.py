@@ -34,6 +34,14 @@ _EXPANDING_BLOCK = {
 }  # fmt: skip
 
 
+class HubUnreachable(UserError):
+    """timm's hub does not answer; `reason` says it without the ways out."""
+
+    def __init__(self, reason: str, ways_out: str) -> None:
+        super().__init__(f"{reason}; {ways_out}")
+        self.reason = reason
+
+
 def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) -> str:
     """Loads weights to start from; strict but for the class head, which is made anew as zeros if its shape differs.
 
@@ -51,7 +59,8 @@ def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) ->
         What was loaded, in words.
 
     Raises:
-        UserError: the weights can't be had or do not fit; the message names the ways out.
+        UserError: the weights can't be had (`HubUnreachable` where the hub is why) or do not fit; the message names
+            the ways out.
     """
     if source == "hub":
         path = _hub_file(network, name, kind)
@@ -131,6 +140,5 @@ def _hub_file(network: nn.Module, name: str, kind: str) -> Path:
             ).close()  # the hub's own retries take three quarters of a minute
         return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors"))
     except OSError as error:
-        raise UserError(
-            f"weights of {name} can't be fetched from {host} ({error}); {_WAYS_OUT.format(kind=kind)}"
-        ) from error
+        reason = f"weights of {name} can't be fetched from {host} ({error})"
+        raise HubUnreachable(reason, _WAYS_OUT.format(kind=kind)) from error
