@@ -21,6 +21,7 @@ WITH = {
     "student=timm": [DISTILL, "student.name=resnet18"],
     "student=custom": [DISTILL, "student._target_=torch.nn.Module"],
     "loss=ce": ["+experiment=mnist_scratch"],
+    "loss=label_smoothing": ["+experiment=mnist_scratch"],
 }
 GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]

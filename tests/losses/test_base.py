@@ -5,6 +5,7 @@ import torch
 
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.logit import KD, CrossEntropy
+from kdistill.losses.mse import MSE
 
 
 @pytest.fixture
@@ -41,3 +42,18 @@ def test_alpha_zero_is_the_limit_of_small_alpha(batch: DistillBatch) -> None:
 def test_names_of_parts_and_weights_must_match() -> None:
     with pytest.raises(ValueError, match="same names"):
         WeightedSum({"ce": CrossEntropy()}, {"kd": 1.0})
+
+
+def test_a_sum_inside_a_sum_is_taken_apart(batch: DistillBatch) -> None:
+    inner = WeightedSum({"kd": KD(temperature=2.0), "mse": MSE()}, {"kd": 1.0, "mse": 0.5})
+    outer = WeightedSum({"ce": CrossEntropy(), "inner": inner}, {"ce": 0.75, "inner": 0.25})
+    assert outer.weights == {"ce": 0.75, "kd": 0.25, "mse": 0.125}
+    total, parts = outer(batch)
+    expected = 0.75 * parts["ce"] + 0.25 * parts["kd"] + 0.125 * parts["mse"]
+    assert set(parts) == {"ce", "kd", "mse"} and float(total.detach()) == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_two_parts_of_one_name_are_refused() -> None:
+    inner = WeightedSum({"ce": CrossEntropy()}, {"ce": 1.0})
+    with pytest.raises(ValueError, match="two parts are called ce"):
+        WeightedSum({"ce": CrossEntropy(), "inner": inner}, {"ce": 0.5, "inner": 0.5})

@@ -42,9 +42,12 @@ def problems(cfg: DictConfig) -> list[str]:
     known = _known_keys(tree, schema)
     if not dataclasses.is_dataclass(schema):
         return ["the config has no schema: its defaults must list train_schema first, as conf/train.yaml does"]
+    if tree.get("runs"):  # kdistill.compare on what is finished: nothing is to be trained
+        return list(_closed(tree, schema, known))
     if tree.get("role") is UNKNOWN:
         found = [problem for problem in found if not problem.startswith(("'name'", "'role'"))]
-        found.append(f"nothing says what to train: +experiment= one of {_options('experiment')}")
+        finished = ", or runs=[...] of finished ones" * ("runs" in tree)
+        found.append(f"nothing says what to train: +experiment= one of {_options('experiment')}{finished}")
     found += _closed(tree, schema, known)
     for key, value in open_sections(tree, schema).items():
         found += _section(key, value, known)
@@ -157,8 +160,17 @@ def _section(key: str, value: Any, known: Sequence[str]) -> Iterator[str]:
     elif target not in (None, UNKNOWN):
         yield from _arguments(key, value, str(target), known)
     for name, inner in value.items():
-        if isinstance(inner, dict) and "_target_" in inner:
-            yield from _section(f"{key}.{name}", inner, known)
+        for place, section in _sections(inner, f"{key}.{name}"):
+            yield from _section(place, section, known)
+
+
+def _sections(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The outermost sections with a target that a value holds, by dotted key."""
+    if isinstance(node, dict) and "_target_" in node:
+        yield key, node
+    elif isinstance(node, dict):
+        for name, inner in node.items():
+            yield from _sections(inner, f"{key}.{name}")
 
 
 def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str]) -> Iterator[str]:

@@ -54,20 +54,33 @@ class WeightedSum(nn.Module):
         """Joins losses.
 
         Args:
-            parts: losses by name.
+            parts: losses by name; one that is itself a weighted sum is taken apart, its weights multiplied by its own.
             weights: one weight per part.
 
         Raises:
-            ValueError: a part without a weight, or a weight without a part.
+            ValueError: a part without a weight, or a weight without a part, or two parts of one name.
         """
         super().__init__()
         if parts.keys() != weights.keys():
             raise ValueError(f"parts {sorted(parts)} and weights {sorted(weights)} must have the same names")
-        self.parts = nn.ModuleDict(parts)
-        self.weights = dict(weights)
+        self.parts = nn.ModuleDict()
+        self.weights: dict[str, float] = {}
+        for name, part in parts.items():
+            inner, shares = {name: part}, {name: 1.0}
+            if isinstance(part, WeightedSum):
+                inner, shares = dict(part.parts.items()), part.weights
+            if twice := self.weights.keys() & inner.keys():
+                raise ValueError(f"two parts are called {', '.join(sorted(twice))}")
+            self.parts.update(inner)
+            self.weights |= {own: weights[name] * share for own, share in shares.items()}
 
     def forward(self, batch: DistillBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum (scalar) and each part before its weight (scalars by name, detached)."""
         values = {name: part(batch) for name, part in self.parts.items()}
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}
+
+
+def at_least_float(tensor: Tensor) -> Tensor:
+    """bf16 and fp16 to float32, which every loss computes in; float32 and float64 as they are."""
+    return tensor.float() if tensor.itemsize < 4 else tensor

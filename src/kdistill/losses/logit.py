@@ -9,10 +9,27 @@ from pydantic import validate_call
 from torch import Tensor, nn
 
 from kdistill.config.types import NonNegativeFloat, PositiveFloat, UnitInterval
-from kdistill.losses.base import DistillBatch
+from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.standardize import LogitLoss
 
 
-def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> Tensor:
+def kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
+    """KL(softmax(z_t / T) || softmax(z_s / T)) of each sample, the sum over classes.
+
+    Args:
+        student_logits: (N, K).
+        teacher_logits: (N, K); no gradient flows into it.
+        temperature: T > 0; a tensor where it learns.
+
+    Returns:
+        (N,), 0 where both are equal.
+    """
+    log_student = F.log_softmax(at_least_float(student_logits) / temperature, dim=1)
+    log_teacher = F.log_softmax(at_least_float(teacher_logits.detach()) / temperature, dim=1)
+    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
+
+
+def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor) -> Tensor:
     """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), the mean over the batch of the sum over classes.
 
     The factor T^2 keeps the gradient's size when T changes. Computed in float32 from log-probabilities, so confident
@@ -21,16 +38,14 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) ->
     Args:
         student_logits: (N, K).
         teacher_logits: (N, K); no gradient flows into it.
-        temperature: T > 0.
+        temperature: T > 0; a tensor where it learns.
 
     Returns:
         Scalar, 0 where both are equal.
 
     Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015, section 2.
     """
-    log_student = F.log_softmax(_at_least_float(student_logits) / temperature, dim=1)
-    log_teacher = F.log_softmax(_at_least_float(teacher_logits.detach()) / temperature, dim=1)
-    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+    return temperature**2 * kl(student_logits, teacher_logits, temperature=temperature).mean()
 
 
 def cross_entropy(
@@ -56,7 +71,7 @@ def cross_entropy(
         Scalar, the mean over the batch (weighted by each sample's class where there are weights).
     """
     wanted = target if soft_target is None else soft_target
-    logits = _at_least_float(logits)
+    logits = at_least_float(logits)
     logits = logits if logit_shift is None else logits + logit_shift.to(logits.dtype)
     weight = None if class_weight is None else class_weight.to(logits.dtype)
     return F.cross_entropy(logits, wanted, weight=weight, label_smoothing=label_smoothing)
@@ -112,18 +127,13 @@ class CrossEntropy(nn.Module):
         )
 
 
-class KD(nn.Module):
+class KD(LogitLoss):
     """`kd` at a fixed temperature. Defaults of the field: T = 4 (CIFAR), 1 (ImageNet)."""
 
     @validate_call
-    def __init__(self, *, temperature: PositiveFloat = 4.0) -> None:
-        super().__init__()
+    def __init__(self, *, temperature: PositiveFloat = 4.0, standardize: bool = False) -> None:
+        super().__init__(standardize=standardize)
         self.temperature = temperature
 
-    def forward(self, batch: DistillBatch) -> Tensor:
+    def compare(self, batch: DistillBatch) -> Tensor:
         return kd(batch.student_logits, batch.from_teacher, temperature=self.temperature)
-
-
-def _at_least_float(logits: Tensor) -> Tensor:
-    """bf16 and fp16 to float32; float32 and float64 as they are."""
-    return logits.float() if logits.itemsize < 4 else logits

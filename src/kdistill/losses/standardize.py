@@ -1,0 +1,65 @@
+"""Logit standardisation, as an option of every loss between a student's and a teacher's logits."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from kdistill.losses.base import DistillBatch, at_least_float
+
+
+def centred(values: Tensor, *, dim: int) -> Tensor:
+    """values - mean(values) along `dim`; exactly 0 where all are equal."""
+    # The largest goes first: without it, the mean of equal values is off by a rounding error, which a division by
+    # their standard deviation would blow up.
+    shifted = values - values.detach().amax(dim, keepdim=True)
+    return shifted - shifted.mean(dim, keepdim=True)
+
+
+def standardize(logits: Tensor) -> Tensor:
+    """(z - mean(z)) / (1e-7 + std(z)), each sample over its classes.
+
+    The student then learns the teacher's order and proportions, not the size of its logits. With two classes nothing
+    but the sign of the difference is left: (z_1, z_2) becomes +-(0.7071, -0.7071).
+
+    A sample of equal logits becomes 0 and is divided by 1, so that a class head that starts at zero is not hit by a
+    gradient of 1e7.
+
+    Args:
+        logits: (N, K), K >= 2.
+
+    Returns:
+        (N, K), float32 at least.
+
+    Source: Sun et al., "Logit standardization in knowledge distillation", CVPR 2024, algorithm 1, with T = 2 and
+    weights 9 (distillation) and .1 (labels) on CIFAR-100. The standard deviation divides by K - 1, as in the authors'
+    code.
+    """
+    deviation = centred(at_least_float(logits), dim=1)
+    std = torch.linalg.vector_norm(deviation, dim=1, keepdim=True) / math.sqrt(logits.shape[1] - 1)
+    return deviation / (1e-7 + std).where(std > 0, 1.0)
+
+
+class LogitLoss(nn.Module, ABC):
+    """A loss between the logits of student and teacher; subclasses say in `compare` which."""
+
+    def __init__(self, *, standardize: bool) -> None:
+        """Says what the loss sees.
+
+        Args:
+            standardize: both sides are standardised first; other losses of the sum see them as they are.
+        """
+        super().__init__()
+        self.standardize = standardize
+
+    def forward(self, batch: DistillBatch) -> Tensor:
+        if self.standardize:
+            student, teacher = standardize(batch.student_logits), standardize(batch.from_teacher)
+            batch = replace(batch, student_logits=student, teacher_logits=teacher)
+        return self.compare(batch)
+
+    @abstractmethod
+    def compare(self, batch: DistillBatch) -> Tensor:
+        """The loss (scalar) of logits that are ready for it."""

@@ -1,0 +1,52 @@
+"""Multi-level logit distillation: hand value, the independent formula."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import rel_entr, softmax
+
+from kdistill.losses.mlkd import MLKD, mlkd
+
+
+def test_mlkd_by_hand() -> None:
+    """Teacher (3/4, 1/4), student (1/2, 1/2), T = 1.
+
+    Classes: ((4, 4), (4, 4)) / 16 - ((9, 3), (3, 1)) / 16 = ((-5, 1), (1, 3)) / 16, squared 36/256, over K = 2.
+    Samples: 1/2 - 10/16 = -1/8, squared 1/64, over N = 1.
+    """
+    value = mlkd(
+        torch.zeros(1, 2),
+        torch.tensor([[math.log(3.0), 0.0]]),
+        temperatures=[1.0],
+        class_correlation=1.0,
+        batch_correlation=1.0,
+    )
+    single = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert float(value) == pytest.approx(single + 36 / 256 / 2 + 1 / 64, abs=1e-6)
+
+
+@pytest.mark.parametrize(("temperatures", "weights"), [((2.0, 3.0, 4.0, 5.0, 6.0), (1.0, 1.0)), ((1.0,), (0.3, 0.0))])
+def test_mlkd_is_the_formula_on_probabilities(
+    student: np.ndarray, teacher: np.ndarray, temperatures: tuple[float, ...], weights: tuple[float, float]
+) -> None:
+    expected = 0.0
+    for temperature in temperatures:
+        p, q = softmax(teacher / temperature, axis=1), softmax(student / temperature, axis=1)
+        expected += temperature**2 * rel_entr(p, q).sum(1).mean()
+        expected += weights[0] * np.linalg.norm(q.T @ q - p.T @ p) ** 2 / 5
+        expected += weights[1] * np.linalg.norm(q @ q.T - p @ p.T) ** 2 / 6
+    value = mlkd(
+        torch.from_numpy(student),
+        torch.from_numpy(teacher),
+        temperatures=temperatures,
+        class_correlation=weights[0],
+        batch_correlation=weights[1],
+    )
+    assert float(value) == pytest.approx(expected, abs=1e-9)
+
+
+def test_mlkd_without_a_temperature_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        MLKD(temperatures=[])
