@@ -7,9 +7,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from kdistill.data.batch import Batch
+from kdistill.data.arrays import Split
+from kdistill.data.loader import BatchLoader
 from kdistill.finetune import HeadFirst
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
@@ -17,17 +17,11 @@ from kdistill.models.freeze import set_trainable
 from kdistill.modules.student import StudentModule
 
 
-def batches() -> DataLoader[Batch]:
+def batches(together: int | None = None) -> BatchLoader:
+    """Four batches of eight; in training they come `together`."""
     generator = torch.Generator().manual_seed(0)
-    stored = [
-        Batch(
-            image=torch.rand(8, 1, 4, 4, generator=generator),
-            target=torch.randint(3, (8,), generator=generator),
-            index=torch.arange(8),
-        )
-        for _ in range(4)
-    ]
-    return DataLoader(stored, batch_size=None)  # type: ignore[arg-type]
+    image, target = torch.rand(32, 1, 4, 4, generator=generator), torch.randint(3, (32,), generator=generator)
+    return BatchLoader(Split(image, target), 8, together=together)
 
 
 def student(**options: object) -> StudentModule:
@@ -74,7 +68,7 @@ def fit(module: StudentModule, tmp_path: Path, *callbacks: pl.Callback) -> tuple
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, batches(), batches())
+    trainer.fit(module, batches(together=3), batches())
     return watch, trainer
 
 

@@ -133,6 +133,12 @@ def precision(wanted: str, device: str, model: nn.Module) -> str:
     return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"
 
 
+def autocast(precision: str, device: str) -> torch.autocast:
+    """The context in which Lightning's precision of that name runs a forward pass."""
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+
+
 def channels_last(wanted: str, model: nn.Module) -> bool:
     """`auto` to on for a network that has 2-d convolutions."""
     return any(isinstance(m, nn.Conv2d) for m in model.modules()) if wanted == "auto" else wanted == "on"

@@ -22,13 +22,14 @@ from kdistill.metrics import by_agreement
 from kdistill.models.freeze import describe_trainable
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.base import ClassifierModule
-from kdistill.modules.distill import DistillModule
+from kdistill.modules.distill import DistillModule, TeacherAnswers
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
 from kdistill.progress import progress_callbacks
+from kdistill.replaying import replay_prefix, replay_teacher
 from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows, screen
 from kdistill.runs import RunFolder, versions
-from kdistill.teachers import Teacher, find_teacher
+from kdistill.teachers import find_teacher
 
 log = logging.getLogger(__name__)
 
@@ -90,23 +91,29 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
         "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
         "channels_last": assemble.channels_last(config.trainer.channels_last, network),
         "backbone_lr": config[kind].get("backbone_lr", 1.0),
+        "gradient_clip_val": config.trainer.gradient_clip_val,
     }
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
-    module = _module(config.role, network, teacher, parts)
-
     precision = assemble.precision(config.trainer.precision, device, network)
     log.info(
         f"{label}: {cost['flops']:,} FLOPs; "
         f"on {device} in {precision}{', channels_last' if parts['channels_last'] else ''}; "
         f"trains {describe_trainable(network)}"
     )
+    replay_started = time.perf_counter()
+    asked: TeacherAnswers | None = None
+    if teacher is not None:
+        asked = replay_teacher(config, teacher.answers, data, device=device, precision=precision)
+    module = _module(config.role, network, asked, parts)
+    cut = replay_prefix(config, kind, module, data, device=device, precision=precision)
+    data.serves_images = not cut or (teacher is not None and asked is teacher.answers)
     fit_started = time.perf_counter()
     checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision)
     fit_seconds = time.perf_counter() - fit_started
 
     val_batches, test_batches = data.val_dataloader(), data.test_dataloader()
-    asked = teacher.answers.module if teacher else None
-    val_answers, test_answers = (answers(asked, batches, data, device) for batches in (val_batches, test_batches))
+    own = teacher.answers.module if teacher else None
+    val_answers, test_answers = (answers(own, batches, data, device) for batches in (val_batches, test_batches))
     test_last = figures(predict(module, test_batches, data, device) | test_answers)
     best_epoch = load_checkpoint(module, Path(checkpoint.best_model_path))
     val_predictions = predict(module, val_batches, data, device) | val_answers
@@ -143,6 +150,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
         "time_s": {
             "total": time.perf_counter() - started,
             "fit": fit_seconds,
+            "replay": fit_started - replay_started,
             "teacher": teacher.seconds if teacher else 0.0,
         },
         "versions": versions(),
@@ -160,9 +168,9 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     return summary
 
 
-def _module(role: str, network: Any, teacher: Teacher | None, parts: dict[str, Any]) -> ClassifierModule:
+def _module(role: str, network: Any, teacher: TeacherAnswers | None, parts: dict[str, Any]) -> ClassifierModule:
     if teacher is not None:
-        return DistillModule(network, teacher=teacher.answers, **parts)
+        return DistillModule(network, teacher=teacher, **parts)
     return (TeacherModule if role == "teacher" else StudentModule)(network, **parts)
 
 
@@ -188,7 +196,6 @@ def _fit(
             devices=1,
             max_epochs=config.trainer.max_epochs,
             precision=precision,
-            gradient_clip_val=config.trainer.gradient_clip_val,
             log_every_n_steps=config.trainer.log_every_n_steps,
             logger=loggers.all,
             callbacks=[*callbacks, *progress],

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
 _SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "views", "seed", "sampling", "targets")
 # What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
-_NOT_RECIPE = ("name", "device", "teacher_cache", "logger", "student")
+_NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger", "student")
 
 _NOT_NETWORK = ("checkpoint", "recipe", "recipe_overrides", "gate")
 
@@ -134,6 +134,7 @@ def _recipe(config: DictConfig) -> DictConfig:
         recipe.device = config.device
         recipe.logger = config.logger
         recipe.teacher_cache = config.teacher_cache
+        recipe.replay = config.replay
         recipe.trainer.progress_bar = config.trainer.progress_bar
     return recipe
 

@@ -7,6 +7,7 @@ import torch
 
 from kdistill.data.arrays import Split
 from kdistill.data.augment import Augment
+from kdistill.data.loader import BatchLoader
 from kdistill.data.mnist import MNIST
 
 
@@ -25,7 +26,7 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_seed_and_epoch(mnist_roo
     def order(seed: int, epoch: int) -> list[int]:
         loader = small(mnist_root, seed=seed).train_dataloader()
         loader.sampler.set_epoch(epoch)
-        return [number for batch in loader for number in batch.index.tolist()]
+        return [number for batches in loader for batch in batches for number in batch.index.tolist()]
 
     assert sorted(order(0, 0)) == list(range(600))
     assert order(0, 3) == order(0, 3)
@@ -55,19 +56,52 @@ def test_evaluation_sees_the_stored_pixels(mnist_root: Path) -> None:
 
 def test_the_view_of_an_epoch_is_in_the_batch(mnist_root: Path) -> None:
     data = small(mnist_root, views=4)
-    batch = next(iter(data.train_dataloader()))
+    batch = next(iter(data.train_dataloader()))[0]
     assert data.view(7) == 3
     assert data.prepare(batch, view=3).view == 3
 
 
 def test_a_loader_goes_on_where_another_stopped(mnist_root: Path) -> None:
-    first, second = (small(mnist_root).train_dataloader() for _ in range(2))
+    split = small(mnist_root).arrays.train
+    first, second = (BatchLoader(split, 128) for _ in range(2))
     whole = [batch.index.tolist() for batch in first]
     for _, _batch in zip(range(2), first, strict=False):
         pass
     second.load_state_dict(first.state_dict())
     assert [batch.index.tolist() for batch in second] == whole[2:]
     assert [batch.index.tolist() for batch in second] == whole, "the epoch after that is a whole one"
+
+
+def test_batches_of_small_images_come_together_and_those_of_large_ones_alone(mnist_root: Path) -> None:
+    batches = next(iter(small(mnist_root).train_dataloader()))
+    assert [len(batch.target) for batch in batches] == [128, 128, 128, 128, 88]
+    assert [len(part) for part in BatchLoader(small(mnist_root).arrays.train, 128, together=2)] == [2, 2, 1]
+    large = small(mnist_root)
+    large.batch_size = 10_000
+    assert large.train_dataloader().together == 1
+
+
+def test_images_stay_where_they_are_if_nothing_needs_them(mnist_root: Path) -> None:
+    data = small(mnist_root)
+    data.serves_images = False
+    batch = next(iter(data.train_dataloader()))[0]
+    assert len(batch.image) == 0
+    assert len(batch.target) == len(batch.index) == 128
+    assert data.prepare(batch, view=3).view == 3
+
+
+def test_the_key_of_views_changes_with_all_that_they_depend_on(mnist_root: Path) -> None:
+    key = small(mnist_root).view_key()
+    assert small(mnist_root).view_key() == key
+    stronger = small(mnist_root)
+    stronger.augment = Augment(shift=3.0, elastic=1.0)
+    fewer = small(mnist_root)
+    fewer.limit = 500
+    assert all(other.view_key() != key for other in (stronger, fewer, small(mnist_root, seed=1)))
+    plain, other_seed = small(mnist_root), small(mnist_root, seed=1)
+    plain.augment = other_seed.augment = None
+    assert plain.view_key() == other_seed.view_key(), "without augmentation no seed plays a part"
+    assert plain.view(5) == 0
 
 
 def test_at_the_end_of_an_epoch_a_loader_starts_anew(mnist_root: Path) -> None:

@@ -71,5 +71,5 @@ def test_the_data_module_draws_balanced_when_told_to(write_table: Any, rows: Any
     assert type(loader(None).sampler) is DistributedSampler
     balanced = loader("balanced")
     assert isinstance(balanced.sampler, BalancedSampler)
-    counts = torch.bincount(torch.cat([batch.target for batch in balanced])).tolist()
+    counts = torch.bincount(torch.cat([batch.target for batches in balanced for batch in batches])).tolist()
     assert max(counts) - min(counts) <= 1

@@ -6,9 +6,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
+from kdistill.data.arrays import Split
 from kdistill.data.batch import Batch
+from kdistill.data.loader import BatchLoader
+from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import KD, CrossEntropy
 from kdistill.models.weights import fingerprint
@@ -24,17 +26,11 @@ def small_net() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
 
 
-def batches() -> DataLoader[Batch]:
+def batches(together: int | None = None) -> BatchLoader:
+    """Four batches of eight; in training they come `together`."""
     generator = torch.Generator().manual_seed(0)
-    stored = [
-        Batch(
-            image=torch.rand(8, 1, 4, 4, generator=generator),
-            target=torch.randint(3, (8,), generator=generator),
-            index=torch.arange(8),
-        )
-        for _ in range(4)
-    ]
-    return DataLoader(stored, batch_size=None)  # type: ignore[arg-type]
+    image, target = torch.rand(32, 1, 4, 4, generator=generator), torch.randint(3, (32,), generator=generator)
+    return BatchLoader(Split(image, target), 8, together=together)
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def fit(module: pl.LightningModule, tmp_path: object, **options: object) -> pl.T
         enable_model_summary=False,
         **options,  # type: ignore[arg-type]
     )
-    trainer.fit(module, batches(), batches())
+    trainer.fit(module, batches(together=3), batches())
     return trainer
 
 
@@ -77,8 +73,8 @@ def test_training_leaves_the_teacher_as_it_was_and_in_eval_mode(teacher: FrozenT
     assert fingerprint(module.network) != student_before
     assert not any(part.training for part in teacher.module.modules())
     batch = next(iter(batches()))
-    assert torch.equal(teacher(batch), teacher(batch)), "dropout is off"
-    assert not teacher(batch).requires_grad
+    assert torch.equal(teacher(batch)["logits"], teacher(batch)["logits"]), "dropout is off"
+    assert not teacher(batch)["logits"].requires_grad
 
 
 def test_the_teacher_is_in_neither_checkpoint_nor_optimizer(teacher: FrozenTeacher, tmp_path: object) -> None:
@@ -125,3 +121,39 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(teacher: FrozenTe
     module.make_scheduler = None
     with pytest.raises(Exception, match=r"training loss is nan in epoch 0; lower optimizer\.lr"):
         fit(module, tmp_path, enable_checkpointing=False)
+
+
+def test_gradients_are_clipped_to_a_norm(teacher: FrozenTeacher, tmp_path: object) -> None:
+    """A step of SGD at rate 1 moves the weights by the gradient: by no more than the norm that it is clipped to."""
+    module = distill(teacher)
+    module.make_optimizer, module.make_scheduler = partial(torch.optim.SGD, lr=1.0), None
+    module.gradient_clip_val = 1e-3
+    before = nn.utils.parameters_to_vector(module.network.parameters()).detach().clone()
+    fit(module, tmp_path, enable_checkpointing=False)
+    moved = nn.utils.parameters_to_vector(module.network.parameters()).detach() - before
+    assert 0 < float(moved.norm()) <= 8 * 1e-3 * 1.001, "2 epochs of 4 steps"
+
+
+def test_each_batch_of_a_call_is_an_optimizer_step(teacher: FrozenTeacher, tmp_path: object) -> None:
+    trainer = fit(distill(teacher), tmp_path, enable_checkpointing=False)
+    assert trainer.global_step == 2 * 4
+
+
+@pytest.mark.parametrize("layer", ["1", "3"])
+def test_a_frozen_teacher_gives_the_layers_that_are_asked_for(layer: str) -> None:
+    teacher = FrozenTeacher(TeacherModule(small_net(), **OPTIONS), [layer])
+    batch = next(iter(batches()))
+    found = teacher(batch)
+    hidden = teacher.module.normalize(batch.image)
+    for part in list(teacher.module.network)[: int(layer) + 1]:  # type: ignore[arg-type]
+        hidden = part(hidden)
+    assert torch.equal(found[layer], hidden)
+    assert not teacher.module.network[int(layer)]._forward_hooks, "hooks are gone after the call"  # type: ignore[index]
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest() -> None:
+    network = nn.Sequential()
+    network.add_module("layer4", nn.Flatten())
+    teacher = FrozenTeacher(TeacherModule(network, **OPTIONS), ["layer5"])
+    with pytest.raises(UserError, match=r"unknown layer 'layer5'; did you mean 'layer4'\? \(teacher"):
+        teacher(next(iter(batches())))

@@ -43,13 +43,13 @@ def compose_config(overrides: Sequence[str], config_name: str = "train") -> Dict
     Raises:
         UserError: an override or the config is wrong; the message lists all that is.
     """
-    cfg, found = check_overrides(overrides, config_name, _running_folders())
+    cfg, found = check_overrides(overrides, config_name, running_folders())
     if found or cfg is None:
         raise UserError(report(found))
     return cfg
 
 
-def _running_folders() -> list[str]:
+def running_folders() -> list[str]:
     """The folders that the command line of the running Hydra job added to the search path; none outside of one."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
     return [source.path for source in sources if source.schema == "file" and source.provider != "main"]
@@ -148,7 +148,8 @@ def _compose(
     if cfg.get("role") == "distill" and not is_recipe and OmegaConf.select(cfg, "teacher.checkpoint") is None:
         recipe, changes = OmegaConf.select(cfg, "teacher.recipe"), OmegaConf.select(cfg, "teacher.recipe_overrides")
         texts = [f"+experiment={recipe}", *map(str, changes or ())] if recipe else []
-        wrong = _compose(loader, config_name, texts, is_recipe=True)[1] if recipe else []
+        texts += [text for text in overrides if recipe and text.startswith("hydra.searchpath=")]
+        wrong = _compose(loader, "train", texts, is_recipe=True)[1] if recipe else []
         found += [f"teacher.recipe={recipe}: {problem}" for problem in wrong]
     return cfg, found
 

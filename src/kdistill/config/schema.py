@@ -16,7 +16,9 @@ ROLES = ("teacher", "student", "distill")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
 THRESHOLDS = ("half", "f1")
+STORED = ("fp32", "bf16", "fp16")
 SWITCHES = ("auto", "on", "off")
+CONTROLS = ("scratch", "smoothed")
 
 
 @dataclass
@@ -29,6 +31,17 @@ class TrainerConfig:
     gradient_clip_val: float | None = None
     log_every_n_steps: int = 50
     progress_bar: bool = True
+
+
+@dataclass
+class ReplayConfig:
+    """What is computed once and replayed, and where it is stored."""
+
+    teacher: str = "auto"
+    prefix: str = "auto"
+    dtype: str = "fp32"
+    max_gb: float = 20.0
+    cache: str = MISSING
 
 
 @dataclass
@@ -48,6 +61,7 @@ class TrainConfig:
     optimizer: Any = MISSING
     scheduler: Any = None
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +85,18 @@ class EvaluateConfig:
     dataset: EvaluateData = field(default_factory=EvaluateData)
 
 
+@dataclass
+class CompareConfig(TrainConfig):
+    """The whole of `python -m kdistill.compare`: what `kdistill.train` takes, and what is compared."""
+
+    seeds: int = 3
+    controls: list[str] = field(default_factory=lambda: list(CONTROLS))
+    jobs: int | str = 1
+    runs: list[str] = field(default_factory=list)
+    arms: list[str] = field(default_factory=list)
+    output: str | None = None
+
+
 # Values beyond OmegaConf's own types, by dotted key: allowed words, or a ranged type.
 CHOICES = {
     "role": ROLES,
@@ -78,6 +104,9 @@ CHOICES = {
     "decision_threshold": THRESHOLDS,
     "trainer.precision": PRECISIONS,
     "trainer.channels_last": SWITCHES,
+    "replay.teacher": SWITCHES,
+    "replay.prefix": SWITCHES,
+    "replay.dtype": STORED,
 }
 RANGES = {
     "seed": NonNegativeInt,
@@ -85,6 +114,10 @@ RANGES = {
     "trainer.log_every_n_steps": PositiveInt,
     "trainer.gradient_clip_val": NonNegativeFloat,
     "dataset.batch_size": PositiveInt,
+    "replay.max_gb": PositiveFloat,
+    "seeds": PositiveInt,
+    "controls": list[Literal["scratch", "smoothed"]],
+    "jobs": PositiveInt | Literal["auto"],
 }
 
 _MODEL_KEYS: dict[str, Any] = {
@@ -142,3 +175,4 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="compare_schema", node=CompareConfig)

@@ -38,9 +38,9 @@ class Split:
         rows = samples if self.rows is None else self.rows[samples]
         return Split(self.image, self.target[samples], rows, _at(self.votes, samples), _at(self.soft_target, samples))
 
-    def read(self, index: Tensor) -> Batch:
-        """A batch of samples by their numbers, (n,) int64, with the images copied out by one vectorised index."""
-        image = self.image[index if self.rows is None else self.rows[index]]
+    def read(self, index: Tensor, *, images: bool = True) -> Batch:
+        """A batch of samples by their numbers, (n,) int64, with the images (if wanted) copied out by one index."""
+        image = self.image[index if self.rows is None else self.rows[index]] if images else self.image[:0]
         return Batch(image=image, target=self.target[index], index=index, soft_target=_at(self.soft_target, index))
 
 

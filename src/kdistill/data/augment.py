@@ -1,7 +1,7 @@
 """Augmentation as a pure function of (seed, sample, view): one sampling grid, one gather per image."""
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from kdistill.data.colour import jitter
 from kdistill.data.philox import normal, uniform
 from kdistill.errors import UserError
 
+VERSION = 1  # raise it when the same key would give other pixels: stored outputs of views depend on them
 _CONTROL = 5  # control points per side of the elastic field
 _AFFINE_NUMBERS = 6
 # Streams of random numbers beside that of the affine and elastic parts, which these must not move.
@@ -68,6 +69,10 @@ class Augment:
         self.quarter_turn = quarter_turn
         self.colour = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
         self.padding = padding
+
+    def key(self) -> dict[str, Any]:
+        """All that the pixels of a view depend on, besides (seed, sample, view), as plain data."""
+        return {"version": VERSION, **vars(self)}
 
     def __call__(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
         """One augmented view of each image; the same (seed, index, view) gives the same image in any batch.

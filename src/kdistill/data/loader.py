@@ -7,28 +7,35 @@ import torch
 from torch.utils.data import Sampler
 
 from kdistill.data.arrays import Split
-from kdistill.data.batch import Batch
 
 
 class BatchLoader:
-    """An iterable of `Batch` that Lightning takes as a loader.
+    """An iterable of `Batch`, or of lists of them, that Lightning takes as a loader.
 
-    The order is the sampler's, and the sampler's is a function of (seed, epoch), so the number of batches already
-    served is all there is to remember: a run that was killed in mid-epoch goes on with the next batch. Lightning
+    The order is the sampler's, and the sampler's is a function of (seed, epoch), so the number of items already
+    served is all there is to remember: a run that was killed in mid-epoch goes on with the next one. Lightning
     stores and restores it (`state_dict`), and calls `set_epoch` on `sampler`.
     """
 
-    def __init__(self, split: Split, batch_size: int, sampler: Sampler[Any] | None = None) -> None:
+    def __init__(
+        self, split: Split, batch_size: int, *, sampler: Sampler[Any] | None = None, together: int | None = None,
+        images: bool = True,
+    ) -> None:  # fmt: skip
         """Says what is served.
 
         Args:
             split: N samples.
             batch_size: samples per batch; the last one may be smaller.
             sampler: gives the order; None: as they stand.
+            together: how many batches come together, as a list (the last list of an epoch may be shorter); None: each
+                comes alone.
+            images: whether batches have their images.
         """
         self.split = split
         self.batch_size = batch_size
         self.sampler = sampler
+        self.together = together
+        self.images = images
         self.batch_sampler = None  # Lightning takes what has a sampler for a DataLoader, which has this too
         self._served = 0
         self._resume_at = 0
@@ -37,19 +44,29 @@ class BatchLoader:
     def _samples(self) -> int:
         return len(self.split) if self.sampler is None else len(self.sampler)  # type: ignore[arg-type]
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
+        """How many batches an epoch has."""
         return -(-self._samples // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __len__(self) -> int:
+        return -(-self.steps // (self.together or 1))
+
+    def __iter__(self) -> Iterator[Any]:
         order = torch.arange(self._samples) if self.sampler is None else torch.tensor(list(self.sampler))
         order = order.to(self.split.image.device)
         first, self._resume_at = self._resume_at, 0
+        batches = order.split(self.batch_size)
         for number in range(first, len(self)):
             self._served = number + 1
-            yield self.split.read(order[number * self.batch_size : (number + 1) * self.batch_size])
+            if self.together is None:
+                yield self.split.read(batches[number], images=self.images)
+            else:
+                some = batches[number * self.together : (number + 1) * self.together]
+                yield [self.split.read(part, images=self.images) for part in some]
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were served; none where the epoch is over."""
+        """How many items of the epoch were served; none where the epoch is over."""
         return {"served": self._served % len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

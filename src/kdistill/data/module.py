@@ -2,6 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from hashlib import sha256
+from math import prod
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +16,8 @@ from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
 from kdistill.data.sampling import BalancedSampler
 from kdistill.errors import UserError
+
+_MOST_TOGETHER, _BYTES_TOGETHER = 16, 16 * 2**20
 
 
 class ArrayDataModule(pl.LightningDataModule, ABC):
@@ -45,6 +50,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             seed: keys order and augmentation.
             augment: what a view is; None shows the images as they are.
             sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
+
+        `serves_images` may be set to False where a run reads no training image: all that it needs of them is replayed.
         """
         super().__init__()
         self.batch_size = batch_size
@@ -54,6 +61,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.seed = seed
         self.augment = augment
         self.sampling = sampling
+        self.serves_images = True
         self._arrays: ImageArrays | None = None
 
     @abstractmethod
@@ -85,7 +93,16 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def view(self, epoch: int) -> int:
         """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
+        if self.augment is None:
+            return 0  # all views of what is not augmented are the same
         return epoch if self.views is None else epoch % self.views
+
+    def view_key(self) -> dict[str, Any]:
+        """All that the training images of a view depend on, besides its number, as plain data."""
+        arrays = self.arrays
+        rows = None if arrays.train.rows is None else sha256(arrays.train.rows.numpy().tobytes()).hexdigest()
+        key = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
+        return key if self.augment is None else {**key, "seed": self.seed, "augment": self.augment.key()}
 
     def train_dataloader(self) -> BatchLoader:
         trainer, split = self.trainer, self.arrays.train
@@ -97,7 +114,16 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             shuffle=True,
             seed=self.seed,
         )
-        return BatchLoader(split, self.batch_size, sampler)
+        return BatchLoader(
+            split, self.batch_size, sampler=sampler, together=self._together(), images=self.serves_images
+        )
+
+    def _together(self) -> int:
+        """How many batches a call of `training_step` gets: many of small images, so that calls cost little."""
+        if not self.serves_images:
+            return _MOST_TOGETHER
+        batch_bytes = self.batch_size * prod(self.arrays.image_shape) * 4
+        return max(1, min(_MOST_TOGETHER, _BYTES_TOGETHER // batch_bytes))
 
     def val_dataloader(self) -> BatchLoader:
         return self.eval_loader(self.arrays.val)
@@ -109,25 +135,31 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """Batches of a partition in its own order."""
         return BatchLoader(split, self.eval_batch_size)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch.to(device)
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return [part.to(device) for part in batch] if isinstance(batch, list) else batch.to(device)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """uint8 to float in 0..1 and, in training, one augmented view; on the device that holds the batch."""
-        training = self.trainer is not None and self.trainer.training
-        return self.prepare(batch, view=self.view(self.trainer.current_epoch) if training and self.trainer else None)
+        if not isinstance(batch, list):
+            return self.prepare(batch, view=None)
+        assert self.trainer is not None
+        view = self.view(self.trainer.current_epoch)
+        return [self.prepare(part, view=view) for part in batch]
 
     def prepare(self, batch: Batch, *, view: int | None) -> Batch:
         """What a model sees of a stored batch.
 
         Args:
             batch: image (N, C, H, W) uint8.
-            view: which augmented view, or None for the images as they are.
+            view: which augmented view, or None for the images as they are. Where the batch has no images only the
+                view is filled in.
 
         Returns:
             The batch with image as float32 in 0..1 and its view filled in.
         """
-        image = batch.image.to(torch.float32).div_(255.0)
+        if batch.image.numel() == 0:
+            return replace(batch, view=view or 0)
+        image = batch.image * (1.0 / 255.0)
         if view is None:
             return replace(batch, image=image)
         if self.augment is not None:

@@ -1,6 +1,6 @@
 """What a teacher and a student have in common: a classifier, its loss, its optimizer, its validation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -28,7 +28,27 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        return (image - self.mean) / self.std
+        return torch.addcmul(-self.mean / self.std, image, 1.0 / self.std)  # one pass over the images, not two
+
+
+class Means:
+    """Means of an epoch's losses over its samples; stays on the device, so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, values: Mapping[str, Tensor], count: int) -> None:
+        """Means of a batch (scalars by name) of `count` samples."""
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value * count if name in self.sums else value * count
+        self.count += count
+
+    def take(self) -> dict[str, Tensor]:
+        """The means so far; the next epoch starts from nothing."""
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
 
 
 class ClassifierModule(pl.LightningModule):
@@ -46,6 +66,7 @@ class ClassifierModule(pl.LightningModule):
         scheduler: Callable[..., Any] | None = None,
         channels_last: bool = False,
         backbone_lr: float = 1.0,
+        gradient_clip_val: float | None = None,
     ) -> None:
         """Joins what a run is made of.
 
@@ -59,8 +80,10 @@ class ClassifierModule(pl.LightningModule):
                 `max_lr` (that of each parameter group) is filled in.
             channels_last: keep images and weights in that memory format.
             backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
+            gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
         """
         super().__init__()
+        self.automatic_optimization = False  # a call of `training_step` takes several optimizer steps
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.network: nn.Module = network.to(memory_format=self.format)
         self.normalize = Normalize(mean, std)
@@ -68,7 +91,10 @@ class ClassifierModule(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.backbone_lr = backbone_lr
+        self.gradient_clip_val = gradient_clip_val
+        self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored
         self.val_metrics = classification_metrics(num_classes, prefix="val/")
+        self.train_means = Means()
         self.train()  # Lightning leaves the modes as they are, so what is frozen must be in eval mode from the start
         # Fixed here: a callback may freeze some of these for the first epochs, and the optimizer must know them all.
         self._learns = [p for p in self.parameters() if p.requires_grad]
@@ -83,22 +109,44 @@ class ClassifierModule(pl.LightningModule):
         """(N, C, H, W) images in 0..1 to (N, K) logits."""
         return self.network(self.normalize(image).contiguous(memory_format=self.format))
 
+    def train_logits(self, batch: Batch) -> Tensor:
+        """(N, K) logits of a training step: of the whole network, or of what trains on the replayed rest."""
+        return self(batch.image) if self.replayed is None else self.replayed(batch)
+
     def loss_input(self, batch: Batch) -> DistillBatch:
         """What the loss sees of a batch; `DistillModule` adds the teacher's part."""
         return DistillBatch(
-            student_logits=self(batch.image),
+            student_logits=self.train_logits(batch),
             target=batch.target,
             index=batch.index,
             epoch=self.current_epoch,
             soft_target=batch.soft_target,
         )
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batches: Sequence[Batch], batch_idx: int) -> None:
+        """One optimizer step for each of the batches.
+
+        Lightning's hooks around a call cost as much as a small student's whole step, hence several steps a call; and
+        its log costs more than that, hence one log an epoch (docs/PERFORMANCE.md).
+        """
         assert self.loss is not None, "a module that only predicts can't be trained"
-        total, parts = self.loss(self.loss_input(batch))
-        values = {"train/loss": total.detach()} | {f"train/{name}": value for name, value in parts.items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch.target))
-        return total
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        for batch in batches:
+            total, parts = self.loss(self.loss_input(batch))
+            optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
+            self.manual_backward(total)
+            optimizer.step()  # type: ignore[union-attr]
+            if scheduler is not None:
+                scheduler.step()  # type: ignore[union-attr]
+            self.train_means.add({"loss": total.detach(), **parts}, len(batch.target))
+        if self.trainer.is_last_batch:
+            values = self.train_means.take()
+            named = {f"train/{name}": value for name, value in values.items()}
+            self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.gradient_clip_val is not None:
+            self.clip_gradients(optimizer, self.gradient_clip_val, gradient_clip_algorithm="norm")
 
     def on_train_epoch_end(self) -> None:
         loss = self.trainer.callback_metrics["train/loss"]
@@ -139,7 +187,10 @@ class ClassifierModule(pl.LightningModule):
         if self.make_scheduler is None:
             return optimizer
         accepted = signature(self.make_scheduler).parameters
-        steps = int(self.trainer.estimated_stepping_batches)
+        assert self.trainer.max_epochs is not None
+        self.trainer.fit_loop.setup_data()
+        loader: Any = self.trainer.train_dataloader
+        steps = loader.steps * self.trainer.max_epochs
         rates = [group["lr"] for group in optimizer.param_groups]
         known = {"total_steps": steps, "T_max": steps, "max_lr": rates}
         scheduler = self.make_scheduler(optimizer, **{name: known[name] for name in known if name in accepted})

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from kdistill.data.batch import Batch
 from kdistill.losses.base import DistillBatch
 from kdistill.modules.student import StudentModule
+from kdistill.modules.teacher import LOGITS
 
-TeacherAnswers = Callable[[Batch], Tensor]
+TeacherAnswers = Callable[[Batch], dict[str, Tensor]]
 
 
 class DistillModule(StudentModule):
     """A student whose loss also sees the teacher's answers.
 
-    The teacher is any function from a batch to (N, K) logits: `FrozenTeacher` computes them from the image; what has
-    them stored can look them up by the batch's (index, view).
+    The teacher is any function from a batch to `logits` (N, K) and features by layer name: `FrozenTeacher` computes
+    them from the image; what has them stored looks them up by the batch's (index, view).
     """
 
     def __init__(self, network: nn.Module, *, teacher: TeacherAnswers, **options: Any) -> None:
@@ -25,4 +26,5 @@ class DistillModule(StudentModule):
         self.teacher = teacher
 
     def loss_input(self, batch: Batch) -> DistillBatch:
-        return replace(super().loss_input(batch), teacher_logits=self.teacher(batch))
+        features = self.teacher(batch)
+        return replace(super().loss_input(batch), teacher_logits=features.pop(LOGITS), teacher_features=features)

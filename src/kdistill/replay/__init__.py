@@ -1,0 +1,1 @@
+"""Outputs of what never changes in a run, for every (view, sample): computed once, stored, replayed."""

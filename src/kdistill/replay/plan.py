@@ -1,0 +1,49 @@
+"""Whether something is worth storing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdistill.errors import UserError
+from kdistill.replay.store import ReplayStore
+
+
+@dataclass(frozen=True)
+class Decision:
+    """yes or no, and the reason in words."""
+
+    replay: bool
+    reason: str
+
+
+def decide(
+    switch: str, store: ReplayStore, views: Sequence[int], *, epochs: int, max_gb: float, shared: bool, what: str
+) -> Decision:
+    """Whether to replay from a store.
+
+    Args:
+        switch: `on`, `off` or `auto`. `auto` replays what is stored already, and stores what this run, or the sweep
+            that it is part of, shows more than once.
+        store: where it would be.
+        views: the views that the run shows.
+        epochs: how many epochs it trains.
+        max_gb: the most that these views may take, in 10^9 bytes.
+        shared: other jobs of this sweep show the same views.
+        what: what is stored, for messages.
+
+    Raises:
+        UserError: `on`, and the store would be larger than `max_gb`.
+    """
+    if switch == "off":
+        return Decision(False, "off")
+    size = store.view_bytes * len(views) / 1e9
+    amount = f"{len(views)} view{'s' if len(views) > 1 else ''} of {store.samples:,} samples, {size:.3g} GB"
+    if not store.missing(views):
+        return Decision(True, f"{amount}, stored before")
+    if size > max_gb:
+        text = f"{what} would take {size:.3g} GB ({amount}), more than replay.max_gb={max_gb:g}"
+        if switch == "on":
+            raise UserError(f"replay: {text}; raise it, lower dataset.views, or use replay.dtype=bf16")
+        return Decision(False, text)
+    if switch == "auto" and len(views) >= epochs and not shared:
+        return Decision(False, f"each of {len(views)} views is shown once; dataset.views=K shows fewer, more often")
+    return Decision(True, amount)

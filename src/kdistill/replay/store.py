@@ -1,0 +1,168 @@
+"""A store of tensors by (view, sample): memory-mapped files under a fingerprint of all that they depend on."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from kdistill.errors import UserError
+from kdistill.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+# NumPy has no bfloat16: its bits are kept as integers.
+_DTYPES: dict[str, tuple[torch.dtype, str]] = {
+    "fp32": (torch.float32, "<f4"),
+    "fp16": (torch.float16, "<f2"),
+    "bf16": (torch.bfloat16, "<i2"),
+}
+
+Outputs = Mapping[str, Tensor]
+
+
+class ReplayStore:
+    """For each of a number of samples and views, one tensor of every name.
+
+    A view is complete or not there: rows are written in order, and how many are good is noted after each chunk has
+    reached the file, so that a killed job's work is taken up where it stopped. Two jobs that want the same store wait
+    for each other at its lock.
+    """
+
+    def __init__(
+        self, cache: Path, label: str, key: Mapping[str, Any], *, shapes: Mapping[str, Sequence[int]], samples: int,
+        dtype: str,
+    ) -> None:  # fmt: skip
+        """Says what is stored where.
+
+        Args:
+            cache: folder of all stores.
+            label: begins the store's folder name, for people.
+            key: all that the tensors depend on, as plain data; another key is another store.
+            shapes: of one sample's tensors, by name.
+            samples: N.
+            dtype: fp32, fp16 or bf16, as stored; tensors come out as float32.
+        """
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        self.samples = samples
+        self.dtype = dtype
+        facts = {**key, "shapes": self.shapes, "samples": samples, "dtype": dtype}
+        self.facts = json.loads(json.dumps(facts, sort_keys=True))
+        digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        self.folder = cache / f"{label}-{digest[:16]}"
+        self._open: dict[int, dict[str, Tensor]] = {}
+
+    @property
+    def view_bytes(self) -> int:
+        """Size of one view."""
+        values = sum(prod(shape) for shape in self.shapes.values())
+        return self.samples * values * np.dtype(_DTYPES[self.dtype][1]).itemsize
+
+    def missing(self, views: Sequence[int]) -> list[int]:
+        """Those of the views that are not complete."""
+        return [view for view in views if self._rows(view) < self.samples]
+
+    def read(self, view: int, index: Tensor) -> dict[str, Tensor]:
+        """Tensors of some samples.
+
+        Args:
+            view: a complete view.
+            index: (n,) int64 sample numbers.
+
+        Returns:
+            (n, ...) float32 by name, on the device of `index`.
+        """
+        if view not in self._open:
+            if self.missing([view]):
+                raise RuntimeError(f"view {view} of {self.folder} is not filled")
+            self._open[view] = {name: self._map(view, name, "c").to(index.device) for name in self.shapes}
+        return {name: stored[index].float() for name, stored in self._open[view].items()}
+
+    def fill(
+        self, views: Sequence[int], compute: Callable[[int, Tensor], Outputs], *, batch_size: int, what: str
+    ) -> None:
+        """Computes and stores what is missing of some views, with a progress bar.
+
+        Args:
+            views: which.
+            compute: from a view and (n,) sample numbers to (n, ...) tensors by name.
+            batch_size: samples computed at once.
+            what: what is stored, for messages.
+
+        Raises:
+            UserError: the folder can't be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("replay: another job is storing %s; waiting for it", what)
+                lock.acquire()
+            try:
+                text = json.dumps(self.facts, indent=2) + "\n"
+                write_atomically(self.folder / "key.json", lambda file: file.write(text.encode()))
+                self._fill(self.missing(views), compute, batch_size, what)
+            finally:
+                lock.release()
+        except OSError as error:
+            raise UserError(
+                f"replay: {what} can't be stored in {self.folder}: {error}; give another replay.cache, free "
+                f"{self.view_bytes * len(views) / 1e9:.2f} GB there, or use replay.teacher=off replay.prefix=off"
+            ) from error
+
+    def _fill(
+        self, views: Sequence[int], compute: Callable[[int, Tensor], Outputs], batch_size: int, what: str
+    ) -> None:
+        chunks = [
+            (view, start)
+            for view in views
+            for start in range(self._rows(view), self.samples, batch_size)
+        ]  # fmt: skip
+        console = Console()
+        for view, start in track(
+            chunks, f"storing {what}", console=console, transient=True, disable=not console.is_terminal
+        ):
+            index = torch.arange(start, min(start + batch_size, self.samples))
+            outputs = compute(view, index)
+            for name in self.shapes:
+                if not torch.isfinite(outputs[name]).all():
+                    raise UserError(f"replay: {what} of view {view} is not finite ({name}); use replay off, or mend it")
+                stored = self._map(view, name, "r+" if start else "w+")
+                stored[start : start + len(index)] = outputs[name].to("cpu", stored.dtype)
+                del stored
+            rows = json.dumps({"rows": start + len(index)})
+            write_atomically(self._note(view), lambda file, rows=rows: file.write(rows.encode()))  # type: ignore[misc]
+
+    def _map(self, view: int, name: str, mode: Any) -> Tensor:
+        """(N, ...) tensor over a view's file."""
+        dtype, descriptor = _DTYPES[self.dtype]
+        shape = (self.samples, *self.shapes[name])
+        return torch.from_numpy(np.memmap(self._file(view, name), descriptor, mode, shape=shape)).view(dtype)
+
+    def _file(self, view: int, name: str) -> Path:
+        return self.folder / f"view-{view:05d}.{list(self.shapes).index(name)}.bin"
+
+    def _note(self, view: int) -> Path:
+        return self.folder / f"view-{view:05d}.json"
+
+    def _rows(self, view: int) -> int:
+        """How many rows of a view are good; none where a file is not as long as it has to be."""
+        if not self._note(view).is_file():
+            return 0
+        for name, shape in self.shapes.items():
+            file = self._file(view, name)
+            size = self.samples * prod(shape) * np.dtype(_DTYPES[self.dtype][1]).itemsize
+            if not file.is_file() or file.stat().st_size != size:
+                return 0
+        return int(json.loads(self._note(view).read_text())["rows"])
