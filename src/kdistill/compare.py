@@ -1,0 +1,80 @@
+"""`python -m kdistill.compare`: did distilling help? On finished runs, or on an experiment that it trains first."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.config.cli import run_door
+
+_OWN_KEYS = ("runs", "arms", "output", "name")  # what goes with `runs`
+
+
+def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
+    """Compares the runs that the user names; returns the comparison and the folder for its report."""
+    from kdistill.comparison import compare
+    from kdistill.errors import UserError
+    from kdistill.finished import named_arms
+
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    others = [text for text in given if text.lstrip("+~").partition("=")[0] not in _OWN_KEYS]
+    if others:
+        raise UserError(f"runs=[...] compares what is finished and trains nothing: leave out {', '.join(others)}")
+    arms = named_arms(list(config.runs), list(config.arms))
+    known = sorted({run.summary["experiment"] for runs in arms.values() for run in runs})
+    name = config.name if not OmegaConf.is_missing(config, "name") else known[0] if len(known) == 1 else "comparison"
+    moment = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+    return compare(arms, name), Path("outputs", "compare", f"{moment}-{name}")
+
+
+def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
+    """Trains what is not there yet of a distill experiment and its controls, and compares.
+
+    Returns:
+        The comparison of what is finished, the folder that all of it lies in, and whether a training failed.
+    """
+    from kdistill.campaign import train_arms
+    from kdistill.comparison import compare
+    from kdistill.finished import read_run
+    from kdistill.runs import RunFolder
+
+    folder, places, failed = train_arms(config)
+    arms = {name: [read_run(path) for path in paths if RunFolder(path).finished] for name, paths in places.items()}
+    finished = {name: runs for name, runs in arms.items() if runs}
+    if not finished:
+        print("no training finished (see above): there is nothing to compare", file=sys.stderr)
+        raise SystemExit(1)
+    return compare(finished, config.name), folder, bool(failed)
+
+
+def job(config: DictConfig) -> None:
+    """One job of the command line; leaves with exit code 1 if a training failed."""
+    from kdistill.files import write_atomically
+    from kdistill.report.comparison import markdown, page, print_comparison
+
+    failed = False
+    if config.runs:
+        result, folder = of_finished_runs(config)
+    else:
+        result, folder, failed = of_an_experiment(config)
+    folder = Path(config.output) if config.output is not None else folder
+    texts = {"json": json.dumps(result, indent=2, allow_nan=False) + "\n", "md": markdown(result), "html": page(result)}
+    for ending, text in texts.items():
+        write_atomically(folder / f"comparison.{ending}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    print_comparison(result, str(folder))
+    if failed:
+        print("a training failed (see above); the comparison is of what finished", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """The door; also the console script `kdistill-compare`."""
+    run_door(job, "compare")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Arms of finished runs to figures, intervals and verdicts; seconds, without torch."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdistill.evidence.calibration import fit_temperature, log_odds
+from kdistill.evidence.delong import delong
+from kdistill.evidence.mcnemar import mcnemar
+from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
+from kdistill.evidence.spread import Estimate, estimate
+from kdistill.evidence.verdict import Question, verdicts
+from kdistill.finished import FinishedRun, check_fit
+
+_DRAWS = 2000
+_FEW_SEEDS = 5
+
+Drawn = dict[str, np.ndarray]  # by metric (1 + B,): the figure, and the same of every resampling of the samples
+
+
+def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, Any]:
+    """Compares arms that were tested on the same samples.
+
+    Args:
+        arms: by name.
+        name: of the comparison.
+
+    Returns:
+        Plain data, as `comparison.json` holds it: name, test, arms (the teacher first), pairs with their
+        verdicts, notes.
+
+    Raises:
+        UserError: the runs do not fit together.
+    """
+    check_fit(arms)
+    everyone = [run for arm in arms.values() for run in arm]
+    weights = resamplings(len(everyone[0].test["target"]), draws=_DRAWS, seed=0)
+    teachers = {run.summary["teacher"]["fingerprint"]: run for run in everyone if "teacher_logits" in run.test}
+    shared = next(iter(teachers.values())).test["teacher_logits"] if len(teachers) == 1 else None
+    scaled = all(run.val is not None for run in everyone)
+    temperatures: dict[str, float] = {}
+
+    def draw(run: FinishedRun, logits: str = "logits") -> Drawn:
+        target, found = run.test["target"], {}
+        for metric, measure in MEASURES.items():
+            found[metric] = resampled(measure, run.test[logits], target, weights)
+        if scaled and run.val is not None:
+            temperature = temperatures[f"{run.path}:{logits}"] = fit_temperature(run.val[logits], run.val["target"])
+            for metric, measure in SCALED.items():
+                found[metric] = resampled(measure, run.test[logits] / temperature, target, weights)
+        asked = run.test.get("teacher_logits", shared)
+        if asked is not None and logits == "logits" and run.summary["role"] != "teacher":
+            for metric, measure in AGREEMENT.items():
+                found[metric] = resampled(measure, run.test[logits], asked, weights)
+        return found
+
+    drawn = {arm: {run.seed: draw(run) for run in runs} for arm, runs in arms.items()}
+    rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
+    known = {run.summary["fingerprint"] for run in everyone if run.summary["role"] == "teacher"}
+    for fingerprint, run in reversed(teachers.items()):
+        if fingerprint not in known:
+            temperature = f"{run.path}:teacher_logits"
+            rows.insert(0, _teacher(run, draw(run, "teacher_logits"), temperatures, temperature))
+    heaviest = next((row for row in rows if row["role"] == "teacher"), max(rows, key=lambda row: row["cost"]["flops"]))
+    for row in rows:
+        row["ratio"] = heaviest["cost"]["flops"] / row["cost"]["flops"] if row["cost"]["flops"] else None
+    facts = everyone[0].summary["data"]
+    pairs = _pairs(arms, drawn)
+    return {
+        "name": name,
+        "test": {"samples": facts["test"], "class_names": facts["class_names"], "fingerprint": facts["fingerprint"]},
+        "arms": rows,
+        "pairs": pairs,
+        "notes": _notes(pairs, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1),
+    }
+
+
+def _arm(
+    name: str, runs: Sequence[FinishedRun], drawn: dict[int, Drawn], temperatures: dict[str, float]
+) -> dict[str, Any]:
+    first = runs[0].summary
+    metrics = {
+        key: _figure(ALL | AGREEMENT, key, [drawn[run.seed][key] for run in runs]) for key in drawn[runs[0].seed]
+    }
+    return {
+        "name": name,
+        "role": first["role"],
+        "label": first["label"],
+        "seeds": [run.seed for run in runs],
+        "runs": [str(run.path) for run in runs],
+        "metrics": metrics,
+        "temperatures": [temperatures.get(f"{run.path}:logits") for run in runs],
+        "cost": first["cost"],
+    }
+
+
+def _teacher(run: FinishedRun, drawn: Drawn, temperatures: dict[str, float], key: str) -> dict[str, Any]:
+    facts = run.summary["teacher"]
+    return {
+        "name": facts["label"],
+        "role": "teacher",
+        "label": facts["label"],
+        "seeds": [],
+        "runs": [facts["checkpoint"]],
+        "metrics": {metric: _figure(ALL, metric, [values]) for metric, values in drawn.items()},
+        "temperatures": [temperatures.get(key)],
+        "cost": facts["cost"],
+    }
+
+
+def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Mean and interval of one arm's metric, which stays within what the metric can be."""
+    found = _estimate(drawn)
+    least, most = measures[metric].bounds
+    return _plain(dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)), without=("p",))
+
+
+def _estimate(drawn: Sequence[np.ndarray]) -> Estimate:
+    table = np.stack(drawn, axis=1)
+    return estimate(table[0], table[1:])
+
+
+def _plain(found: Estimate, without: Sequence[str] = ()) -> dict[str, Any]:
+    content = dataclasses.asdict(found) | {"df": found.df if math.isfinite(found.df) else None}
+    return {key: value for key, value in content.items() if key not in without}
+
+
+def _pairs(arms: Mapping[str, Sequence[FinishedRun]], drawn: Mapping[str, dict[int, Drawn]]) -> list[dict[str, Any]]:
+    """Every distilled arm against every student without a teacher; where that gives none, all against the first."""
+    roles = {name: runs[0].summary["role"] for name, runs in arms.items()}
+    controls = [name for name, role in roles.items() if role == "student"]
+    tried = [name for name, role in roles.items() if role == "distill"]
+    if not controls or not tried:
+        controls, tried = list(arms)[:1], list(arms)[1:]
+    pairs, questions = [], []
+    for arm in tried:
+        for baseline in controls:
+            seeds = sorted(drawn[arm].keys() & drawn[baseline].keys())
+            pair: dict[str, Any] = {"arm": arm, "baseline": baseline, "seeds": seeds}
+            pairs.append(pair | {"metrics": {}, **_tests(arms[arm], arms[baseline], seeds)})
+            for metric in ALL:
+                if seeds and all(metric in drawn[name][seed] for name in (arm, baseline) for seed in seeds):
+                    found = _estimate([drawn[arm][seed][metric] - drawn[baseline][seed][metric] for seed in seeds])
+                    p = _exact_p(metric, pairs[-1]) if len(seeds) == 1 else None
+                    questions.append(
+                        (pairs[-1], Question(f"{arm} - {baseline}", metric, found, found.p if p is None else p))
+                    )
+    for (pair, _), verdict in zip(questions, verdicts([question for _, question in questions]), strict=True):
+        question = verdict.question
+        pair["metrics"][question.metric] = _plain(question.effect) | {
+            "p": question.p,
+            "p_holm": verdict.p_holm,
+            "better": "higher" if ALL[question.metric].better > 0 else "lower",
+            "verdict": verdict.word,
+        }
+    return pairs
+
+
+def _tests(arm: Sequence[FinishedRun], baseline: Sequence[FinishedRun], seeds: Sequence[int]) -> dict[str, Any]:
+    """McNemar's and, of two classes, DeLong's test: of these very networks, on new samples."""
+    if not seeds:
+        return {}
+    tried, held = ({run.seed: run.test for run in runs} for runs in (arm, baseline))
+    target = tried[seeds[0]]["target"]
+    right = [np.stack([side[seed]["logits"].argmax(1) == target for seed in seeds]) for side in (held, tried)]
+    found = mcnemar(*right)
+    tests: dict[str, Any] = {
+        "mcnemar": {
+            "only_baseline_right": found.only_a,
+            "only_arm_right": found.only_b,
+            "p_per_seed": found.p_per_seed,
+            "p_of_these_networks": found.p,
+        }
+    }
+    if held[seeds[0]]["logits"].shape[1] == 2 and min(np.bincount(target, minlength=2)) >= 2:
+        scores = [[log_odds(side[seed]["logits"])[:, 1] for side in (held, tried)] for seed in seeds]
+        tests["delong"] = {"p_per_seed": [delong(a, b, target == 1).p for a, b in scores]}
+    return tests
+
+
+def _exact_p(metric: str, pair: Mapping[str, Any]) -> float | None:
+    """With one seed only samples vary, and for two metrics there is a test made for that."""
+    if metric == "accuracy":
+        return pair["mcnemar"]["p_of_these_networks"]
+    return pair["delong"]["p_per_seed"][0] if metric == "auroc" and "delong" in pair else None
+
+
+def _notes(pairs: Sequence[Mapping[str, Any]], *, scaled: bool, teachers: int, one_arm: bool) -> list[str]:
+    """What a reader must know before believing the verdicts."""
+    notes = []
+    if one_arm:
+        notes.append("one arm: there is nothing to hold it against")
+    for pair in pairs:
+        if not pair["seeds"]:
+            notes.append(f"{pair['arm']} and {pair['baseline']} have no seed in common: not compared")
+    fewest = min((len(pair["seeds"]) for pair in pairs if pair["seeds"]), default=None)
+    if fewest == 1:
+        notes.append(
+            "one seed: interval and verdict are about these very networks on new samples, not about the recipe; "
+            "another seed may well turn them round. Give at least three seeds, better five"
+        )
+    elif fewest is not None and fewest < _FEW_SEEDS:
+        notes.append(
+            f"{fewest} seeds: how much seeds differ is known from {fewest - 1} degree{'s' * (fewest > 2)} of freedom "
+            f"only; inconclusive may mean too few seeds. {_FEW_SEEDS} or more are better"
+        )
+    if teachers > 1:
+        notes.append(f"{teachers} different teachers taught the distilled students")
+    if not scaled:
+        notes.append("a run kept no val_predictions.npz: no temperature was fitted, scaled figures are left out")
+    return notes

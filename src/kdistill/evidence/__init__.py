@@ -1,0 +1,1 @@
+"""What test predictions prove: metrics, their uncertainty, tests of pairs, verdicts. NumPy and SciPy, never torch."""

@@ -1,0 +1,142 @@
+"""The metrics of a run as means over samples, so that a thousand resamplings are one product of matrices.
+
+Every metric is a function of weighted column means, W F: the weights W (B, N) say how often a resampling drew each
+sample, F (N, C) belongs to the metric and the predictions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdistill.evidence.agreement import per_sample
+from kdistill.evidence.calibration import calibration_gaps, log_likelihood, log_odds
+from kdistill.evidence.delong import placements
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric.
+
+    Attributes:
+        label: what people call it.
+        columns: (N, K) logits and (N,) targets to (N, C).
+        value: column means (..., C) to the metric (...).
+        better: +1 where more is better, -1 where less is.
+        bounds: the least and the greatest value it can take.
+    """
+
+    label: str
+    columns: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    value: Callable[[np.ndarray], np.ndarray]
+    better: int
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+def _hits(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    return (logits.argmax(1) == target)[:, None].astype(np.float64)
+
+
+def _only(means: np.ndarray) -> np.ndarray:
+    return means[..., 0]
+
+
+def _decisions(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Hit, named and true of each class that counts: (N, 3 K), of two classes only the second's (N, 3)."""
+    classes = np.arange(logits.shape[1])[1 if logits.shape[1] == 2 else 0 :]
+    named, true = logits.argmax(1)[:, None] == classes, target[:, None] == classes
+    return np.concatenate((named & true, named, true), axis=1).astype(np.float64)
+
+
+def _f1(means: np.ndarray) -> np.ndarray:
+    """2 hit / (named + true), the mean of the classes that are named or true at all."""
+    hit, named, true = np.split(means, 3, axis=-1)
+    return _mean_of_present(2 * hit, named + true)
+
+
+def _rankings(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Structural components and kind of each sample, of each class against the rest: (N, 4 K).
+
+    The AUROC of a resampling is taken to first order (Hoeffding's projection, on which DeLong's variance rests):
+    A + mean_w(V10 - A) + mean_w(V01 - A); it is exact where no sample is drawn twice. A class that no sample or every
+    sample has is left out. Ranked by log-odds: torchmetrics ranks float32 probabilities, in which confident samples
+    come out equal, so a run's own figure can differ in the last digits.
+    """
+    scores = log_odds(logits)
+    classes = [1] if logits.shape[1] == 2 else range(logits.shape[1])
+    kinds = [target == k for k in classes]
+    columns = np.zeros((4, len(kinds), len(target)))
+    for place, (k, positive) in enumerate(zip(classes, kinds, strict=True)):
+        if positive.any() and not positive.all():
+            v10, v01 = placements(scores[:, k], positive)
+            columns[0, place, positive], columns[1, place, positive] = v10 - v10.mean() / 2, 1
+            columns[2, place, ~positive], columns[3, place, ~positive] = v01 - v10.mean() / 2, 1
+    return columns.reshape(-1, len(target)).T
+
+
+def _auroc(means: np.ndarray) -> np.ndarray:
+    above, positive, below, negative = np.split(means, 4, axis=-1)
+    both = (positive > 0) & (negative > 0)
+    share = above / np.where(both, positive, 1) + below / np.where(both, negative, 1)
+    return _mean_of_present(share * both, both)
+
+
+def _mean_of_present(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of part / whole, of the classes that have a whole; 0 where none has."""
+    present = whole > 0
+    return (part / np.where(present, whole, 1) * present).sum(-1) / np.maximum(present.sum(-1), 1)
+
+
+MEASURES = {
+    "accuracy": Measure("accuracy", _hits, _only, better=1),
+    "f1": Measure("F1", _decisions, _f1, better=1),
+    "auroc": Measure("AUROC", _rankings, _auroc, better=1),
+    "nll": Measure("NLL", lambda z, y: -log_likelihood(z, y)[:, None], _only, better=-1, bounds=(0.0, np.inf)),
+    "ece": Measure("ECE", calibration_gaps, lambda means: np.abs(means).sum(-1), better=-1),
+}
+# The same two after `fit_temperature` on validation.
+SCALED = {
+    f"{name}_scaled": Measure(f"{measure.label} scaled", measure.columns, measure.value, measure.better, measure.bounds)
+    for name, measure in MEASURES.items()
+    if name in ("nll", "ece")
+}
+ALL = MEASURES | SCALED
+AGREEMENT = {
+    "agreement_top1": Measure("agreement", lambda z, t: per_sample(z, t)[:, :1], _only, better=1),
+    "agreement_kl": Measure("KL", lambda z, t: per_sample(z, t)[:, 1:], _only, better=-1, bounds=(0.0, np.inf)),
+}
+
+
+def resamplings(samples: int, *, draws: int, seed: int) -> np.ndarray:
+    """Weights of a bootstrap over samples: how often each is drawn, over their number.
+
+    Args:
+        samples: N.
+        draws: B, how many resamplings.
+        seed: of the generator; the same seed gives the same weights, so that every run is resampled jointly.
+
+    Returns:
+        (B, N) float32, rows sum to 1.
+    """
+    generator = np.random.default_rng(seed)
+    weights = np.empty((draws, samples), dtype=np.float32)
+    for row in weights:
+        row[:] = np.bincount(generator.integers(0, samples, samples), minlength=samples)
+    return weights / samples
+
+
+def resampled(measure: Measure, logits: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A metric on the samples themselves, and on every resampling of them.
+
+    Args:
+        measure: one of `ALL` or `AGREEMENT`.
+        logits: (N, K).
+        target: (N,) class numbers; for `AGREEMENT` the teacher's logits (N, K).
+        weights: (B, N) as `resamplings` gives them.
+
+    Returns:
+        (1 + B,): first the metric of the samples as they are.
+    """
+    columns = measure.columns(logits, target)
+    drawn = (weights @ columns.astype(np.float32)).astype(np.float64)
+    return measure.value(np.concatenate((columns.mean(0, keepdims=True), drawn)))

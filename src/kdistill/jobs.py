@@ -1,0 +1,86 @@
+"""Trainings as processes of their own, several at a time, each with its output in a file."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TAIL = 15  # lines of a failed job's log
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process.
+
+    Attributes:
+        name: for the screen.
+        command: what is run.
+        log: the file that gets its output.
+        result: one line about it, asked for when it is done.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    result: Callable[[], str]
+
+
+def jobs_at_a_time(wanted: int | str) -> int:
+    """`auto` to one job for every four cores, at least one: small networks seldom keep more busy."""
+    return max(1, (os.cpu_count() or 1) // 4) if wanted == "auto" else int(wanted)
+
+
+def run_jobs(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> list[Job]:
+    """Runs all jobs, in order; one that fails is shown at once and keeps no other from running.
+
+    Args:
+        jobs: in the order of their start.
+        at_a_time: how many run together; the cores are shared out among them.
+        say: shows a line.
+
+    Returns:
+        The jobs that failed.
+    """
+    environment = dict(os.environ)
+    if at_a_time > 1:  # else every process would start a thread for every core
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_a_time)))
+    waiting, failed, done = list(jobs), [], 0
+    running: dict[Job, tuple[subprocess.Popen[bytes], float]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_a_time:
+                job = waiting.pop(0)
+                running[job] = (_start(job, environment), time.perf_counter())
+            for job, (process, started) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[job]
+                done += 1
+                spent = f"[{done}/{len(jobs)}] {job.name}: {time.perf_counter() - started:.0f} s"
+                if process.returncode == 0:
+                    say(f"{spent}, {job.result()}")
+                else:
+                    failed.append(job)
+                    say(f"{spent}, FAILED with exit code {process.returncode}; the end of {job.log}:\n{_tail(job.log)}")
+            time.sleep(0.1)
+    finally:
+        for process, _ in running.values():  # Ctrl-C: nothing goes on unseen
+            process.terminate()
+        for process, _ in running.values():
+            process.wait()
+    return failed
+
+
+def _start(job: Job, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("wb") as log:
+        return subprocess.Popen(
+            job.command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_TAIL:]
+    return "\n".join(f"    {line}" for line in lines)

@@ -1,0 +1,26 @@
+"""Agreement with the teacher against torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdistill.evidence.agreement import per_sample
+from kdistill.metrics import agreement
+
+
+def test_its_means_are_what_a_run_reports() -> None:
+    generator = np.random.default_rng(0)
+    student, teacher = (4 * generator.normal(size=(300, 5)).astype(np.float32) for _ in range(2))
+    expected = agreement(torch.from_numpy(student), torch.from_numpy(teacher))
+    found = per_sample(student, teacher).mean(0)
+    assert found == pytest.approx([expected["agreement_top1"], expected["agreement_kl"]], rel=1e-5)
+
+
+def test_a_copy_of_the_teacher_agrees_wholly() -> None:
+    logits = np.random.default_rng(0).normal(size=(10, 3))
+    np.testing.assert_allclose(per_sample(logits, logits), np.tile([1.0, 0.0], (10, 1)), atol=1e-15)
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        per_sample(np.zeros((2, 3)), np.zeros((2, 4)))

@@ -1,0 +1,236 @@
+"""A comparison of finished runs: what it refuses, which arms it makes, and that its verdicts are those of the data."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from kdistill.comparison import compare
+from kdistill.errors import UserError
+from kdistill.evaluation import figures
+from kdistill.finished import find_runs, named_arms, read_run
+from kdistill.runs import RunFolder
+
+SEEDS = range(4)
+SAMPLES, CLASSES = 600, 3
+
+
+def finished_run(
+    path: Path,
+    role: str,
+    seed: int,
+    *,
+    skill: float = 1.0,
+    classes: int = CLASSES,
+    fingerprint: str = "data",
+    **loss: Any,
+) -> Path:
+    """A folder whose network names the right class the more often the higher its skill."""
+    config = {
+        "name": f"toy_{role}",
+        "role": role,
+        "seed": seed,
+        "dataset": {"seed": seed},
+        "loss": {"alpha": 0, **loss},
+    }
+    folder = RunFolder.create(path, OmegaConf.create(config))
+    tests = {part: _predictions(part, role, seed, skill, classes) for part in ("val", "test")}
+    for part, arrays in tests.items():
+        folder.write_predictions(part, arrays)  # type: ignore[arg-type]
+    measured = {part: figures({k: torch.from_numpy(v) for k, v in arrays.items()}) for part, arrays in tests.items()}
+    cost = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100}
+    summary = {
+        "experiment": config["name"],
+        "role": role,
+        "label": "net distilled" if role == "distill" else "net",
+        "seed": seed,
+        **measured,
+        "cost": cost,
+        "fingerprint": f"{role}{seed}",
+        "data": {"fingerprint": fingerprint, "test": SAMPLES, "class_names": [f"class {k}" for k in range(classes)]},
+    }
+    if role == "distill":
+        teacher = {
+            "label": "big net",
+            "checkpoint": "big.safetensors",
+            "fingerprint": "t",
+            "cost": cost | {"flops": 1700},
+        }
+        summary["teacher"] = teacher
+    folder.write_json("summary.json", summary)
+    return path
+
+
+def _predictions(part: str, role: str, seed: int, skill: float, classes: int) -> dict[str, np.ndarray]:
+    shared = np.random.default_rng(len(part))
+    target = shared.integers(0, classes, SAMPLES)
+    hard = shared.normal(size=(SAMPLES, classes))
+    own = np.random.default_rng([seed, *role.encode(), len(part)])
+    right = np.eye(classes)[target]
+    logits = hard + skill * right + 0.3 * own.normal(size=hard.shape)
+    arrays = {"index": np.arange(SAMPLES), "target": target, "logits": logits.astype(np.float32)}
+    if role == "distill":
+        arrays["teacher_logits"] = (hard + 3 * right).astype(np.float32)
+    order = own.permutation(SAMPLES)  # a comparison must not rely on the order
+    return {name: array[order] for name, array in arrays.items()}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Students without a teacher, and distilled ones that are clearly better; four seeds each."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in SEEDS:
+        finished_run(folder / f"plain-{seed}", "student", seed, skill=1.0)
+        finished_run(folder / f"kd-{seed}", "distill", seed, skill=2.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(runs: Path) -> dict[str, Any]:
+    return compare(named_arms([f"{runs}/plain-*", f"{runs}/kd-*"], ["plain", "kd"]), "toy")
+
+
+def test_a_clear_gain_is_called_helped_in_every_metric_it_shows_in(result: dict[str, Any]) -> None:
+    (pair,) = result["pairs"]
+    assert (pair["arm"], pair["baseline"], pair["seeds"]) == ("kd", "plain", [0, 1, 2, 3])
+    for metric in ("accuracy", "f1", "auroc", "nll", "nll_scaled"):
+        found = pair["metrics"][metric]
+        assert found["verdict"] == "helped" and found["p"] <= found["p_holm"] <= 0.05, metric
+        assert (found["mean"] > 0) == (metric in ("accuracy", "f1", "auroc")) and found["low"] < found["high"]
+
+
+def test_means_are_those_of_the_runs_own_figures(result: dict[str, Any], runs: Path) -> None:
+    arms = {arm["name"]: arm for arm in result["arms"]}
+    for name in ("plain", "kd"):
+        own = [RunFolder(runs / f"{name}-{seed}").summary()["test"] for seed in SEEDS]
+        for metric in ("accuracy", "f1", "auroc", "nll", "ece"):
+            assert arms[name]["metrics"][metric]["values"] == pytest.approx([one[metric] for one in own], abs=1e-5)
+    own = [RunFolder(runs / f"kd-{seed}").summary()["test"]["agreement_kl"] for seed in SEEDS]
+    assert arms["kd"]["metrics"]["agreement_kl"]["values"] == pytest.approx(own, rel=1e-4)
+
+
+def test_the_teacher_comes_first_and_everyone_is_held_against_it(result: dict[str, Any]) -> None:
+    teacher, plain, kd = result["arms"]
+    assert (teacher["name"], teacher["role"], teacher["ratio"], plain["ratio"]) == ("big net", "teacher", 1.0, 17.0)
+    assert plain["metrics"]["agreement_top1"]["mean"] < kd["metrics"]["agreement_top1"]["mean"]
+    assert "agreement_top1" not in teacher["metrics"]
+
+
+def test_a_result_is_plain_json(result: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(result, allow_nan=False))["name"] == "toy"
+
+
+def test_one_seed_uses_the_exact_test_and_says_what_it_cannot_know(runs: Path) -> None:
+    found = compare(named_arms([f"{runs}/plain-0", f"{runs}/kd-0"], []), "toy")
+    (pair,) = found["pairs"]
+    assert pair["metrics"]["accuracy"]["p"] == pytest.approx(pair["mcnemar"]["p_per_seed"][0])
+    assert found["notes"][0].startswith("one seed")
+
+
+def test_with_two_classes_delong_tests_auroc(tmp_path: Path) -> None:
+    arms = [str(finished_run(tmp_path / role, role, 0, classes=2)) for role in ("student", "distill")]
+    (pair,) = compare(named_arms(arms, []), "toy")["pairs"]
+    assert pair["metrics"]["auroc"]["p"] == pair["delong"]["p_per_seed"][0]
+
+
+def test_only_shared_seeds_are_paired(runs: Path) -> None:
+    found = compare(named_arms([f"{runs}/plain-[01]", f"{runs}/kd-[123]"], ["plain", "kd"]), "toy")
+    assert found["pairs"][0]["seeds"] == [1]
+    found = compare(named_arms([f"{runs}/plain-0", f"{runs}/kd-1"], []), "toy")
+    assert found["pairs"][0]["metrics"] == {} and "no seed in common" in found["notes"][0]
+
+
+def test_runs_of_equal_settings_make_an_arm_and_others_are_named_by_what_differs(runs: Path, tmp_path: Path) -> None:
+    hot = finished_run(tmp_path / "hot", "distill", 0, temperature=8)
+    cold = finished_run(tmp_path / "cold", "distill", 0, temperature=1)
+    arms = named_arms([f"{runs}/plain-*", str(hot), str(cold), f"{runs}/plain-0"], [])
+    names = ["net scratch", "net distilled loss.temperature=8", "net distilled loss.temperature=1"]
+    assert list(arms) == names and len(arms["net scratch"]) == 4
+
+
+def test_without_validation_nothing_is_scaled_and_that_is_said(runs: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(runs / "kd-0", tmp_path / "older")
+    (older / "val_predictions.npz").unlink()
+    found = compare(named_arms([str(runs / "plain-0"), str(older)], []), "toy")
+    assert "nll_scaled" not in found["pairs"][0]["metrics"]
+    assert any("val_predictions.npz" in note for note in found["notes"])
+
+
+def test_one_arm_alone_is_shown_and_not_judged(runs: Path) -> None:
+    found = compare(named_arms([f"{runs}/plain-*"], []), "toy")
+    assert found["pairs"] == [] and found["notes"][0].startswith("one arm")
+
+
+def test_runs_that_do_not_fit_are_refused_in_words(runs: Path, tmp_path: Path) -> None:
+    plain = str(runs / "plain-0")
+    other = str(finished_run(tmp_path / "data", "distill", 0, fingerprint="other"))
+    with pytest.raises(UserError, match="saw other data than"):
+        compare(named_arms([plain, other], []), "toy")
+    classes = str(finished_run(tmp_path / "classes", "distill", 0, classes=2))
+    with pytest.raises(UserError, match="has the classes"):
+        compare(named_arms([plain, classes], []), "toy")
+    twice = str(finished_run(tmp_path / "twice", "student", 0))
+    with pytest.raises(UserError, match=r"has seed 0 twice.*arms="):
+        compare(named_arms([plain, twice], []), "toy")
+
+
+def test_what_is_not_there_or_not_finished_is_said(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a finished run's folder"):
+        find_runs(str(tmp_path / "nothing"))
+    (tmp_path / "begun").mkdir()
+    with pytest.raises(UserError, match="no finished run matches"):
+        find_runs(f"{tmp_path}/*")
+    finished_run(tmp_path / "done", "student", 0)
+    assert [run.path.name for run in find_runs(f"{tmp_path}/*")] == ["done"]
+    with pytest.raises(UserError, match="names 1 arms for the 2 entries"):
+        named_arms(["a", "b"], ["x"])
+    (tmp_path / "done" / "predictions.npz").unlink()
+    with pytest.raises(UserError, match="kept no predictions"):
+        read_run(tmp_path / "done")
+
+
+def door(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kdistill.compare", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_door_compares_finished_runs_in_seconds_and_writes_three_files(runs: Path, tmp_path: Path) -> None:
+    started = time.perf_counter()
+    done = door(tmp_path, f"runs=[{runs}/plain-*,{runs}/kd-*]", "output=report")
+    assert done.returncode == 0 and time.perf_counter() - started < 30, done.stderr
+    assert "net distilled against net scratch: helped: accuracy" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+        f"comparison.{ending}" for ending in ("html", "json", "md")
+    ]
+    found = json.loads((tmp_path / "report" / "comparison.json").read_text())
+    assert found["pairs"][0]["metrics"]["accuracy"]["verdict"] == "helped"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_the_door_has_a_place_of_its_own_for_a_report(runs: Path, tmp_path: Path) -> None:
+    assert door(tmp_path, f"runs=[{runs}/plain-*,{runs}/kd-*]", "arms=[a,b]", "name=mine").returncode == 0
+    (folder,) = (tmp_path / "outputs" / "compare").iterdir()
+    assert folder.name.endswith("-mine") and (folder / "comparison.md").is_file()
+
+
+def test_what_would_train_is_refused_beside_finished_runs(runs: Path, tmp_path: Path) -> None:
+    done = door(tmp_path, f"runs=[{runs}/plain-*]", "seeds=5", "+experiment=mnist_distill")
+    assert done.returncode == 2 and "leave out seeds=5, +experiment=mnist_distill" in done.stderr
+
+
+def test_comparing_finished_runs_imports_no_torch(runs: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from kdistill.compare import main; main();"
+        "print(sorted({'torch', 'torchvision', 'timm', 'pytorch_lightning', 'torchmetrics'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, f"runs=[{runs}/plain-*,{runs}/kd-*]", "output=report"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
