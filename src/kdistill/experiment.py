@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 
 from kdistill import assemble
-from kdistill.checkpoints import AtomicCheckpointIO
+from kdistill.checkpoints import AtomicCheckpointIO, logged_until
 from kdistill.config.validate import validate
 from kdistill.cost import count_cost
 from kdistill.evaluation import answers, chosen_threshold, figures, load_checkpoint, predict
@@ -59,7 +59,8 @@ def run(config: DictConfig, path: Path) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     folder = RunFolder.create(path, config)
     screen().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
-    loggers = Loggers(config, path)
+    last = folder.last_checkpoint
+    loggers = Loggers(config, path, rows=folder.curves(until=logged_until(last)) if last else ())
     failed = True
     try:
         summary = _train_and_test(config, folder, loggers)
@@ -205,7 +206,9 @@ def _fit(
             num_sanity_val_steps=0,
             default_root_dir=folder.path,
         )
-        trainer.fit(module, datamodule=data)
+        if folder.last_checkpoint is not None:
+            log.info(f"{label}: goes on from {folder.last_checkpoint}")
+        trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint, weights_only=True)
     return checkpoint
 
 

@@ -75,8 +75,18 @@ def _has_key() -> bool:
 class Loggers:
     """The loggers of one run, closed whatever happens."""
 
-    def __init__(self, config: DictConfig, folder: Path) -> None:
+    def __init__(self, config: DictConfig, folder: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Opens them.
+
+        Args:
+            config: the run's.
+            folder: the run's.
+            rows: what metrics.csv holds already, of a run that is resumed.
+        """
         self.csv = CSVLogger(folder, name="", version="")
+        if rows:
+            self.csv.experiment.metrics.extend(dict(row) for row in rows)  # which has removed the file
+            self.csv.save()
         self.others = assemble.named(config.logger, "logger", save_dir=str(folder))
         for logger in self.others:
             logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))

@@ -9,6 +9,7 @@ checkpoints/            best.ckpt (chosen on validation) and last.ckpt
 student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 """
 
+import csv
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -36,14 +37,30 @@ class RunFolder:
         """Starts a run's folder with its config.
 
         Raises:
-            UserError: a finished run lies there already.
+            UserError: a finished run lies there already, or one that another config began.
         """
         folder = cls(path)
         if folder.finished:
             raise UserError(f"{path} holds a finished run; give another folder (hydra.run.dir=...) or remove that one")
+        if folder.last_checkpoint is not None and not folder.begun_by(config):
+            raise UserError(
+                f"{path} holds a run that another config began and did not finish; to go on with it, give that config "
+                f"again ({path / 'config.yaml'}); else give another folder (hydra.run.dir=...) or remove that one"
+            )
         text = OmegaConf.to_yaml(config, resolve=True)
         write_atomically(path / "config.yaml", lambda file: file.write(text.encode()))
         return folder
+
+    def begun_by(self, config: DictConfig) -> bool:
+        """Whether this folder's run was started with this very config."""
+        path = self.path / "config.yaml"
+        return path.is_file() and path.read_text() == OmegaConf.to_yaml(config, resolve=True)
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """Where a killed run can go on; None where there is nothing yet."""
+        path = self.checkpoints / "last.ckpt"
+        return path if path.is_file() else None
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -66,6 +83,14 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    def curves(self, *, until: int) -> list[dict[str, str]]:
+        """Rows of metrics.csv up to a step."""
+        path = self.path / "metrics.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return [row for row in csv.DictReader(file) if int(row["step"]) <= until]
 
     def weights(self, role: str) -> Path:
         """Where the chosen weights lie."""

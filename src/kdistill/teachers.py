@@ -117,8 +117,8 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Callable[[DictCon
             log.info("teacher %s: found, trained before by the same recipe on the same data (%s)", name, folder)
             return folder
         log.info("teacher %s: none yet; trained first by %s and kept in %s", name, config.teacher.recipe, folder)
-        if folder.exists():
-            shutil.rmtree(folder)  # what a killed training left: a finished one has its summary
+        if folder.exists() and not RunFolder(folder).begun_by(recipe):
+            shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
         train(recipe, folder)
     return folder
 

@@ -144,6 +144,14 @@ class ClassifierModule(pl.LightningModule):
             named = {f"train/{name}": value for name, value in values.items()}
             self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_means"] = {"sums": self.train_means.sums, "count": self.train_means.count}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        found = checkpoint["train_means"]
+        self.train_means.sums = {name: value.to(self.device) for name, value in found["sums"].items()}
+        self.train_means.count = found["count"]
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.gradient_clip_val is not None:
             self.clip_gradients(optimizer, self.gradient_clip_val, gradient_clip_algorithm="norm")
@@ -188,8 +196,8 @@ class ClassifierModule(pl.LightningModule):
             return optimizer
         accepted = signature(self.make_scheduler).parameters
         assert self.trainer.max_epochs is not None
-        self.trainer.fit_loop.setup_data()
-        loader: Any = self.trainer.train_dataloader
+        # Not `estimated_stepping_batches`: it sets the loader up before a checkpoint's place in the epoch is known.
+        loader: Any = self.trainer.fit_loop._data_source.dataloader()
         steps = loader.steps * self.trainer.max_epochs
         rates = [group["lr"] for group in optimizer.param_groups]
         known = {"total_steps": steps, "T_max": steps, "max_lr": rates}
