@@ -8,13 +8,14 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "kdistill"
 DOORS = {"train", "evaluate", "compare", "experiment", "assemble", "teachers", "evaluation", "loggers", "progress"}
-DOORS |= {"comparison", "campaign", "arms", "jobs", "finished"}
+DOORS |= {"comparison", "campaign", "arms", "jobs", "finished", "replaying"}
 TORCH = {"torch", "torchvision", "timm", "torchmetrics", "pytorch_lightning"}
 FORBIDDEN = {
     "losses": {"kdistill.modules", "kdistill.models", "kdistill.data", "pytorch_lightning", "hydra", "omegaconf"},
     "models": {"kdistill.modules", "kdistill.losses", "kdistill.data", "pytorch_lightning", "hydra", "omegaconf"},
     "data": {"kdistill.modules", "kdistill.losses", "kdistill.models", "hydra", "omegaconf"},
     "modules": {"hydra", "omegaconf"},
+    "replay": {"kdistill.modules", "kdistill.losses", "kdistill.data", "pytorch_lightning", "hydra", "omegaconf"},
     "evidence": TORCH | {"hydra", "omegaconf", "rich", "kdistill.report", "kdistill.runs", "kdistill.config"},
     "report": TORCH | {"kdistill.modules"},
     "config": {"torch", "torchvision", "timm", "torchmetrics", "pytorch_lightning", "kdistill.data", "kdistill.losses"},

@@ -1,0 +1,47 @@
+"""When outputs are stored: `auto` where it pays, `on` always, never more than fits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdistill.errors import UserError
+from kdistill.replay.plan import Decision, decide
+from kdistill.replay.store import ReplayStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReplayStore:
+    """4 kB a view."""
+    return ReplayStore(tmp_path, "teacher", {}, shapes={"logits": (10,)}, samples=100, dtype="fp32")
+
+
+def ask(
+    store: ReplayStore, switch: str, views: int, epochs: int, *, max_gb: float = 1.0, shared: bool = False
+) -> Decision:
+    return decide(switch, store, range(views), epochs=epochs, max_gb=max_gb, shared=shared, what="answers")
+
+
+def test_auto_stores_what_is_shown_more_than_once(store: ReplayStore) -> None:
+    assert ask(store, "auto", 2, 6).replay
+    assert not ask(store, "auto", 6, 6).replay
+    assert ask(store, "auto", 6, 6, shared=True).replay, "by another job of the sweep"
+    assert "dataset.views=K" in ask(store, "auto", 6, 6).reason
+
+
+def test_auto_replays_what_is_there(store: ReplayStore) -> None:
+    store.fill(range(3), lambda view, index: {"logits": torch.zeros(len(index), 10)}, batch_size=50, what="answers")
+    assert ask(store, "auto", 3, 3).replay
+    assert ask(store, "auto", 3, 3, max_gb=1e-9).replay, "it takes no more room"
+
+
+def test_on_stores_what_is_shown_once_and_off_nothing(store: ReplayStore) -> None:
+    assert ask(store, "on", 6, 6).replay
+    assert not ask(store, "off", 1, 6).replay
+
+
+def test_more_than_fits_is_not_stored_and_refused_where_it_is_asked_for(store: ReplayStore) -> None:
+    assert not ask(store, "auto", 2, 6, max_gb=7e-6).replay
+    with pytest.raises(UserError, match=r"answers would take 8e-06 GB .*2 views of 100 samples.*replay\.max_gb=7e-06"):
+        ask(store, "on", 2, 6, max_gb=7e-6)
+    assert ask(store, "on", 2, 6, max_gb=9e-6).replay
