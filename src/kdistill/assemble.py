@@ -91,9 +91,11 @@ def normalisation(section: DictConfig, model: nn.Module, arrays: ImageArrays) ->
     return list(arrays.mean), list(arrays.std)
 
 
-def weighted_loss(section: DictConfig, class_counts: Sequence[int] | None = None) -> WeightedSum:
+def weighted_loss(
+    section: DictConfig, class_counts: Sequence[int] | None = None, num_samples: int | None = None
+) -> WeightedSum:
     """alpha times the section's loss plus 1 - alpha times cross-entropy; without alpha, the loss alone."""
-    loss = build(section, "loss", class_counts=class_counts)
+    loss = build(section, "loss", class_counts=class_counts, num_samples=num_samples)
     name = type(loss).__name__.lower() if not isinstance(loss, CrossEntropy) else "ce"
     if "alpha" not in section:
         return WeightedSum({name: loss}, {name: 1.0})
@@ -124,13 +126,18 @@ def precision(wanted: str, device: str, model: nn.Module) -> str:
     """
     if wanted != "auto":
         return wanted
-    if device == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    if any(m.groups > 1 and m.weight.requires_grad for m in convolutions):
+    if device == "cpu" and any(m.groups > 1 and m.weight.requires_grad for m in convolutions):
         return "32-true"
+    return "bf16-mixed" if has_bfloat16(device) else "32-true"
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
     features = torch.cpu.get_capabilities()
-    return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
 def autocast(precision: str, device: str) -> torch.autocast:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from kdistill.models.freeze import describe_trainable
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import DistillModule, TeacherAnswers
+from kdistill.modules.layers import bind_loss
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
+from kdistill.process import settle_process
 from kdistill.progress import progress_callbacks
 from kdistill.replaying import replay_prefix, replay_teacher
 from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows, screen
 from kdistill.runs import RunFolder, versions
 from kdistill.teachers import find_teacher
+from kdistill.tune import tune
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +79,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     started = time.perf_counter()
     device = assemble.device_name(config.device)
     data = assemble.data_module(config)
+    data.place(device)
     arrays = data.arrays
     kind = "teacher" if config.role == "teacher" else "student"
     label = assemble.label(config[kind])
@@ -83,28 +88,40 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     network = assemble.network(config[kind], kind, data)
     mean, std = assemble.normalisation(config[kind], network, arrays)
     cost = count_cost(network, arrays.image_shape, device=device)
+    settle_process(device)
+    way = tune(config, network, data, device)
     parts: dict[str, Any] = {
         "num_classes": arrays.num_classes,
         "mean": mean,
         "std": std,
-        "loss": assemble.weighted_loss(config.loss, arrays.class_counts),
+        "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train)),
         "optimizer": assemble.build(config.optimizer, "optimizer"),
         "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
-        "channels_last": assemble.channels_last(config.trainer.channels_last, network),
+        "channels_last": way.channels_last,
         "backbone_lr": config[kind].get("backbone_lr", 1.0),
         "gradient_clip_val": config.trainer.gradient_clip_val,
     }
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
-    precision = assemble.precision(config.trainer.precision, device, network)
-    log.info(
-        f"{label}: {cost['flops']:,} FLOPs; "
-        f"on {device} in {precision}{', channels_last' if parts['channels_last'] else ''}; "
-        f"trains {describe_trainable(network)}"
-    )
+    precision = way.precision
+    log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}; trains {describe_trainable(network)}")
     replay_started = time.perf_counter()
     asked: TeacherAnswers | None = None
     if teacher is not None:
+        pl.seed_everything(config.seed, workers=True, verbose=False)  # training a teacher drew from the generators
+        bind_loss(
+            parts["loss"],
+            network,
+            teacher.answers.module.network,
+            arrays.image_shape,
+            student_name=f"student={label}",
+            teacher_name=f"teacher={assemble.label(config.teacher)}",
+        )
+        teacher.answers.layers = parts["loss"].teacher_layers
+        if parts["loss"].student_layers:
+            way = replace(way, compile=None)  # a compiled network may leave out the hooks that read its layers
         asked = replay_teacher(config, teacher.answers, data, device=device, precision=precision)
+    if way.compile:
+        network.compile(mode=way.compile)
     module = _module(config.role, network, asked, parts)
     cut = replay_prefix(config, kind, module, data, device=device, precision=precision)
     data.serves_images = not cut or (teacher is not None and asked is teacher.answers)
@@ -147,7 +164,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
             "std": arrays.std,
             "class_names": arrays.class_names,
         },
-        "hardware": {"device": device, "precision": precision, "channels_last": parts["channels_last"]},
+        "hardware": {"device": device, **asdict(way)},
         "time_s": {
             "total": time.perf_counter() - started,
             "fit": fit_seconds,

@@ -59,6 +59,8 @@ def replay_prefix(
         return False
     example = data.prepare(data.arrays.train.read(torch.arange(2)), view=data.view(0)).image
     try:
+        if module.loss is not None and module.loss.student_layers:
+            raise CannotSplit("the loss looks at its layers")
         parts = split_frozen(module.network, module.normalize(example).contiguous(memory_format=module.format))
     except CannotSplit as reason:
         if switch == "on":

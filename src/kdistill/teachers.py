@@ -136,6 +136,7 @@ def _recipe(config: DictConfig) -> DictConfig:
         recipe.teacher_cache = config.teacher_cache
         recipe.replay = config.replay
         recipe.trainer.progress_bar = config.trainer.progress_bar
+        recipe.trainer.tune_cache = config.trainer.tune_cache
     return recipe
 
 
@@ -148,6 +149,7 @@ def _recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> s
     content["teacher"] = {key: value for key, value in content["teacher"].items() if key not in _NOT_NETWORK}
     content["trainer"].pop("progress_bar")
     content["trainer"].pop("log_every_n_steps")
+    content["trainer"].pop("tune_cache")
     content["data"] = [data_fingerprint, train_size]
     weights = Path(recipe.teacher.get("weights", "none"))
     if weights.is_file():

@@ -8,20 +8,18 @@ import pytest
 import torch
 from torch.utils.data import DistributedSampler
 
-from kdistill.data.arrays import Split
 from kdistill.data.mhist import MHIST
-from kdistill.data.sampling import BalancedSampler, balanced_order
+from kdistill.data.sampling import BalancedSampler, ShuffledSampler, balanced_order
 
 TARGET = torch.tensor([0] * 70 + [1] * 20 + [2] * 11)
 
 
 def drawn(seed: int, epoch: int, replicas: int = 1) -> list[list[int]]:
-    dataset = Split(torch.zeros(101, 1, 1, 1, dtype=torch.uint8), TARGET)
-    samplers = [BalancedSampler(dataset, num_replicas=replicas, rank=rank, seed=seed) for rank in range(replicas)]
+    samplers = [BalancedSampler(TARGET, replicas=replicas, rank=rank, seed=seed) for rank in range(replicas)]
     for sampler in samplers:
         sampler.set_epoch(epoch)
-        assert len(list(sampler)) == len(sampler)
-    return [list(sampler) for sampler in samplers]
+        assert len(sampler.numbers()) == len(sampler)
+    return [sampler.numbers().tolist() for sampler in samplers]
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
@@ -68,8 +66,20 @@ def test_the_data_module_draws_balanced_when_told_to(write_table: Any, rows: Any
             str(root), cache=str(tmp_path / "cache"), image_size=8, batch_size=4, sampling=sampling
         ).train_dataloader()
 
-    assert type(loader(None).sampler) is DistributedSampler
+    assert type(loader(None).sampler) is ShuffledSampler
     balanced = loader("balanced")
     assert isinstance(balanced.sampler, BalancedSampler)
     counts = torch.bincount(torch.cat([batch.target for batches in balanced for batch in batches])).tolist()
     assert max(counts) - min(counts) <= 1
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_shuffled_samples_are_those_of_torchs_distributed_sampler(replicas: int) -> None:
+    for rank in range(replicas):
+        ours = ShuffledSampler(101, seed=7, rank=rank, replicas=replicas)
+        theirs: DistributedSampler[int] = DistributedSampler(range(101), replicas, rank, shuffle=True, seed=7)  # type: ignore[arg-type]
+        for epoch in (0, 3):
+            ours.set_epoch(epoch)
+            theirs.set_epoch(epoch)
+            assert ours.numbers().tolist() == list(theirs)
+            assert len(ours) == len(theirs)

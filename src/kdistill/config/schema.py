@@ -28,6 +28,8 @@ class TrainerConfig:
     max_epochs: int = 20
     precision: str = "auto"
     channels_last: str = "auto"
+    tune: str = "auto"
+    tune_cache: str = MISSING
     gradient_clip_val: float | None = None
     log_every_n_steps: int = 50
     progress_bar: bool = True
@@ -97,6 +99,15 @@ class CompareConfig(TrainConfig):
     output: str | None = None
 
 
+@dataclass
+class ReportConfig:
+    """The whole of `python -m kdistill.report`."""
+
+    runs: list[str] = field(default_factory=list)
+    arms: list[str] = field(default_factory=list)
+    output: str | None = None
+
+
 # Values beyond OmegaConf's own types, by dotted key: allowed words, or a ranged type.
 CHOICES = {
     "role": ROLES,
@@ -104,6 +115,7 @@ CHOICES = {
     "decision_threshold": THRESHOLDS,
     "trainer.precision": PRECISIONS,
     "trainer.channels_last": SWITCHES,
+    "trainer.tune": ("auto", "off"),
     "replay.teacher": SWITCHES,
     "replay.prefix": SWITCHES,
     "replay.dtype": STORED,
@@ -145,7 +157,7 @@ SUPPLIED = {
     "student": ("num_classes", "in_chans"),
     "optimizer": ("params",),
     "scheduler": ("optimizer", "total_steps", "T_max", "max_lr"),
-    "loss": ("class_counts",),
+    "loss": ("class_counts", "num_samples"),
     "callbacks": ("dirpath",),
     "logger": ("save_dir",),
 }
@@ -176,3 +188,4 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="compare_schema", node=CompareConfig)
+    store.store(name="report_schema", node=ReportConfig)

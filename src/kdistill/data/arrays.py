@@ -38,6 +38,13 @@ class Split:
         rows = samples if self.rows is None else self.rows[samples]
         return Split(self.image, self.target[samples], rows, _at(self.votes, samples), _at(self.soft_target, samples))
 
+    def on(self, device: str, image: Tensor) -> "Split":
+        """The same split with `image`, which is on a device already, and all else there too."""
+        rest = (self.target, self.rows, self.votes, self.soft_target)
+        target, rows, votes, soft_target = (None if x is None else x.to(device) for x in rest)
+        assert target is not None
+        return Split(image, target, rows, votes, soft_target)
+
     def read(self, index: Tensor, *, images: bool = True) -> Batch:
         """A batch of samples by their numbers, (n,) int64, with the images (if wanted) copied out by one index."""
         image = self.image[index if self.rows is None else self.rows[index]] if images else self.image[:0]

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
 
 from kdistill.data.arrays import Split
+from kdistill.data.sampling import ShuffledSampler
 
 
 class BatchLoader:
@@ -18,7 +18,7 @@ class BatchLoader:
     """
 
     def __init__(
-        self, split: Split, batch_size: int, *, sampler: Sampler[Any] | None = None, together: int | None = None,
+        self, split: Split, batch_size: int, *, sampler: ShuffledSampler | None = None, together: int | None = None,
         images: bool = True,
     ) -> None:  # fmt: skip
         """Says what is served.
@@ -42,7 +42,7 @@ class BatchLoader:
 
     @property
     def _samples(self) -> int:
-        return len(self.split) if self.sampler is None else len(self.sampler)  # type: ignore[arg-type]
+        return len(self.split if self.sampler is None else self.sampler)
 
     @property
     def steps(self) -> int:
@@ -53,7 +53,7 @@ class BatchLoader:
         return -(-self.steps // (self.together or 1))
 
     def __iter__(self) -> Iterator[Any]:
-        order = torch.arange(self._samples) if self.sampler is None else torch.tensor(list(self.sampler))
+        order = torch.arange(self._samples) if self.sampler is None else self.sampler.numbers()
         order = order.to(self.split.image.device)
         first, self._resume_at = self._resume_at, 0
         batches = order.split(self.batch_size)

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DistributedSampler
 
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
-from kdistill.data.sampling import BalancedSampler
+from kdistill.data.sampling import BalancedSampler, ShuffledSampler
 from kdistill.errors import UserError
 
 _MOST_TOGETHER, _BYTES_TOGETHER = 16, 16 * 2**20
@@ -87,6 +86,19 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             self._arrays = arrays
         return self._arrays
 
+    def place(self, device: str) -> None:
+        """Puts the data on a GPU if they take no more than a third of its free memory: then no batch is copied."""
+        arrays = self.arrays
+        images = {split.image.data_ptr(): split.image for split in (arrays.train, arrays.val, arrays.test)}
+        if device != "cuda" or sum(x.nbytes for x in images.values()) > torch.cuda.mem_get_info()[0] / 3:
+            return
+        moved = {pointer: image.to(device) for pointer, image in images.items()}
+        parts = {
+            name: split.on(device, moved[split.image.data_ptr()])
+            for name, split in (("train", arrays.train), ("val", arrays.val), ("test", arrays.test))
+        }
+        self._arrays = replace(arrays, **parts)  # type: ignore[arg-type]
+
     def setup(self, stage: str) -> None:
         """Loads the data if `arrays` was not asked for before."""
         _ = self.arrays
@@ -100,20 +112,17 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     def view_key(self) -> dict[str, Any]:
         """All that the training images of a view depend on, besides its number, as plain data."""
         arrays = self.arrays
-        rows = None if arrays.train.rows is None else sha256(arrays.train.rows.numpy().tobytes()).hexdigest()
+        rows = None if arrays.train.rows is None else sha256(arrays.train.rows.cpu().numpy().tobytes()).hexdigest()
         key = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
         return key if self.augment is None else {**key, "seed": self.seed, "augment": self.augment.key()}
 
     def train_dataloader(self) -> BatchLoader:
         trainer, split = self.trainer, self.arrays.train
-        kind = BalancedSampler if self.sampling == "balanced" else DistributedSampler
-        sampler: DistributedSampler[Batch] = kind(
-            split,  # type: ignore[arg-type]  # only its length is looked at, and its targets
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-            shuffle=True,
-            seed=self.seed,
-        )
+        processes = {"rank": trainer.global_rank, "replicas": trainer.world_size} if trainer else {}
+        if self.sampling == "balanced":
+            sampler: ShuffledSampler = BalancedSampler(split.target.cpu(), seed=self.seed, **processes)
+        else:
+            sampler = ShuffledSampler(len(split), seed=self.seed, **processes)
         return BatchLoader(
             split, self.batch_size, sampler=sampler, together=self._together(), images=self.serves_images
         )

@@ -1,12 +1,8 @@
-"""The order of training samples that draws every class equally often, as a function of (seed, epoch)."""
-
-from collections.abc import Iterator
+"""The order of training samples, as a function of (seed, epoch)."""
 
 import torch
 from torch import Tensor
-from torch.utils.data import DistributedSampler
 
-from kdistill.data.batch import Batch
 from kdistill.data.philox import uniform
 
 _DRAW_STREAM, _ORDER_STREAM = 4, 5
@@ -39,13 +35,51 @@ def balanced_order(target: Tensor, *, length: int, seed: int, epoch: int) -> Ten
     return torch.cat(drawn)[order]
 
 
-class BalancedSampler(DistributedSampler[Batch]):
-    """`balanced_order` of a `Split`, as many numbers as it has samples, dealt out to the processes in turn.
+class ShuffledSampler:
+    """Every sample once an epoch, in an order that is a function of (seed, epoch), dealt out to the processes in turn.
 
-    A DistributedSampler, so that Lightning calls `set_epoch`.
+    As torch's DistributedSampler has it (the first samples fill up what the processes can't share evenly), but as one
+    tensor, so that nothing runs Python per sample. Lightning calls `set_epoch`.
     """
 
-    def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # torch's stubs say that a sampler yields samples
-        target: Tensor = self.dataset.target  # type: ignore[attr-defined]
-        order = balanced_order(target, length=self.total_size, seed=self.seed, epoch=self.epoch)
-        return iter(order[self.rank :: self.num_replicas].tolist())
+    def __init__(self, size: int, *, seed: int, rank: int = 0, replicas: int = 1) -> None:
+        """Says of what the order is.
+
+        Args:
+            size: N, how many samples there are.
+            seed: keys the order.
+            rank: which process this is, from 0.
+            replicas: how many processes there are.
+        """
+        self.size = size
+        self.seed = seed
+        self.rank = rank
+        self.replicas = replicas
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.size // self.replicas)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def numbers(self) -> Tensor:
+        """This process's sample numbers, (len(self),) int64, in the order of the epoch."""
+        order = self.order(len(self) * self.replicas)
+        return order[self.rank :: self.replicas]
+
+    def order(self, length: int) -> Tensor:
+        """(length,) int64 for all processes; length is N or, where N does not divide, a little more."""
+        shuffled = torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+        return shuffled.repeat(-(-length // self.size))[:length]
+
+
+class BalancedSampler(ShuffledSampler):
+    """`balanced_order` of (N,) targets, as many numbers as there are samples."""
+
+    def __init__(self, target: Tensor, *, seed: int, rank: int = 0, replicas: int = 1) -> None:
+        super().__init__(len(target), seed=seed, rank=rank, replicas=replicas)
+        self.target = target
+
+    def order(self, length: int) -> Tensor:
+        return balanced_order(self.target, length=length, seed=self.seed, epoch=self.epoch)

@@ -1,6 +1,6 @@
 """The contract of a loss, and the weighted sum: the one place where weights live."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,12 +43,28 @@ class DistillBatch:
             raise UserError("this loss learns from a teacher and the run has none; use role=distill, or loss=ce")
         return self.teacher_logits
 
+    def pairs(self, layers: Sequence[tuple[str, str]]) -> list[tuple[Tensor, Tensor]]:
+        """What student and teacher compute at each pair of layers, (N, ...) each, for a loss that can't do without.
+
+        Raises:
+            UserError: there is no teacher in this run.
+        """
+        _ = self.from_teacher
+        return [(self.student_features[student], self.teacher_features[teacher]) for student, teacher in layers]
+
 
 Loss = Callable[[DistillBatch], Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class WeightedSum(nn.Module):
-    """sum_i w_i L_i, with every part returned under its own name."""
+    """sum_i w_i L_i, with every part returned under its own name.
+
+    A part that looks at layers has their names in `student_layers` and `teacher_layers`; one that needs their shapes
+    implements `bind`.
+    """
+
+    _weights: Tensor
 
     def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
         """Joins losses.
@@ -73,14 +89,54 @@ class WeightedSum(nn.Module):
                 raise ValueError(f"two parts are called {', '.join(sorted(twice))}")
             self.parts.update(inner)
             self.weights |= {own: weights[name] * share for own, share in shares.items()}
+        weight = torch.tensor(list(self.weights.values()), dtype=torch.float64)
+        self.register_buffer("_weights", weight, persistent=False)
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """The student's layers that the parts look at, each once."""
+        return self._layers("student_layers")
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """The teacher's layers that the parts look at, each once."""
+        return self._layers("teacher_layers")
+
+    def _layers(self, side: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(layer for part in self.parts.values() for layer in getattr(part, side, ())))
+
+    def bind(self, student_shapes: Shapes, teacher_shapes: Shapes) -> None:
+        """Lets the parts check the shapes of their layers, and make what they learn; once, before an optimizer is made.
+
+        Args:
+            student_shapes, teacher_shapes: of one sample's features, by layer name.
+
+        Raises:
+            UserError: a part can't compare layers of these shapes.
+        """
+        for part in self.parts.values():
+            if callable(bind := getattr(part, "bind", None)):
+                bind(student_shapes, teacher_shapes)
 
     def forward(self, batch: DistillBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum (scalar) and each part before its weight (scalars by name, detached)."""
-        values = {name: part(batch) for name, part in self.parts.items()}
-        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
-        return total, {name: value.detach() for name, value in values.items()}
+        values = self.values(batch)
+        return self.total(values), dict(zip(self.weights, values.detach(), strict=True))
+
+    def values(self, batch: DistillBatch) -> Tensor:
+        """Each part before its weight, (P,), in the order of `weights`."""
+        return torch.stack([part(batch) for part in self.parts.values()])
+
+    def total(self, values: Tensor) -> Tensor:
+        """The weighted sum of (P,) parts."""
+        return (values * self._weights.to(values.dtype)).sum()
 
 
 def at_least_float(tensor: Tensor) -> Tensor:
     """bf16 and fp16 to float32, which every loss computes in; float32 and float64 as they are."""
     return tensor.float() if tensor.itemsize < 4 else tensor
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """A context in which mixed precision leaves products alone; small differences of them are lost in bfloat16."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -1,12 +1,11 @@
 """DIST: the student need only correlate with the teacher, over the classes and over the batch."""
 
-import torch
 from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.config.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
-from kdistill.losses.standardize import LogitLoss, centred
+from kdistill.losses.standardize import LogitLoss, centred, unit
 
 
 def dist(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, beta: float, gamma: float) -> Tensor:
@@ -38,12 +37,7 @@ def dist(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, 
 
 def pearson(a: Tensor, b: Tensor, *, dim: int) -> Tensor:
     """Pearson's correlation along a dimension, which is reduced; 0 where either side is constant."""
-    return (_unit(centred(a, dim=dim), dim=dim) * _unit(centred(b, dim=dim), dim=dim)).sum(dim)
-
-
-def _unit(vector: Tensor, *, dim: int) -> Tensor:
-    norm = torch.linalg.vector_norm(vector, dim=dim, keepdim=True)
-    return vector / norm.where(norm > 1e-12, 1.0)  # smaller ones have squares that float32 cannot hold
+    return (unit(centred(a, dim=dim), dim=dim) * unit(centred(b, dim=dim), dim=dim)).sum(dim)
 
 
 class DIST(LogitLoss):

@@ -18,6 +18,12 @@ def centred(values: Tensor, *, dim: int) -> Tensor:
     return shifted - shifted.mean(dim, keepdim=True)
 
 
+def unit(vector: Tensor, *, dim: int) -> Tensor:
+    """vector / |vector| along `dim`; where the length is all but 0 the vector stays as it is."""
+    norm = torch.linalg.vector_norm(vector, dim=dim, keepdim=True)
+    return vector / norm.where(norm > 1e-12, 1.0)  # smaller ones have squares that float32 cannot hold
+
+
 def standardize(logits: Tensor) -> Tensor:
     """(z - mean(z)) / (1e-7 + std(z)), each sample over its classes.
 

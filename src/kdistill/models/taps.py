@@ -1,47 +1,116 @@
-"""What a network computes on the way: outputs of its layers by name."""
+"""What a network computes on the way: outputs of its layers by name, or what goes into them."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from kdistill.errors import UserError
+
+INPUT = ":input"
 
 
 @contextmanager
 def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator[dict[str, Tensor]]:
-    """Collects the outputs of some layers of whatever runs inside the block.
+    """Collects what some layers of a network compute whenever it runs inside the block.
 
     Args:
         network: has the layers; hooks are on it only within the block.
-        layers: dotted names of modules.
+        layers: dotted names of modules, for their outputs; `name:input` is the first thing that goes into one.
         owner: how messages call the network, e.g. `student=resnet18`.
 
     Yields:
-        Outputs by layer name, filled by each forward pass.
+        Tensors by layer name, filled by each forward pass.
 
     Raises:
-        UserError: no layer of that name; the message has the nearest.
+        UserError: no layer of that name (the message has the nearest), or what it gives can't be kept.
     """
-    modules = dict(network.named_modules())
-    outputs: dict[str, Tensor] = {}
-    handles = []
+    kept: dict[str, Tensor] = {}
+    versions: dict[str, int] = {}
+    handles: list[RemovableHandle] = []
+
+    def keep(layer: str, value: object) -> None:
+        if not isinstance(value, Tensor):
+            raise UserError(f"layer {layer!r} gives a {type(value).__name__}, not a tensor; name another ({owner})")
+        kept[layer], versions[layer] = value, value._version
+
     try:
         for layer in layers:
-            if layer not in modules:
-                near = difflib.get_close_matches(layer, modules, n=1, cutoff=0.4)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise UserError(f"unknown layer {layer!r}{hint} ({owner})")
-            handles.append(modules[layer].register_forward_hook(_keep(outputs, layer)))
-        yield outputs
+            handles.append(_hook(network, layer, keep, owner))
+        yield kept
+        for layer, value in kept.items():
+            if value._version != versions[layer]:
+                raise UserError(
+                    f"what layer {layer!r} gives is changed in place later, as by an activation; name the activation, "
+                    f"or 'activation{INPUT}', or another layer ({owner})"
+                )
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _keep(outputs: dict[str, Tensor], layer: str):  # type: ignore[no-untyped-def]  # torch's hook type is private
-    def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-        outputs[layer] = output
+def _hook(network: nn.Module, layer: str, keep: Callable[[str, object], None], owner: str) -> RemovableHandle:
+    module = _module(network, layer.removesuffix(INPUT), owner)
+    if not layer.endswith(INPUT):
+        return module.register_forward_hook(lambda _module, _inputs, output: keep(layer, output))
+    # A ReLU in place would write its output over what is kept.
+    in_place = getattr(module, "inplace", False)
+    return module.register_forward_pre_hook(
+        lambda _module, inputs: keep(layer, inputs[0].clone() if in_place else inputs[0])
+    )
 
-    return hook
+
+def _module(network: nn.Module, name: str, owner: str) -> nn.Module:
+    try:
+        return network.get_submodule(name)
+    except AttributeError as error:
+        near = difflib.get_close_matches(name, dict(network.named_modules()), n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UserError(f"unknown layer {name!r}{hint} ({owner})") from error
+
+
+@contextmanager
+def asleep(network: nn.Module) -> Iterator[torch.device]:
+    """A block in which a network runs without a gradient and in eval mode, so that it leaves no trace.
+
+    Yields:
+        The device that the network is on.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def layer_shapes(
+    network: nn.Module, layers: Sequence[str], image_shape: Sequence[int], *, owner: str
+) -> tuple[Mapping[str, tuple[int, ...]], tuple[int, ...]]:
+    """Shapes of one sample's features, by layer, and of its output; found by running two blank images.
+
+    Args:
+        network: left as it was.
+        layers: as in `tapped`.
+        image_shape: (C, H, W).
+        owner: as in `tapped`.
+
+    Raises:
+        UserError: as in `tapped`, or a layer does not run, or gives no tensor with a place for each image.
+    """
+    with asleep(network) as device, tapped(network, layers, owner=owner) as features:
+        output: Any = network(torch.zeros(2, *image_shape, device=device))
+    for layer in layers:
+        if layer not in features:
+            raise UserError(f"layer {layer!r} does not run when the network does; name another ({owner})")
+        if features[layer].ndim < 2 or len(features[layer]) != 2:
+            raise UserError(
+                f"layer {layer!r} gives {tuple(features[layer].shape)} for two images, not one part for each ({owner})"
+            )
+    return {layer: tuple(features[layer].shape[1:]) for layer in layers}, tuple(output.shape[1:])

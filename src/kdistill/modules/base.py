@@ -1,6 +1,7 @@
 """What a teacher and a student have in common: a classifier, its loss, its optimizer, its validation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -31,23 +32,30 @@ class Normalize(nn.Module):
         return torch.addcmul(-self.mean / self.std, image, 1.0 / self.std)  # one pass over the images, not two
 
 
+@dataclass
 class Means:
-    """Means of an epoch's losses over its samples; stays on the device, so that no step waits for it."""
+    """Means of an epoch's losses over its samples; stays on the device, so that no step waits for it.
 
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+    Attributes:
+        sums: (P,) sums over the samples so far, or None.
+        count: how many samples that is.
+    """
 
-    def add(self, values: Mapping[str, Tensor], count: int) -> None:
-        """Means of a batch (scalars by name) of `count` samples."""
-        for name, value in values.items():
-            self.sums[name] = self.sums[name] + value * count if name in self.sums else value * count
+    sums: Tensor | None = None
+    count: int = 0
+
+    def add(self, values: Tensor, count: int) -> None:
+        """Means (P,) of a batch of `count` samples."""
+        if self.sums is None:
+            self.sums = torch.zeros_like(values)
+        self.sums = self.sums.to(values.device).add_(values, alpha=count)
         self.count += count
 
-    def take(self) -> dict[str, Tensor]:
-        """The means so far; the next epoch starts from nothing."""
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
+    def take(self) -> Tensor:
+        """The means so far, (P,); the next epoch starts from nothing."""
+        assert self.sums is not None
+        means = self.sums / self.count
+        self.sums, self.count = None, 0
         return means
 
 
@@ -132,25 +140,24 @@ class ClassifierModule(pl.LightningModule):
         assert self.loss is not None, "a module that only predicts can't be trained"
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         for batch in batches:
-            total, parts = self.loss(self.loss_input(batch))
+            values = self.loss.values(self.loss_input(batch))
             optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
-            self.manual_backward(total)
+            self.manual_backward(self.loss.total(values))
             optimizer.step()  # type: ignore[union-attr]
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
-            self.train_means.add({"loss": total.detach(), **parts}, len(batch.target))
+            self.train_means.add(values.detach(), len(batch.target))
         if self.trainer.is_last_batch:
-            values = self.train_means.take()
-            named = {f"train/{name}": value for name, value in values.items()}
+            means = self.train_means.take()
+            named = {f"train/{name}": mean for name, mean in zip(self.loss.weights, means, strict=True)}
+            named["train/loss"] = self.loss.total(means)
             self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_means"] = {"sums": self.train_means.sums, "count": self.train_means.count}
+        checkpoint["train_means"] = vars(self.train_means)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        found = checkpoint["train_means"]
-        self.train_means.sums = {name: value.to(self.device) for name, value in found["sums"].items()}
-        self.train_means.count = found["count"]
+        self.train_means = Means(**checkpoint["train_means"])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.gradient_clip_val is not None:

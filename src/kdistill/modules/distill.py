@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kdistill.data.batch import Batch
 from kdistill.losses.base import DistillBatch
+from kdistill.models.taps import tapped
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import LOGITS
 
@@ -15,7 +16,7 @@ TeacherAnswers = Callable[[Batch], dict[str, Tensor]]
 
 
 class DistillModule(StudentModule):
-    """A student whose loss also sees the teacher's answers.
+    """A student whose loss also sees the teacher's answers, and those layers of both that it looks at.
 
     The teacher is any function from a batch to `logits` (N, K) and features by layer name: `FrozenTeacher` computes
     them from the image; what has them stored looks them up by the batch's (index, view).
@@ -24,7 +25,15 @@ class DistillModule(StudentModule):
     def __init__(self, network: nn.Module, *, teacher: TeacherAnswers, **options: Any) -> None:
         super().__init__(network, **options)
         self.teacher = teacher
+        self.layers = () if self.loss is None else self.loss.student_layers
 
     def loss_input(self, batch: Batch) -> DistillBatch:
-        features = self.teacher(batch)
-        return replace(super().loss_input(batch), teacher_logits=features.pop(LOGITS), teacher_features=features)
+        with tapped(self.network, self.layers, owner="student") as student_features:
+            seen = super().loss_input(batch)
+        answers = self.teacher(batch)
+        return replace(
+            seen,
+            teacher_logits=answers.pop(LOGITS),
+            student_features=student_features,
+            teacher_features=answers,
+        )

@@ -1,0 +1,96 @@
+"""A loss between layers: which pairs it compares, which shapes they may have, what it learns for itself."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdistill.errors import UserError
+from kdistill.losses.base import DistillBatch, Shapes, at_least_float
+
+# stages: the ends of the stages of a convolutional network. responses: the same, before the last activation.
+# middle: one of the stages. last: what goes into the class head.
+Choice = Literal["stages", "responses", "middle", "last"]
+Shape = tuple[int, ...]
+
+
+class FeatureLoss(nn.Module, ABC):
+    """A loss between layers of the student and layers of the teacher.
+
+    While `layers` is "auto" the pairs are not known: whoever has both networks puts those there that `choice` asks
+    for, and then calls `bind` with the shapes.
+    """
+
+    choice: ClassVar[Choice] = "stages"
+    needs_maps: ClassVar[bool] = True
+
+    def __init__(self, *, layers: Literal["auto"] | list[tuple[str, str]], factor: float) -> None:
+        """Says what is compared.
+
+        Args:
+            layers: pairs of names, the student's first; a name is that of a module, for its output, or `module:input`.
+            factor: what the loss is multiplied by, which makes methods of unlike size comparable to alpha.
+
+        Raises:
+            ValueError: there is no pair.
+        """
+        super().__init__()
+        if not layers:
+            raise ValueError("layers=[]: give pairs [[student layer, teacher layer]], or auto")
+        self.layers = layers
+        self.factor = factor
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs of layers; none as long as they are not chosen."""
+        return self.layers if isinstance(self.layers, list) else []
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        return tuple(student for student, _ in self.pairs)
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        return tuple(teacher for _, teacher in self.pairs)
+
+    def bind(self, student_shapes: Shapes, teacher_shapes: Shapes) -> None:
+        """Checks the shapes of the layers, and makes what the loss learns.
+
+        Raises:
+            UserError: the loss can't compare layers of these shapes.
+        """
+        sides = (("student", self.student_layers, student_shapes), ("teacher", self.teacher_layers, teacher_shapes))
+        for side, layers, shapes in sides:
+            for layer in layers:
+                if self.needs_maps and len(shapes[layer]) != 3:
+                    raise UserError(
+                        f"{type(self).__name__} compares feature maps (C, H, W), and layer {layer!r} of the {side} "
+                        f"gives {shapes[layer]}; name other layers, or take a loss on logits (loss=kd) or on the last "
+                        "features (loss=pkt)"
+                    )
+        self.adapt([(student_shapes[student], teacher_shapes[teacher]) for student, teacher in self.pairs])
+
+    def adapt(self, shapes: Sequence[tuple[Shape, Shape]]) -> None:
+        """Makes what the loss learns, from each pair's shapes; most losses learn nothing."""
+
+    def forward(self, batch: DistillBatch) -> Tensor:
+        return self.factor * self.compare(batch.pairs(self.pairs), batch)
+
+    @abstractmethod
+    def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:
+        """The loss (scalar) of the features of student and teacher at each pair of layers."""
+
+
+def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (N, C, H, W) of two networks at the smaller height and width; the larger are average-pooled."""
+    height, width = (min(student.shape[dim], teacher.shape[dim]) for dim in (2, 3))
+    return pooled(student, height, width), pooled(teacher, height, width)
+
+
+def pooled(maps: Tensor, height: int, width: int) -> Tensor:
+    """Maps (N, C, H, W) as means of the regions of a grid of height x width; those are float32 at least."""
+    if maps.shape[2:] == (height, width):
+        return maps
+    return F.adaptive_avg_pool2d(at_least_float(maps), (height, width))

@@ -1,0 +1,176 @@
+"""Hint, AT, NST, VID, OFD and ReviewKD: hand values, and the papers' formulas in NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from kdistill.losses.at import AT, at
+from kdistill.losses.base import DistillBatch
+from kdistill.losses.hint import hint
+from kdistill.losses.nst import nst
+from kdistill.losses.ofd import OFD, margin_relu, ofd
+from kdistill.losses.reviewkd import ReviewKD, hcl
+from kdistill.losses.vid import VID, vid
+
+
+@pytest.fixture
+def student() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(3, 5, 8, 8))
+
+
+@pytest.fixture
+def teacher() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(3, 5, 8, 8))
+
+
+def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.from_numpy(array) for array in arrays]
+
+
+def maps(*values: float) -> torch.Tensor:
+    """One sample, one channel, one row of pixels."""
+    return torch.tensor(values, dtype=torch.float64).view(1, 1, 1, -1)
+
+
+def unit(x: np.ndarray, axis: int) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+
+
+def test_hint_by_hand() -> None:
+    assert hint(maps(1.0, 5.0), maps(3.0, 4.0)).item() == pytest.approx((4 + 1) / 2, abs=1e-12)
+
+
+def test_hint_is_the_formula(student: np.ndarray, teacher: np.ndarray) -> None:
+    assert hint(*tensors(student, teacher)).item() == pytest.approx(((student - teacher) ** 2).mean(), abs=1e-12)
+
+
+def test_at_by_hand() -> None:
+    """Squares (9, 16) and (16, 9) over their length sqrt 337."""
+    expected = (7**2 + 7**2) / 337 / 2
+    assert at(maps(3.0, -4.0), maps(4.0, 3.0), power=2.0).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 4.0])
+def test_at_is_the_formula(student: np.ndarray, teacher: np.ndarray, power: float) -> None:
+    own, other = (unit((np.abs(x) ** power).mean(1).reshape(3, -1), 1) for x in (student, teacher))
+    assert at(*tensors(student, teacher), power=power).item() == pytest.approx(((own - other) ** 2).mean(), abs=1e-12)
+
+
+def test_at_of_a_power_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        AT(power=0.5)
+
+
+def test_nst_by_hand() -> None:
+    """One channel each, (1, 0) and (3, 4) / 5: 1 + 1 - 2 (3 / 5)^2."""
+    assert nst(maps(2.0, 0.0), maps(3.0, 4.0)).item() == pytest.approx(2 - 2 * 0.36, abs=1e-12)
+
+
+def test_nst_is_the_discrepancy_of_feature_means(student: np.ndarray) -> None:
+    """(x . y)^2 is the product of the outer products x x' and y y': the loss is the distance between their means."""
+    teacher = np.random.default_rng(2).normal(size=(3, 7, 8, 8))
+    own, other = (unit(x.reshape(3, x.shape[1], -1), 2) for x in (student, teacher))
+    gap = np.einsum("ncp,ncq->npq", own, own) / 5 - np.einsum("ncp,ncq->npq", other, other) / 7
+    assert nst(*tensors(student, teacher)).item() == pytest.approx((gap**2).sum((1, 2)).mean(), abs=1e-9)
+
+
+def test_vid_by_hand() -> None:
+    """Differences 2 and 0 at a variance of 4: (4 / 4 + ln 4 + 0 + ln 4) / 2 / 2."""
+    value = vid(maps(1.0, 5.0), maps(3.0, 5.0), torch.tensor([4.0], dtype=torch.float64))
+    assert value.item() == pytest.approx((1 + 2 * math.log(4)) / 4, abs=1e-12)
+
+
+def test_vid_is_a_gaussians_density_but_a_constant(student: np.ndarray, teacher: np.ndarray) -> None:
+    variance = np.array([0.5, 1.0, 2.0, 5.0, 0.1])
+    density = torch.distributions.Normal(torch.from_numpy(student), torch.from_numpy(variance)[:, None, None].sqrt())
+    expected = -density.log_prob(torch.from_numpy(teacher)).mean() - math.log(2 * math.pi) / 2
+    assert vid(*tensors(student, teacher, variance)).item() == pytest.approx(expected.item(), abs=1e-9)
+
+
+def test_the_variance_of_vid_starts_as_told_and_trains(student: np.ndarray, teacher: np.ndarray) -> None:
+    module = VID(layers=[("a", "b")], variance=5.0)
+    module.bind({"a": (5, 8, 8)}, {"b": (5, 8, 8)})
+    variance = torch.nn.functional.softplus(module.rhos[0]) + 1e-5
+    assert variance.tolist() == pytest.approx([5.0] * 5, rel=1e-5)
+    assert len(list(module.parameters())) == 3 + 1
+    own, other = (x.float() for x in tensors(student, teacher))
+    vid(own, other, variance).backward()
+    assert module.rhos[0].grad is not None and (module.rhos[0].grad > 0).all(), "5 is more than the squares' mean of 2"
+
+
+def test_ofd_by_hand() -> None:
+    """The margin is -2, the mean of -1 and -3, so the target is (4, -1, -2).
+
+    A student of (1, 0, -5) is 3 off at the first, 1 too high at the second; lower at the third, which is free.
+    """
+    teacher = maps(4.0, -1.0, -3.0)
+    assert margin_relu(teacher).tolist() == [[[[4.0, -1.0, -2.0]]]]
+    assert ofd(maps(1.0, 0.0, -5.0), teacher).item() == pytest.approx(9 + 1, abs=1e-12)
+    assert ofd(maps(4.0, -1.0, 1.0), teacher).item() == pytest.approx(9, abs=1e-12)
+
+
+def test_ofd_is_the_formula(student: np.ndarray, teacher: np.ndarray) -> None:
+    expected = 0.0
+    for c in range(5):
+        margin = teacher[:, c][teacher[:, c] < 0].mean()
+        target = np.maximum(teacher[:, c], margin)
+        free = (student[:, c] <= target) & (target <= 0)
+        expected += ((student[:, c] - target) ** 2)[~free].sum()
+    assert ofd(*tensors(student, teacher)).item() == pytest.approx(expected / 3, abs=1e-9)
+
+
+def test_a_channel_without_negative_responses_has_no_margin() -> None:
+    assert margin_relu(maps(0.0, 2.0)).tolist() == [[[[0.0, 2.0]]]]
+
+
+def test_a_stage_of_ofd_counts_half_of_the_next() -> None:
+    torch.manual_seed(0)
+    module = OFD(layers=[("a", "t"), ("b", "t"), ("c", "t")], factor=1.0).eval()
+    module.bind(dict.fromkeys("abc", (2, 4, 4)), {"t": (3, 4, 4)})
+    own, other = torch.randn(2, 2, 4, 4), torch.randn(2, 3, 4, 4)
+    for project in module.projections:
+        project.load_state_dict(module.projections[0].state_dict())
+    total = module.eval().compare([(own, other)] * 3, None)  # type: ignore[arg-type]  # it sees the features alone
+    assert total.item() == pytest.approx(1.75 * ofd(module.projections[0](own), other).item(), rel=1e-6)
+
+
+def test_hcl_by_hand() -> None:
+    """2 x 2 maps that differ by 1 in one pixel: (1/4 + 1/2 (1/4)^2) / (1 + 1/2)."""
+    difference = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    difference[..., 0, 0] = 1
+    assert hcl(difference, torch.zeros_like(difference)).item() == pytest.approx((1 / 4 + 1 / 32) / 1.5, abs=1e-12)
+
+
+def test_hcl_is_the_formula(student: np.ndarray, teacher: np.ndarray) -> None:
+    expected, gap = ((student - teacher) ** 2).mean(), student - teacher
+    for weight, level in ((1 / 2, 4), (1 / 4, 2), (1 / 8, 1)):
+        side = 8 // level
+        means = gap.reshape(3, 5, level, side, level, side).mean((3, 5))
+        expected += weight * (means**2).mean()
+    assert hcl(*tensors(student, teacher)).item() == pytest.approx(expected / 1.875, abs=1e-9)
+
+
+def test_a_deeper_stage_of_the_student_reaches_the_loss_of_an_earlier_one() -> None:
+    torch.manual_seed(0)
+    module = ReviewKD(layers=[("a", "t"), ("b", "u")])
+    module.bind({"a": (4, 8, 8), "b": (6, 4, 4)}, {"t": (5, 8, 8), "u": (7, 4, 4)})
+    deep = torch.randn(2, 6, 4, 4, requires_grad=True)
+    _, carried = module.fusions[1](deep, None)
+    projected, _ = module.fusions[0](torch.randn(2, 4, 8, 8), carried)
+    assert projected.shape == (2, 5, 8, 8)
+    projected.square().sum().backward()
+    assert deep.grad is not None and deep.grad.abs().max() > 0
+
+
+def test_review_grows_over_its_first_epochs() -> None:
+    torch.manual_seed(0)
+    module = ReviewKD(layers=[("a", "t")], warmup_epochs=20)
+    module.bind({"a": (4, 8, 8)}, {"t": (5, 8, 8)})
+    own, other, logits = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8), torch.zeros(2, 3)
+    values = [
+        module(DistillBatch(logits, torch.zeros(2), torch.arange(2), epoch, None, logits, {"a": own}, {"t": other}))
+        for epoch in (0, 9, 19, 50)
+    ]
+    assert [(value / values[-1]).item() for value in values] == pytest.approx([0.05, 0.5, 1.0, 1.0], rel=1e-5)

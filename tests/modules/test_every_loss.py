@@ -1,0 +1,192 @@
+"""Every option of `conf/loss/` trains a student on real digits; features that are replayed teach as if computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+from torch import nn
+
+from kdistill import assemble
+from kdistill.config.compose import compose_config
+from kdistill.config.paths import conf_dir
+from kdistill.data.module import ArrayDataModule
+from kdistill.errors import UserError
+from kdistill.experiment import run
+from kdistill.losses.feature import FeatureLoss
+from kdistill.models.build import create_model
+from kdistill.modules.distill import DistillModule, TeacherAnswers
+from kdistill.modules.layers import bind_loss
+from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.replaying import replay_prefix, replay_teacher
+
+LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml"))
+MAPS = ("hint", "at", "nst", "vid", "ofd", "reviewkd")
+Epochs = list[dict[str, float]]
+
+
+class SmallCNN(nn.Sequential):
+    """A student with maps: strides 1, 2 and 4."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 16, 3, padding=1, stride=2), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 10),
+        )  # fmt: skip
+
+
+@dataclass
+class Recorder(pl.Callback):
+    """What each epoch of training logged."""
+
+    epochs: Epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        values = trainer.callback_metrics.items()
+        self.epochs.append({name: float(value) for name, value in values if name.startswith("train/")})
+
+
+def config_of(root: Path, loss: str, *more: str) -> DictConfig:
+    experiment = "mnist_scratch" if loss in ("ce", "label_smoothing") else "mnist_distill"
+    return compose_config(
+        [f"+experiment={experiment}", f"loss={loss}", f"dataset.root={root}", "dataset.limit=320", *more]
+    )
+
+
+def fit(module: pl.LightningModule, data: ArrayDataModule, epochs: int) -> Epochs:
+    recorder = Recorder([])
+    pl.seed_everything(0, verbose=False)
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0, callbacks=[recorder],
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return recorder.epochs
+
+
+@pytest.fixture(scope="module")
+def teacher(mnist_root: Path) -> nn.Module:
+    """The network of `mnist_teacher` after one epoch on 2,000 digits."""
+    torch.manual_seed(0)
+    config = compose_config(["+experiment=mnist_teacher", f"dataset.root={mnist_root}", "dataset.limit=2000"])
+    data = assemble.data_module(config)
+    network = create_model("mnist_cnn", num_classes=10, in_chans=1)
+    module = TeacherModule(network, **inputs(data), loss=assemble.weighted_loss(config.loss), **steps(config))
+    assert fit(module, data, epochs=1)[0]["train/loss"] < 2
+    return network
+
+
+def inputs(data: ArrayDataModule) -> dict[str, Any]:
+    return {"num_classes": 10, "mean": data.arrays.mean, "std": data.arrays.std}
+
+
+def steps(config: DictConfig) -> dict[str, Any]:
+    return {"optimizer": assemble.build(config.optimizer, "optimizer")}
+
+
+def bound(config: DictConfig, data: ArrayDataModule, student: nn.Module, teacher: nn.Module) -> Any:
+    loss = assemble.weighted_loss(config.loss, data.arrays.class_counts, len(data.arrays.train))
+    names = {"student_name": "student", "teacher_name": "teacher"}
+    bind_loss(loss, student, teacher, data.arrays.image_shape, **names)
+    return loss
+
+
+def frozen(teacher: nn.Module, data: ArrayDataModule, layers: Sequence[str]) -> FrozenTeacher:
+    return FrozenTeacher(TeacherModule(teacher, **inputs(data)), layers)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stored answers of the teacher, for losses that look at the same layers."""
+    return tmp_path_factory.mktemp("replay")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_training_loss_falls(name: str, teacher: nn.Module, mnist_root: Path, cache: Path) -> None:
+    replay = ["replay.teacher=on", f"replay.cache={cache}", "dataset.augment=null"]
+    config = config_of(mnist_root, name, *replay, "dataset.batch_size=32")
+    if "warmup_epochs" in config.loss:
+        config.loss.warmup_epochs = 0  # else the loss grows because its weight does
+    data = assemble.data_module(config)
+    torch.manual_seed(0)
+    student = SmallCNN() if name in MAPS else create_model("mnist_mlp", num_classes=10, in_chans=1)
+    loss = bound(config, data, student, teacher)
+    assert bool(loss.student_layers) == any(isinstance(part, FeatureLoss) for part in loss.parts.values())
+    answers: TeacherAnswers = frozen(teacher, data, loss.teacher_layers)
+    if config.role == "distill":
+        answers = replay_teacher(config, answers, data, device="cpu", precision="32-true")  # type: ignore[arg-type]
+    module = DistillModule(student, teacher=answers, loss=loss, **inputs(data), **steps(config))
+    # The memory of crd is random at first: its loss rises before it falls.
+    first, *_, last = fit(module, data, epochs=5 if name == "crd" else 3)
+    assert all(last[part] < first[part] for part in first), (first, last)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_loss_of_maps_refuses_a_student_without_maps(name: str, teacher: nn.Module, mnist_root: Path) -> None:
+    config = config_of(mnist_root, name)
+    student = create_model("mnist_mlp", num_classes=10, in_chans=1)
+    with pytest.raises(UserError, match=f"loss {name} compares feature maps"):
+        bound(config, assemble.data_module(config), student, teacher)
+
+
+def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, mnist_root: Path, tmp_path: Path) -> None:
+    replay = ["replay.teacher=on", f"replay.cache={tmp_path}", "dataset.views=2"]
+    config = config_of(mnist_root, "hint", *replay, "loss.layers=[['5','2'],['7','10']]")
+    assert config.dataset.augment is not None
+    runs, kept = [], []
+    for replayed in (False, True):
+        data = assemble.data_module(config)
+        torch.manual_seed(0)
+        student = SmallCNN()
+        loss = bound(config, data, student, teacher)
+        answers: TeacherAnswers = frozen(teacher, data, loss.teacher_layers)
+        if replayed:
+            answers = replay_teacher(config, answers, data, device="cpu", precision="32-true")  # type: ignore[arg-type]
+            assert not isinstance(answers, FrozenTeacher)
+        module = DistillModule(student, teacher=answers, loss=loss, **inputs(data), **steps(config))
+        kept.append(answers(data.prepare(data.arrays.train.read(torch.arange(4)), view=1)))
+        runs.append(fit(module, data, epochs=2))
+    assert kept[0].keys() == kept[1].keys() == {"logits", "2", "10"}
+    for name in kept[0]:
+        torch.testing.assert_close(kept[1][name], kept[0][name], rtol=1e-5, atol=1e-5)
+    for online, stored in zip(*runs, strict=True):
+        assert stored == pytest.approx(online, rel=1e-5)
+
+
+def test_a_network_whose_layers_are_looked_at_is_not_cut(teacher: nn.Module, mnist_root: Path) -> None:
+    """Its frozen part's outputs could be replayed, but then the layers inside it would never run."""
+    config = config_of(mnist_root, "hint", "replay.prefix=on")
+    data = assemble.data_module(config)
+    student = SmallCNN()
+    for parameter in student[0].parameters():
+        parameter.requires_grad_(False)
+    loss = bound(config, data, student, teacher)
+    answers = frozen(teacher, data, loss.teacher_layers)
+    module = DistillModule(student, teacher=answers, loss=loss, **inputs(data), **steps(config))
+    with pytest.raises(UserError, match="can't be cut: the loss looks at its layers; use auto or off"):
+        replay_prefix(config, "student", module, data, device="cpu", precision="32-true")
+    config.replay.prefix = "auto"
+    assert not replay_prefix(config, "student", module, data, device="cpu", precision="32-true")
+    assert module.replayed is None
+
+
+@pytest.mark.slow
+def test_a_whole_run_distils_features_and_refuses_what_does_not_fit(
+    teacher: nn.Module, mnist_root: Path, tmp_path: Path
+) -> None:
+    torch.save(teacher.state_dict(), tmp_path / "teacher.pt")
+    common = [f"teacher.checkpoint={tmp_path / 'teacher.pt'}", f"replay.cache={tmp_path}", "dataset.val_size=500"]
+    with pytest.raises(UserError, match=r"loss hint compares feature maps, and student=mnist_mlp or teacher=mnist_cnn"):
+        run(config_of(mnist_root, "hint", *common), tmp_path / "refused")
+    assert not (tmp_path / "refused" / "checkpoints").exists()
+    more = ["student.name=test_resnet", "trainer.max_epochs=2", "dataset.views=1"]
+    first, again = (run(config_of(mnist_root, "hint", *common, *more), tmp_path / name) for name in ("one", "two"))
+    assert first["fingerprint"] == again["fingerprint"], "what the loss learns starts alike, and its answers are stored"
+    assert any(tmp_path.glob("teacher-mnist_cnn-*/view-00000.1.bin")), "the hint's features are replayed"
+    assert not any(name.startswith("loss") for name in load_file(tmp_path / "one" / "student.safetensors"))
