@@ -28,7 +28,7 @@ from kdistill.runs import RunFolder
 log = logging.getLogger(__name__)
 
 # How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
-_SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "views", "seed", "sampling", "targets")
+_SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "mixup", "views", "seed", "sampling", "targets")
 # What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
 _NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger", "student")
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeInt, PositiveInt, UnitInterval, did_you_mean
+from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval, did_you_mean
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
@@ -45,6 +45,7 @@ class ImageFolder(ArrayDataModule):
         views: PositiveInt | None = None,
         seed: NonNegativeInt = 0,
         augment: Augment | None = None,
+        mixup: NonNegativeFloat = 0.0,
     ) -> None:
         """Says where the images are and how to serve them.
 
@@ -65,6 +66,7 @@ class ImageFolder(ArrayDataModule):
             views: how many augmented views each image has; None makes every epoch new.
             seed: keys order and augmentation.
             augment: what a view is; None shows the images as they are.
+            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by; 0: none.
         """
         super().__init__(
             batch_size=batch_size,
@@ -73,6 +75,7 @@ class ImageFolder(ArrayDataModule):
             views=views,
             seed=seed,
             augment=augment,
+            mixup=mixup,
             sampling=sampling,
         )
         self.root = root

@@ -7,7 +7,7 @@ import torch
 from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_column
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
@@ -50,6 +50,7 @@ class MHIST(ArrayDataModule):
         views: PositiveInt | None = None,
         seed: NonNegativeInt = 0,
         augment: Augment | None = None,
+        mixup: NonNegativeFloat = 0.0,
     ) -> None:
         """Says where the data are and how to serve them.
 
@@ -73,6 +74,7 @@ class MHIST(ArrayDataModule):
             views: how many augmented views each image has; None makes every epoch new.
             seed: keys order and augmentation.
             augment: what a view is; None shows the images as they are.
+            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by; 0: none.
         """
         super().__init__(
             batch_size=batch_size,
@@ -81,6 +83,7 @@ class MHIST(ArrayDataModule):
             views=views,
             seed=seed,
             augment=augment,
+            mixup=mixup,
             sampling=sampling,
         )
         self.root = root

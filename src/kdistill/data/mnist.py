@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, validate_call
 
-from kdistill.config.types import NonNegativeInt, PositiveInt
+from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
@@ -33,6 +33,7 @@ class MNIST(ArrayDataModule):
         views: PositiveInt | None = None,
         seed: NonNegativeInt = 0,
         augment: Augment | None = None,
+        mixup: NonNegativeFloat = 0.0,
     ) -> None:
         """Says where MNIST is and how to serve it.
 
@@ -46,6 +47,7 @@ class MNIST(ArrayDataModule):
             views: how many augmented views each image has; None makes every epoch new.
             seed: keys order and augmentation.
             augment: what a view is; None shows the images as they are.
+            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by; 0: none.
         """
         super().__init__(
             batch_size=batch_size,
@@ -54,6 +56,7 @@ class MNIST(ArrayDataModule):
             views=views,
             seed=seed,
             augment=augment,
+            mixup=mixup,
         )
         self.root = Path(root)
         self.verify = verify

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
 
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
+from kdistill.data.mixup import draw_partners
 from kdistill.data.sampling import BalancedSampler, ShuffledSampler
 from kdistill.errors import UserError
 
@@ -37,6 +40,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         views: int | None,
         seed: int,
         augment: Augment | None,
+        mixup: float = 0.0,
         sampling: str | None = None,
     ) -> None:
         """Says how to serve what `load` returns.
@@ -48,6 +52,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             views: how many augmented views each image has; None makes every epoch new.
             seed: keys order and augmentation.
             augment: what a view is; None shows the images as they are.
+            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by, targets alike; 0: none.
             sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
 
         `serves_images` may be set to False where a run reads no training image: all that it needs of them is replayed.
@@ -59,6 +64,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.views = views
         self.seed = seed
         self.augment = augment
+        self.mixup = mixup
         self.sampling = sampling
         self.serves_images = True
         self._arrays: ImageArrays | None = None
@@ -105,7 +111,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def view(self, epoch: int) -> int:
         """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
-        if self.augment is None:
+        if self.augment is None and not self.mixup:
             return 0  # all views of what is not augmented are the same
         return epoch if self.views is None else epoch % self.views
 
@@ -114,7 +120,10 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         arrays = self.arrays
         rows = None if arrays.train.rows is None else sha256(arrays.train.rows.cpu().numpy().tobytes()).hexdigest()
         key = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
-        return key if self.augment is None else {**key, "seed": self.seed, "augment": self.augment.key()}
+        if self.augment is None and not self.mixup:
+            return key
+        augment = None if self.augment is None else self.augment.key()
+        return {**key, "seed": self.seed, "augment": augment, "mixup": self.mixup}
 
     def train_dataloader(self) -> BatchLoader:
         trainer, split = self.trainer, self.arrays.train
@@ -160,17 +169,34 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
         Args:
             batch: image (N, C, H, W) uint8.
-            view: which augmented view, or None for the images as they are. Where the batch has no images only the
-                view is filled in.
+            view: which augmented view, mixed if `mixup` says so, or None for the images as they are. Where the batch
+                has no images only the rest is filled in.
 
         Returns:
             The batch with image as float32 in 0..1 and its view filled in.
         """
-        if batch.image.numel() == 0:
-            return replace(batch, view=view or 0)
-        image = batch.image * (1.0 / 255.0)
         if view is None:
-            return replace(batch, image=image)
-        if self.augment is not None:
-            image = self.augment(image, seed=self.seed, index=batch.index, view=view)
-        return replace(batch, image=image, view=view)
+            return replace(batch, image=batch.image * (1.0 / 255.0))
+        image = self._augmented(batch, view)
+        if not self.mixup:
+            return replace(batch, image=image, view=view)
+        split = self.arrays.train
+        partner, share = draw_partners(batch.index, alpha=self.mixup, samples=len(split), seed=self.seed, view=view)
+        other = split.read(partner, images=len(image) > 0).to(batch.target.device)
+        if len(image):
+            image = torch.lerp(self._augmented(other, view), image, share.view(-1, 1, 1, 1))
+        soft_target = torch.lerp(self._probabilities(other), self._probabilities(batch), share.view(-1, 1))
+        return replace(batch, image=image, view=view, soft_target=soft_target)
+
+    def _augmented(self, batch: Batch, view: int) -> Tensor:
+        """One view of each image of a batch, float32 in 0..1; nothing where the batch has no images."""
+        if len(batch.image) == 0:
+            return batch.image
+        image = batch.image * (1.0 / 255.0)
+        return image if self.augment is None else self.augment(image, seed=self.seed, index=batch.index, view=view)
+
+    def _probabilities(self, batch: Batch) -> Tensor:
+        """A batch's targets as (N, K) probabilities."""
+        if batch.soft_target is not None:
+            return batch.soft_target
+        return one_hot(batch.target, self.arrays.num_classes).float()

@@ -14,7 +14,7 @@ from filelock import FileLock
 from PIL import Image
 from pydantic import ConfigDict, validate_call
 
-from kdistill.config.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
 from kdistill.data.augment import Augment
 from kdistill.data.mhist import MHIST
@@ -56,6 +56,7 @@ class TissueDemo(MHIST):
         views: PositiveInt | None = None,
         seed: NonNegativeInt = 0,
         augment: Augment | None = None,
+        mixup: NonNegativeFloat = 0.0,
     ) -> None:
         """Says what to paint and how to serve it; the other arguments are `MHIST`'s.
 
@@ -82,6 +83,7 @@ class TissueDemo(MHIST):
             views=views,
             seed=seed,
             augment=augment,
+            mixup=mixup,
         )
         self.count = count
         self.size = size
