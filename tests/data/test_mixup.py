@@ -15,7 +15,9 @@ from kdistill.data.mnist import MNIST
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_follow_the_beta_distribution_and_partners_are_even(alpha: float) -> None:
     partner, share = draw_partners(torch.arange(40_000), alpha=alpha, samples=10, seed=3, view=1)
-    assert stats.kstest(share.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 0.01
+    beta, small = stats.beta(alpha, alpha), share.double().numpy()[share < 0.5]  # near 1 float32 rounds to 1
+    assert stats.kstest(small, lambda x: 2 * beta.cdf(x)).pvalue > 0.01
+    assert stats.binomtest(len(small), 40_000).pvalue > 0.01
     assert stats.chisquare(np.bincount(partner.numpy(), minlength=10)).pvalue > 0.01
     assert abs(np.corrcoef(partner.numpy(), share.numpy())[0, 1]) < 0.02
 
