@@ -1,4 +1,4 @@
-"""Seconds per epoch of distilling, side by side: plain loops, peers, kdistill, and the floor that no framework gets below.
+"""Seconds per epoch of distilling: plain loops, peers, kdistill, and the floor that no framework gets below.
 
     python scripts/bench_distill.py --job mnist [--root outputs/data/mnist] [--teacher teacher.safetensors]
     python scripts/bench_distill.py --job mhist [--trainable head|all]
@@ -14,9 +14,9 @@ Arms, each in a process of its own, one after another, on the same images, netwo
                  the faster of float32 and bfloat16
 
 job mnist: mnist_cnn to mnist_mlp, 55,000 images, batch 256. job mhist: resnetv2_50 to mobilenetv2_100, 512 made-up
-pictures of 224 x 224, batch 32, two augmented views (the plain arms flip at random); random weights, so its accuracy means
-nothing and is not printed. An epoch is training alone, without validation; the first of an arm is left out of the median
-where there are more than two. `once` is what an arm does once before its first epoch, imports and data included.
+pictures of 224 x 224, batch 32, two augmented views (the plain arms flip at random); random weights, so its accuracy
+means nothing and is not printed. An epoch is training alone, without validation; the first of an arm is left out of the
+median where there are more than two. `once` is what an arm does once before its first epoch, imports and data included.
 """
 
 import argparse
@@ -63,14 +63,16 @@ class Job:
 
 def overrides(name: str, given: argparse.Namespace, folder: Path) -> list[str]:
     common = [
-        f"teacher.checkpoint={given.teacher}", "teacher.gate=off", f"loss.temperature={TEMPERATURE}", f"loss.alpha={ALPHA}",
+        f"teacher.checkpoint={given.teacher}", "teacher.gate=off", f"loss.temperature={TEMPERATURE}",
+        f"loss.alpha={ALPHA}",
         "optimizer=adamw", f"optimizer.lr={LR}", f"optimizer.weight_decay={WEIGHT_DECAY}", "scheduler=none",
         "trainer.progress_bar=false", f"trainer.tune_cache={folder}/tuned", f"replay.cache={folder}/replay",
     ]  # fmt: skip
     if name == "mnist":
         return ["+experiment=mnist_distill", f"dataset.root={given.root}", "dataset.augment=null", *common]
     return [
-        "+experiment=mhist_distill", "dataset=tissue_demo", f"dataset.root={given.demo}", f"dataset.cache={given.demo}/decoded",
+        "+experiment=mhist_distill", "dataset=tissue_demo", f"dataset.root={given.demo}",
+        f"dataset.cache={given.demo}/decoded",
         "dataset.count=830", "dataset.size=224", "dataset.image_size=224", "dataset.limit=512", "dataset.views=2",
         "student.weights=none", f"student.trainable={given.trainable}", *common,
     ]  # fmt: skip
@@ -486,13 +488,10 @@ def report(given: argparse.Namespace, arms: dict[str, dict[str, Any]]) -> None:
     if {"replay", "online"} <= arms.keys():
         extra = arms["replay"]["once"] - arms["online"]["once"]
         saved = arms["online"]["seconds_per_epoch"] - arms["replay"]["seconds_per_epoch"]
-        print(
-            f"storing takes {extra:.1f} s more than training online at once; even after {max(extra, 0) / saved:.1f} epochs"
-        )
+        print(f"storing takes {extra:.1f} s at once; it has paid after {max(extra, 0) / saved:.1f} epochs")
     if {"replay", "torchdistill"} <= arms.keys():
-        print(
-            f"whole run, imports included: torchdistill / replay {arms['torchdistill']['total'] / arms['replay']['total']:.2f}"
-        )
+        ratio = arms["torchdistill"]["total"] / arms["replay"]["total"]
+        print(f"whole run, imports included: torchdistill / replay {ratio:.2f}")
     if given.json:
         given.json.write_text(
             json.dumps({"job": given.job, "trainable": given.trainable, "arms": arms}, indent=2) + "\n"

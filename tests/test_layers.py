@@ -20,6 +20,8 @@ FORBIDDEN = {
     "report": TORCH | {"kdistill.modules"},
     "config": {"torch", "torchvision", "timm", "torchmetrics", "pytorch_lightning", "kdistill.data", "kdistill.losses"},
 }
+# What reads finished runs, for a layer that shows them.
+READERS = {"report": {"kdistill.finished"}}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -33,15 +35,15 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("layer", sorted(FORBIDDEN))
 def test_a_layer_imports_nothing_above_it(layer: str) -> None:
-    files = sorted((SOURCE / layer).rglob("*.py"))
+    files = sorted(path for path in (SOURCE / layer).rglob("*.py") if path.name != "__main__.py")  # which is a door
     assert files
-    above = FORBIDDEN[layer] | {f"kdistill.{door}" for door in DOORS}
+    above = (FORBIDDEN[layer] | {f"kdistill.{door}" for door in DOORS}) - READERS.get(layer, set())
     for path in files:
         wrong = [name for name in imports(path) if any(name == up or name.startswith(f"{up}.") for up in above)]
         assert not wrong, f"{path.relative_to(SOURCE)} imports {wrong}"
 
 
-@pytest.mark.parametrize("door", ["train", "evaluate", "compare"])
+@pytest.mark.parametrize("door", ["train", "evaluate", "compare", "report/__main__"])
 def test_a_door_imports_no_torch_at_module_level(door: str) -> None:
     tree = ast.parse((SOURCE / f"{door}.py").read_text())
     names = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]

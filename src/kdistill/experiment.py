@@ -30,12 +30,15 @@ from kdistill.modules.teacher import TeacherModule
 from kdistill.process import settle_process
 from kdistill.progress import progress_callbacks
 from kdistill.replaying import replay_prefix, replay_teacher
+from kdistill.report.mistakes import telling
 from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows, screen
 from kdistill.runs import RunFolder, versions
 from kdistill.teachers import find_teacher
 from kdistill.tune import tune
 
 log = logging.getLogger(__name__)
+
+_KEPT_IMAGES = 24  # of test, for the report
 
 _ADVICE = (
     "not have many workers",
@@ -141,7 +144,10 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     facts = {"model": label, "mean": mean, "std": std, "classes": arrays.class_names}
     write_weights(folder.weights(config.role), network, facts)
     folder.write_predictions("val", {name: tensor.numpy() for name, tensor in val_predictions.items()})
-    folder.write_predictions("test", {name: tensor.numpy() for name, tensor in predictions.items()})
+    answered = {name: tensor.numpy() for name, tensor in predictions.items()}
+    folder.write_predictions("test", answered)
+    shown = predictions["index"][telling(answered, most=_KEPT_IMAGES)]
+    folder.write_mistakes(shown.numpy(), arrays.test.read(shown).image.numpy())
     summary: dict[str, Any] = {
         "experiment": config.name,
         "role": config.role,

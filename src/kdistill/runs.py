@@ -5,6 +5,7 @@ metrics.csv             curves, one row per epoch
 summary.json            figures, cost, fingerprints, seed, wall time, versions
 predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_logits (N, K) if there was a teacher
 val_predictions.npz     the same of validation
+mistakes.npz            some test images that teacher or student got wrong: index (M,), image (M, C, H, W) uint8
 checkpoints/            best.ckpt (chosen on validation) and last.ckpt
 student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 """
@@ -84,13 +85,13 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def curves(self, *, until: int) -> list[dict[str, str]]:
-        """Rows of metrics.csv up to a step."""
+    def curves(self, *, until: int | None = None) -> list[dict[str, str]]:
+        """Rows of metrics.csv, all or up to a step."""
         path = self.path / "metrics.csv"
         if not path.is_file():
             return []
         with path.open(newline="") as file:
-            return [row for row in csv.DictReader(file) if int(row["step"]) <= until]
+            return [row for row in csv.DictReader(file) if until is None or int(row["step"]) <= until]
 
     def weights(self, role: str) -> Path:
         """Where the chosen weights lie."""
@@ -114,6 +115,16 @@ class RunFolder:
 
     def write_predictions(self, part: Literal["val", "test"], arrays: Mapping[str, np.ndarray]) -> None:
         write_atomically(self.predictions(part), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    @property
+    def mistakes(self) -> Path:
+        """Where the test images lie that a report shows."""
+        return self.path / "mistakes.npz"
+
+    def write_mistakes(self, index: np.ndarray, image: np.ndarray) -> None:
+        """Keeps a few test images: their numbers (M,) and pixels (M, C, H, W) uint8."""
+        content = {"index": index, "image": image}
+        write_atomically(self.mistakes, lambda file: np.savez_compressed(file, allow_pickle=False, **content))
 
     def read_predictions(self, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
         with np.load(self.predictions(part), allow_pickle=False) as content:

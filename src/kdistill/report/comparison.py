@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdistill.evidence.measures import AGREEMENT, ALL
+from kdistill.report.elements import document, listed, paragraph, table
 from kdistill.report.screen import screen
 
 _LABELS = {name: measure.label for name, measure in (ALL | AGREEMENT).items()}
@@ -24,17 +25,6 @@ METHOD = (
     "equal. 'scaled': after one temperature fitted on validation, held fixed in the intervals. Figures are of the "
     "epoch that validation chose."
 )
-_STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#ddd, #444); --good: light-dark(#176f2c, #7fd18f);
-  --bad: light-dark(#a11, #ff9b93); }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-div { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: right; vertical-align: top;
-  white-space: pre-line; }
-th:first-child, td:first-child { text-align: left; }
-.helped { color: var(--good); } .hurt { color: var(--bad); }
-"""
 
 
 @dataclass(frozen=True)
@@ -205,22 +195,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def page(result: Mapping[str, Any]) -> str:
     """The comparison as one HTML file, light or dark as the reader's system is."""
-    body = [f"<h1>{escape(result['name'])}</h1>", _listed(headlines(result))]
-    for sheet in sheets(result):
-        head = "".join(f"<th>{escape(column)}</th>" for column in sheet.columns)
-        rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>\n" for row in sheet.rows)
-        table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>"
-        body.append(f"<h2>{escape(sheet.title)}</h2>\n<div>{table}</div>")
-    body += [_listed([f"note: {note}" for note in result["notes"]]), f"<p>{escape(METHOD)}</p>"]
-    head = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">'
-    title = f"<title>{escape(result['name'])}</title>\n<style>{_STYLE}</style>"
-    return f'<!doctype html>\n<html lang="en">\n{head}\n{title}\n' + "\n".join(body) + "\n</html>\n"
-
-
-def _cell(text: str) -> str:
-    mark = f' class="{text}"' if text in ("helped", "hurt") else ""
-    return f"<td{mark}>{escape(text)}</td>"
-
-
-def _listed(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
+    tables = [table(sheet.title, sheet.columns, sheet.rows) for sheet in sheets(result)]
+    notes = listed([f"note: {note}" for note in result["notes"]])
+    title = f"<h1>{escape(result['name'])}</h1>"
+    return document(result["name"], [title, listed(headlines(result)), *tables, notes, paragraph(METHOD, "note")])

@@ -1,0 +1,58 @@
+"""`python -m kdistill.report runs=[...]`: finished runs as one page that needs no other file."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.config.cli import run_door
+
+_MOST_NAMES = 3  # of experiments in the title
+
+
+def report(config: DictConfig) -> tuple[str, Path]:
+    """Compares the runs that the user names and makes the page.
+
+    Args:
+        config: a composed `report` config.
+
+    Returns:
+        The page, and where it goes.
+
+    Raises:
+        UserError: there are no such runs, or they do not fit together.
+    """
+    from kdistill.comparison import compare
+    from kdistill.report.again import literal
+    from kdistill.report.collect import arms_of, common_folder
+    from kdistill.report.page import report_page
+
+    arms = arms_of(list(config.runs), list(config.arms))
+    everyone = [run for runs in arms.values() for run in runs]
+    known = sorted({run.summary["experiment"] for run in everyone})
+    name = ", ".join(known) if len(known) <= _MOST_NAMES else "comparison"
+    plain: Any = OmegaConf.to_container(config)
+    given = [f"{key}={literal(value)}" for key, value in plain.items() if value]
+    command = shlex.join(["python", "-m", "kdistill.report", *given])
+    place = Path(config.output) if config.output is not None else common_folder(everyone)
+    page = report_page(compare(arms, name), arms, command=command)
+    return page, place if place.suffix == ".html" else place / "report.html"
+
+
+def job(config: DictConfig) -> Any:
+    """One job of the command line."""
+    from kdistill.files import write_atomically
+
+    page, path = report(config)
+    write_atomically(path, lambda file: file.write(page.encode()))
+    print(f"report: {path} ({len(page.encode()) / 1e6:.1f} MB)")
+
+
+def main() -> None:
+    """The door; also the console script `kdistill-report`."""
+    run_door(job, "report")
+
+
+if __name__ == "__main__":
+    main()

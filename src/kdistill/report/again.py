@@ -1,0 +1,125 @@
+"""The command that does a run again: its experiment, and every value in which the run differs from it."""
+
+import copy
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.config.compose import check_overrides
+from kdistill.config.paths import conf_dir
+from kdistill.config.schema import SECTION_KEYS, TrainConfig, open_sections
+
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
+_WORDS = ("null", "true", "false", "nan", "inf")  # what Hydra does not take for text
+_ABSENT = object()
+
+
+def command(config: DictConfig) -> str:
+    """A line for the shell that trains with the very settings of a run folder's config."""
+    return shlex.join(["python", "-m", "kdistill.train", *overrides(config)])
+
+
+def overrides(config: DictConfig) -> list[str]:
+    """What makes `kdistill.train` compose a run's settings.
+
+    Args:
+        config: resolved and plain, as a run folder holds it.
+
+    Returns:
+        The experiment of the run's name (of another name, that which differs least), then every difference.
+    """
+    wanted: Any = OmegaConf.to_container(config)
+    known = _experiments()
+    near = [config.name] if config.name in known else known
+    tried = [[f"+experiment={name}", *_differences(wanted, _composed(name))] for name in near]
+    return min(tried, key=len)
+
+
+def _experiments() -> list[str]:
+    return sorted(path.stem for path in Path(conf_dir(), "experiment").glob("*.yaml"))
+
+
+@cache
+def _composed(experiment: str) -> DictConfig:
+    config, _ = check_overrides([f"+experiment={experiment}"])  # what it leaves open, the run has given
+    assert config is not None, f"conf/experiment/{experiment}.yaml composes"
+    return config
+
+
+def _differences(wanted: dict[str, Any], composed: DictConfig) -> list[str]:
+    """Overrides that turn a composed config into the one that is wanted.
+
+    What the experiment says itself comes first: what it derives from that (`dataset.seed: ${seed}`) has then changed
+    with it, and needs an override only where it still differs.
+    """
+    own = copy.deepcopy(composed)
+    OmegaConf.set_struct(own, False)
+    raw: Any = OmegaConf.to_container(own)
+    leaves = dict(_leaves(wanted))
+    given = []
+    for section in [name for name, value in raw.items() if value is None and isinstance(wanted.get(name), dict)]:
+        given.append(f"{section}={literal(wanted[section])}")  # its keys have no place yet
+        OmegaConf.update(own, section, wanted[section])
+        raw[section] = wanted[section]
+    derived = [key for key in leaves if isinstance(_at(raw, key), str) and "${" in _at(raw, key)]
+    for key in [*(key for key in leaves if key not in derived), *derived]:
+        now = OmegaConf.select(own, key) if key in derived else _at(raw, key)
+        if now != leaves[key]:
+            is_option = leaves[key] is None and Path(conf_dir(), key, "none.yaml").is_file()
+            given.append(f"{'+' * (now is _ABSENT)}{key}={'none' if is_option else literal(leaves[key])}")
+            OmegaConf.update(own, key, leaves[key], force_add=True)
+    return [*given, *(f"~{key}" for key in _stale(OmegaConf.to_container(own), wanted))]
+
+
+def _stale(composed: Any, wanted: dict[str, Any]) -> list[str]:
+    """The largest parts of the open sections that the run does not have.
+
+    A closed section has all of its keys, and so have those that the program reads itself: where a run lacks one, an
+    older kdistill wrote it.
+    """
+    sections = open_sections(composed, TrainConfig)
+    own = {f"{section}.{key}" for section, keys in SECTION_KEYS.items() for key in keys}
+    found = []
+    for key, _ in _leaves(composed):
+        if _at(wanted, key) is _ABSENT and any(key.startswith(f"{section}.") for section in sections):
+            names = key.split(".")
+            parts = [".".join(names[: n + 1]) for n in range(len(names))]
+            found.append(next(part for part in parts if _at(wanted, part) is _ABSENT))
+    return [key for key in dict.fromkeys(found) if key not in own]
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested sections by dotted key; an empty section is a value."""
+    if not isinstance(node, dict) or not node:
+        yield key, node
+        return
+    for name, inner in node.items():
+        yield from _leaves(inner, f"{key}.{name}".lstrip("."))
+
+
+def _at(tree: Any, key: str) -> Any:
+    for name in key.split("."):
+        if not isinstance(tree, dict) or name not in tree:
+            return _ABSENT
+        tree = tree[name]
+    return tree
+
+
+def literal(value: Any) -> str:
+    """A plain value as Hydra's command line reads it."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{literal(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    quoted = value.replace('"', '\\"')
+    return f'"{quoted}"'

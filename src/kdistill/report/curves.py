@@ -1,0 +1,67 @@
+"""Learning curves: every part of the loss and every figure of validation, the arms over each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from kdistill.evidence.measures import ALL
+from kdistill.report.arms import Arm
+from kdistill.report.elements import figure, panels, paragraph
+from kdistill.report.plots import chart, colour, marker
+
+_SPREAD = 20  # from so many times the least value on, a loss is drawn on a logarithmic scale
+_LOSSES = ("train/", "val/nll")
+
+
+def learning_curves(arms: Sequence[Arm]) -> str:
+    """One chart for each column of metrics.csv but the learning rate; nothing if no run kept any."""
+    known = dict.fromkeys(name for arm in arms for run in arm.curves for name in run)
+    names = sorted(known, key=lambda name: (not name.startswith("train/"), name != "train/loss"))
+    if not names:
+        return ""
+    figures = [figure(_title(name), _chart(name, [arm for arm in arms if arm.curves])) for name in names]
+    return paragraph(
+        "Thick: the mean over the seeds; thin: each seed; the marker is the epoch that validation chose. Look whether "
+        "the validation curves are still rising at the end (train longer) or have turned (train shorter). Training "
+        "losses of arms with different losses are not comparable; those of validation are.",
+        "note",
+    ) + panels(figures)
+
+
+def mean_curve(curves: Sequence[dict[int, float]]) -> dict[int, float]:
+    """The mean over the seeds at each epoch that all of them have."""
+    shared = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+    return {epoch: float(np.mean([curve[epoch] for curve in curves])) for epoch in shared}
+
+
+def _title(name: str) -> str:
+    part, _, metric = name.partition("/")
+    words = {"train": "training", "val": "validation"}
+    label = ALL[metric].label if metric in ALL else metric.replace("_", " ")
+    return f"{words[part]}: {label}"
+
+
+def _chart(name: str, arms: Sequence[Arm]) -> str:
+    seeds = {arm.number: [run[name] for run in arm.curves if name in run] for arm in arms}
+    means = {arm.number: mean_curve(seeds[arm.number]) for arm in arms}
+
+    def draw(axes: Axes) -> None:
+        for arm in arms:
+            if len(seeds[arm.number]) > 1:
+                for curve in seeds[arm.number]:
+                    axes.plot(list(curve), list(curve.values()), color=colour(arm.number), linewidth=0.7, alpha=0.55)
+            mean = means[arm.number]
+            axes.plot(list(mean), list(mean.values()), color=colour(arm.number), linewidth=2)
+            for run, curves in zip(arm.runs, arm.curves, strict=True):
+                chosen = run.summary.get("best_epoch", -1) + 1
+                if chosen in curves.get(name, {}):
+                    axes.plot([chosen], [curves[name][chosen]], marker(arm.number), color=colour(arm.number), ms=5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        values = [value for curves in seeds.values() for curve in curves for value in curve.values()]
+        if name.startswith(_LOSSES) and min(values) > 0 and max(values) > _SPREAD * min(values):
+            axes.set_yscale("log")
+
+    ends = [f"{arm.name} {list(means[arm.number].values())[-1]:.4g}" for arm in arms if means[arm.number]]
+    return chart(draw, x="epoch", y="", alt=f"{_title(name)} by epoch; at the end: {', '.join(ends)}")

@@ -1,0 +1,120 @@
+"""Where teacher and student disagree, and where the student is wrong: counts, and images where the run kept them."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from kdistill.evidence.calibration import probabilities
+from kdistill.finished import FinishedRun
+from kdistill.report.arms import Arm
+from kdistill.report.elements import panels, paragraph, table
+from kdistill.runs import RunFolder
+
+_MOST_IMAGES = 24
+_SMALL = 64  # pixels; up to here an image is shown pixel by pixel
+_THUMBNAIL = 128
+
+Predictions = Mapping[str, np.ndarray]
+
+
+def telling(predictions: Predictions, most: int) -> np.ndarray:
+    """The samples worth looking at: first where teacher and student disagree, then where the student is wrong with it.
+
+    Of each kind those come first that the networks are surest of.
+
+    Args:
+        predictions: target (N,), logits (N, K) and, where there was a teacher, teacher_logits (N, K).
+        most: how many at most.
+
+    Returns:
+        (M,) places in the predictions, M at most `most`.
+    """
+    logits = predictions["logits"]
+    wrong, sure = logits.argmax(1) != predictions["target"], probabilities(logits).max(1)
+    apart = np.zeros_like(wrong)
+    if "teacher_logits" in predictions:
+        teacher = predictions["teacher_logits"]
+        apart, sure = logits.argmax(1) != teacher.argmax(1), sure + probabilities(teacher).max(1)
+    order = np.lexsort((-sure, ~apart))
+    return order[(apart | wrong)[order]][:most]
+
+
+def disagreements(arms: Sequence[Arm], class_names: Sequence[str]) -> str:
+    """How often who is right, for each distilled arm; and the images that one run kept."""
+    runs = [run for arm in arms for run in arm.runs]
+    kept = [run for run in runs if RunFolder(run.path).mistakes.is_file()]
+    kept.sort(key=lambda run: run.summary["role"] != "distill")
+    taught = [arm for arm in arms if arm.runs and all("teacher_logits" in run.test for run in arm.runs)]
+    parts = [_counts(taught)] if taught else []
+    if kept:
+        parts.append(_images(kept[0], class_names))
+    elif taught:
+        parts.append(paragraph("No run kept images to show (mistakes.npz).", "note"))
+    return "\n".join(parts)
+
+
+def _counts(arms: Sequence[Arm]) -> str:
+    rows = []
+    for arm in arms:
+        right = [(run.test["logits"].argmax(1) == arm.target) for run in arm.runs]
+        taught = [(run.test["teacher_logits"].argmax(1) == arm.target) for run in arm.runs]
+        pairs = list(zip(right, taught, strict=True))
+        kinds = ([s & t, t & ~s, s & ~t, ~s & ~t] for s, t in pairs)
+        means = np.mean([[kind.mean() for kind in four] for four in kinds], axis=0)
+        rows.append((arm.name, *(f"{share:.2%}" for share in means)))
+    says = (
+        "Where only the teacher is right is what the student could still learn from it; where only the student is "
+        "right it has outgrown it. Shares of the test images, the mean over the seeds."
+    )
+    columns = ("", "both right", "only teacher right", "only student right", "both wrong")
+    return table("who is right on test", columns, rows) + paragraph(says, "note")
+
+
+def _images(run: FinishedRun, class_names: Sequence[str]) -> str:
+    with np.load(RunFolder(run.path).mistakes, allow_pickle=False) as content:
+        pictures = dict(zip(content["index"].tolist(), content["image"], strict=True))
+    shown = [place for place in telling(run.test, len(run.test["index"])) if int(run.test["index"][place]) in pictures]
+    figures = [_image(run.test, place, pictures, class_names) for place in shown[:_MOST_IMAGES]]
+    taught = "teacher_logits" in run.test
+    where = "teacher and student disagree, then where both are wrong" if taught else "the network is wrong"
+    says = (
+        f"{len(figures)} test images of {run.path} where {where}, the surest first. Ask of each whether you would "
+        "have known: labels that are wrong themselves end up here, too."
+    )
+    return paragraph(says, "note") + panels(figures, "images")
+
+
+def _image(predictions: Predictions, place: int, pictures: Mapping[int, np.ndarray], class_names: Sequence[str]) -> str:
+    index, target = int(predictions["index"][place]), int(predictions["target"][place])
+    taught = "teacher_logits" in predictions
+    name = "student" if taught else "network"
+    said = [f"true {class_names[target]}", f"{name} {_answer(predictions['logits'][place], class_names)}"]
+    if taught:
+        said.append(f"teacher {_answer(predictions['teacher_logits'][place], class_names)}")
+    image = pictures[index]
+    kind = ' class="fine"' if max(image.shape[1:]) > _SMALL else ""
+    alt = escape(f"test image {index}: {', '.join(said)}")
+    words = escape("\n".join(said))
+    return f'<figure><img{kind} src="{data_address(image)}" alt="{alt}"><figcaption>{words}</figcaption></figure>'
+
+
+def _answer(logits: np.ndarray, class_names: Sequence[str]) -> str:
+    found = probabilities(logits[None])[0]
+    return f"{class_names[int(found.argmax())]} ({found.max():.0%})"
+
+
+def data_address(image: np.ndarray) -> str:
+    """An image (C, H, W) uint8 of 1 or 3 channels as an address that holds it; large ones reduced."""
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1))
+    written = io.BytesIO()
+    small = max(picture.size) <= _SMALL
+    if small:
+        picture.save(written, format="PNG", optimize=True)
+    else:
+        picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        picture.save(written, format="JPEG", quality=85)
+    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(written.getvalue()).decode()}"
