@@ -322,7 +322,8 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (job.mean, job.std))
 
     def normalised(view: int, index: Any) -> Any:
-        image = (data.prepare(split.read(index), view=view).image - mean) / std
+        image = data.prepare(split.read(index), view=view).image
+        image = ((image / 255 if image.dtype == torch.uint8 else image) - mean) / std
         return image.contiguous(memory_format=torch.channels_last)
 
     headless = given.trainable == "head" and job.name == "mhist"
@@ -373,11 +374,11 @@ def accuracy(job: Job) -> float:
     """Of the trained student on the test set."""
     import torch
 
-    test = job.data.prepare(job.data.arrays.test.read(torch.arange(len(job.data.arrays.test))), view=None)
+    test = job.data.arrays.test.read(torch.arange(len(job.data.arrays.test)))
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (job.mean, job.std))
     job.student.eval()
     with torch.no_grad():
-        found = torch.cat([job.student((part - mean) / std).argmax(1) for part in test.image.split(1000)])
+        found = torch.cat([job.student((part / 255 - mean) / std).argmax(1) for part in test.image.split(1000)])
     return float((found == test.target).float().mean())
 
 

@@ -157,3 +157,13 @@ def test_an_unknown_layer_is_answered_with_the_nearest() -> None:
     teacher = FrozenTeacher(TeacherModule(network, **OPTIONS), ["layer5"])
     with pytest.raises(UserError, match=r"unknown layer 'layer5'; did you mean 'layer4'\? \(teacher"):
         teacher(next(iter(batches())))
+
+
+def test_stored_pixels_and_scaled_ones_are_normalised_alike() -> None:
+    normalise = TeacherModule(nn.Flatten(), num_classes=2, mean=[0.2, 0.5], std=[0.1, 0.3]).normalize
+    pixels = torch.randint(256, (3, 2, 4, 4), dtype=torch.uint8)
+    expected = (pixels.double() / 255 - torch.tensor([0.2, 0.5]).view(1, 2, 1, 1)) / torch.tensor([0.1, 0.3]).view(
+        1, 2, 1, 1
+    )
+    for image in (pixels, pixels.float() / 255):
+        torch.testing.assert_close(normalise(image).double(), expected, rtol=1e-5, atol=1e-5)

@@ -11,8 +11,9 @@ class Batch:
     """A batch of images.
 
     Attributes:
-        image: (N, C, H, W), uint8 as stored; float in 0..1 once the data module has augmented it on the device;
-            (0, C, H, W) where nothing needs the images, because all that is made of them is replayed.
+        image: (N, C, H, W), uint8 as stored; float in 0..1 once the data module has augmented it on the device (a
+            network's own normalisation takes both); (0, C, H, W) where nothing needs the images, because all that is
+            made of them is replayed.
         target: (N,) int64 class numbers.
         index: (N,) int64, each sample's number within its partition.
         view: which augmented view of the samples this is (0 where nothing is augmented); one number per batch.

@@ -157,7 +157,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         return [part.to(device) for part in batch] if isinstance(batch, list) else batch.to(device)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """uint8 to float in 0..1 and, in training, one augmented view; on the device that holds the batch."""
+        """In training, one augmented view of each image; on the device that holds the batch."""
         if not isinstance(batch, list):
             return self.prepare(batch, view=None)
         assert self.trainer is not None
@@ -173,11 +173,13 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                 has no images only the rest is filled in.
 
         Returns:
-            The batch with image as float32 in 0..1 and its view filled in.
+            The batch with its view filled in; image float32 in 0..1 where a view is more than the stored image, else
+            uint8 as stored.
         """
         if view is None:
-            return replace(batch, image=batch.image * (1.0 / 255.0))
-        image = self._augmented(batch, view)
+            return batch
+        changed = self.augment is not None or self.mixup > 0
+        image = self._augmented(batch, view) if changed else batch.image
         if not self.mixup:
             return replace(batch, image=image, view=view)
         split = self.arrays.train

@@ -18,7 +18,7 @@ from kdistill.models.head import head_name
 
 
 class Normalize(nn.Module):
-    """(x - mean) / std per channel, for images scaled to 0..1. Its buffers travel with the checkpoint."""
+    """(x - mean) / std per channel, of images scaled to 0..1. Its buffers travel with the checkpoint."""
 
     mean: Tensor
     std: Tensor
@@ -29,7 +29,10 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        return torch.addcmul(-self.mean / self.std, image, 1.0 / self.std)  # one pass over the images, not two
+        """(N, C, H, W) uint8 in 0..255 or float in 0..1, to float."""
+        if image.dtype == torch.uint8:
+            return image.float().mul_(1.0 / (255.0 * self.std)).sub_(self.mean / self.std)
+        return image.mul(1.0 / self.std).sub_(self.mean / self.std)
 
 
 @dataclass
@@ -114,7 +117,7 @@ class ClassifierModule(pl.LightningModule):
         return self
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) images in 0..1 to (N, K) logits."""
+        """(N, C, H, W) images, uint8 or float in 0..1, to (N, K) logits."""
         return self.network(self.normalize(image).contiguous(memory_format=self.format))
 
     def train_logits(self, batch: Batch) -> Tensor:

@@ -85,7 +85,7 @@ class ReplayStore:
             if self.missing([view]):
                 raise RuntimeError(f"view {view} of {self.folder} is not filled")
             self._open[view] = {name: self._map(view, name, "c").to(index.device) for name in self.shapes}
-        return {name: stored[index].float() for name, stored in self._open[view].items()}
+        return {name: stored.index_select(0, index).float() for name, stored in self._open[view].items()}
 
     def fill(
         self, views: Sequence[int], compute: Callable[[int, Tensor], Outputs], *, batch_size: int, what: str
