@@ -228,7 +228,7 @@ def torchdistill(job: Job, given: argparse.Namespace, folder: Path, epochs: int)
         "teacher_module_io": "output",
     }
     kd = {"key": "KDLoss", "kwargs": {**ends, "temperature": TEMPERATURE, "alpha": 1 - ALPHA, "reduction": "batchmean"}}
-    hooks = {"forward_proc": "forward_batch_only", "forward_hook": {"input": [], "output": ["."]}}
+    hooks = {"forward_proc": "forward_batch_only"}  # a model's own output needs no hook
     box = get_distillation_box(
         job.teacher,
         freeze(job.student),

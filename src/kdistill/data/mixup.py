@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from kdistill.data.philox import uniform
@@ -46,5 +45,7 @@ def _powers(alpha: float, device: torch.device) -> Tensor:
 
     The power, because a quantile grows like probability^(1 / alpha) from 0, and its power like a straight line.
     """
+    from scipy.special import betaincinv  # slow to import: only where images are mixed
+
     quantiles = betaincinv(alpha, alpha, torch.linspace(0.0, 0.5, _STEPS + 1, dtype=torch.float64).numpy())
     return torch.from_numpy(quantiles**alpha).float().to(device)

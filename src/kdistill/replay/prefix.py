@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import get_notrace_functions, get_notrace_modules
-from timm.layers.drop import DropPath
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
@@ -81,12 +79,20 @@ class _Tracer(fx.Tracer):
     """Goes into every module but torch's own and those that timm says can't be traced."""
 
     def __init__(self) -> None:
+        from timm.layers import get_notrace_functions, get_notrace_modules  # seconds to import: only when needed
+
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        self.whole = (*get_notrace_modules(), _drop_path(), _NormBase)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         # A norm of timm's counts its batches in Python, which a trace would do once instead of at every step.
-        whole = (*get_notrace_modules(), DropPath, _NormBase)
-        return isinstance(m, whole) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _drop_path() -> Any:
+    from timm.layers.drop import DropPath
+
+    return DropPath
 
 
 def _frozen_nodes(graph: fx.Graph, network: nn.Module) -> set[fx.Node]:
@@ -114,7 +120,7 @@ def _is_fixed(layer: nn.Module) -> bool:
             return False
         if part.training and isinstance(part, _NormBase) and part.track_running_stats:
             return False
-        if part.training and isinstance(part, (_DropoutNd, DropPath)):
+        if part.training and isinstance(part, (_DropoutNd, _drop_path())):
             probability = part.p if isinstance(part, _DropoutNd) else part.drop_prob
             if probability:
                 return False
