@@ -156,6 +156,7 @@ def test_a_network_with_nothing_frozen_is_not_cut(mnist: list[str], tmp_path: Pa
         run(compose_config([*mnist, "replay.prefix=on"]), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_replayed_run_that_was_stopped_goes_on_as_the_online_one(mnist: list[str], tmp_path: Path) -> None:
     small = [*mnist, "callbacks.resume.minutes=0", "dataset.batch_size=32", "replay.teacher=on"]
     stop = "+callbacks.stop={_target_: kdistill_test_stop.Stop, epoch: 2, batch: 1}"

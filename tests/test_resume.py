@@ -57,7 +57,9 @@ def curves(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(("epoch", "batch"), [(0, 1), (1, 2), (2, 0)])
+@pytest.mark.parametrize(
+    ("epoch", "batch"), [pytest.param(0, 1, marks=pytest.mark.slow), (1, 2), pytest.param(2, 0, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_goes_on_bit_for_bit(job: list[str], tmp_path: Path, epoch: int, batch: int) -> None:
     whole = run(compose_config(job), tmp_path / "whole")
     target = f"{Stop.__module__}.{Stop.__qualname__}"
@@ -74,6 +76,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(job: list[str], tmp_path: Path, epoch
     assert curves(tmp_path / "halves") == curves(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on(job: list[str], tmp_path: Path) -> None:
     """SIGKILL in mid-epoch, then the same command again."""
     longer = [*job, "trainer.max_epochs=6"]

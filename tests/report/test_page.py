@@ -181,6 +181,7 @@ def test_the_door_writes_the_page_beside_the_runs_without_torch(make_run: Any, t
     assert (tmp_path / "mine" / "page.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_door_says_what_is_wrong(tmp_path: Path) -> None:
     done = door(tmp_path, "runs=[nowhere]")
     assert done.returncode == 2 and done.stderr == "runs: there is no folder 'nowhere'\n"
