@@ -69,7 +69,7 @@ def one(size: int, steps: int, folder: Path) -> dict[str, float]:
     )
     clock = Clock()
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=max(1, -(-steps * 256 // size)), limit_train_batches=None, max_steps=steps,
+        accelerator="cpu", max_epochs=max(1, -(-steps * 256 // size)), limit_train_batches=min(1.0, steps * 256 / size),
         callbacks=[clock], logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, limit_val_batches=0, default_root_dir=folder,
     )  # fmt: skip
