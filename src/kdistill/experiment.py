@@ -106,7 +106,6 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     }
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
     precision = way.precision
-    log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}; trains {describe_trainable(network)}")
     replay_started = time.perf_counter()
     asked: TeacherAnswers | None = None
     if teacher is not None:
@@ -125,6 +124,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
         asked = replay_teacher(config, teacher.answers, data, device=device, precision=precision)
     if way.compile:
         network.compile(mode=way.compile)
+    log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}; trains {describe_trainable(network)}")
     module = _module(config.role, network, asked, parts)
     cut = replay_prefix(config, kind, module, data, device=device, precision=precision)
     data.serves_images = not cut or (teacher is not None and asked is teacher.answers)
@@ -147,7 +147,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     answered = {name: tensor.numpy() for name, tensor in predictions.items()}
     folder.write_predictions("test", answered)
     shown = predictions["index"][telling(answered, most=_KEPT_IMAGES)]
-    folder.write_mistakes(shown.numpy(), arrays.test.read(shown).image.numpy())
+    folder.write_mistakes(shown.numpy(), arrays.test.read(shown).image.cpu().numpy())
     summary: dict[str, Any] = {
         "experiment": config.name,
         "role": config.role,
@@ -185,7 +185,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
         summary["threshold"] = chosen_threshold(val_predictions, predictions)
     if arrays.test.votes is not None and arrays.annotators:
         summary["test_by_agreement"] = by_agreement(
-            predictions["logits"], predictions["target"], arrays.test.votes, arrays.annotators
+            predictions["logits"], predictions["target"], arrays.test.votes.cpu(), arrays.annotators
         )
     loggers.result(summary, COLUMNS, result_rows(summary))
     folder.write_json("summary.json", summary)

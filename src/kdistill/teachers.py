@@ -135,6 +135,8 @@ def _recipe(config: DictConfig) -> DictConfig:
         recipe.logger = config.logger
         recipe.teacher_cache = config.teacher_cache
         recipe.replay = config.replay
+        if config.replay.prefix == "on":  # it asks for the student's: a teacher with nothing frozen has none
+            recipe.replay = OmegaConf.merge(config.replay, {"prefix": "auto"})
         recipe.trainer.progress_bar = config.trainer.progress_bar
         recipe.trainer.tune_cache = config.trainer.tune_cache
     return recipe
