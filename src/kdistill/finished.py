@@ -15,6 +15,7 @@ from kdistill.runs import RunFolder
 # How a run reports and what it stores, by dotted key: none of it changes what is trained.
 NOT_TRAINED = (
     *("name", "seed", "logger", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps"),
+    "trainer.tune_cache",
     *("replay.teacher", "replay.prefix", "replay.max_gb", "replay.cache"),
 )
 # On what it ran: another run of the same settings has its own, and the data are told apart by their fingerprint.
