@@ -8,7 +8,7 @@ from kdistill.models.build import create_model
 from kdistill.models.mnist import MnistCNN
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn", "mnist_mlp", "mnist_mlp2", "resnet18"])
+@pytest.mark.parametrize("name", ["mnist_cnn", "mnist_mlp", "mnist_mlp2", "mnist_small_cnn", "resnet18"])
 def test_a_network_takes_the_data_sets_channels_and_classes(name: str) -> None:
     network = create_model(name, num_classes=7, in_chans=1).eval()
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 7)
