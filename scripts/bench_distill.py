@@ -10,13 +10,14 @@ Arms, each in a process of its own, one after another, on the same images, netwo
     torchdistill the same by torchdistill 1.1.5, if it is installed
     online       kdistill, teacher online
     replay       kdistill with replay: teacher's answers, and the frozen part's outputs where there is one
+    compiled     the same with the student compiled, as the probe has it in trainings of many minutes; only if asked for
     floor        by hand: data in memory, stored logits (and features), forward, backward, optimizer and nothing else;
                  the faster of float32 and bfloat16
 
 job mnist: mnist_cnn to mnist_mlp, 55,000 images, batch 256. job mhist: resnetv2_50 to mobilenetv2_100, 512 made-up
 pictures of 224 x 224, batch 32, two augmented views (the plain arms flip at random); random weights, so its accuracy
 means nothing and is not printed. An epoch is training alone, without validation; the first of an arm is left out of the
-median where there are more than two. `once` is what an arm does once before its first epoch, imports and data included.
+median where there are more than two (it is the one that compiles). `once` is what an arm does once before its first epoch, imports and data included.
 """
 
 import argparse
@@ -33,10 +34,10 @@ from pathlib import Path
 from typing import Any
 
 STARTED = time.perf_counter()
-ARMS = ("plain", "lightning", "torchdistill", "online", "replay", "floor")
+ARMS = ("plain", "lightning", "torchdistill", "online", "replay", "compiled", "floor")
 EPOCHS = {
-    "mnist": {"plain": 3, "lightning": 3, "torchdistill": 3, "online": 3, "replay": 3, "floor": 3},
-    "mhist": {"plain": 1, "lightning": 1, "torchdistill": 1, "online": 2, "replay": 4, "floor": 4},
+    "mnist": {"plain": 3, "lightning": 3, "torchdistill": 3, "online": 3, "replay": 3, "compiled": 3, "floor": 3},
+    "mhist": {"plain": 1, "lightning": 1, "torchdistill": 1, "online": 2, "replay": 4, "compiled": 4, "floor": 4},
 }
 LR, WEIGHT_DECAY, TEMPERATURE, ALPHA = 1e-3, 1e-2, 2.0, 0.5
 
@@ -258,7 +259,9 @@ def torchdistill(job: Job, given: argparse.Namespace, folder: Path, epochs: int)
         yield time.perf_counter() - started
 
 
-def by_kdistill(job: Job, given: argparse.Namespace, folder: Path, epochs: int, replay: str) -> Iterator[float]:
+def by_kdistill(
+    job: Job, given: argparse.Namespace, folder: Path, epochs: int, replay: str, compiled: bool = False
+) -> Iterator[float]:
     import pytorch_lightning as pl
     import torch
 
@@ -288,6 +291,8 @@ def by_kdistill(job: Job, given: argparse.Namespace, folder: Path, epochs: int, 
     if any(not p.requires_grad for p in job.student.parameters()):
         cut = replay_prefix(config, "student", module, data, device="cpu", precision=way.precision)
         data.serves_images = not (cut and asked is not teacher)
+    if compiled:
+        job.student.compile()
     times = epoch_times()
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=epochs, precision=way.precision, callbacks=[times], logger=False,  # type: ignore[arg-type]
@@ -305,6 +310,10 @@ def online(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> It
 
 def replay(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Iterator[float]:
     yield from by_kdistill(job, given, folder, epochs, "on")
+
+
+def compiled(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Iterator[float]:
+    yield from by_kdistill(job, given, folder, epochs, "on", compiled=True)
 
 
 def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Iterator[float]:
@@ -434,7 +443,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", choices=("mnist", "mhist"), default="mnist")
     parser.add_argument("--trainable", choices=("head", "all"), default="head", help="of the student of job mhist")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[arm for arm in ARMS if arm != "compiled"])
     parser.add_argument("--repeats", type=int, default=1, help="times that all arms are gone through")
     parser.add_argument("--root", default="outputs/data/mnist", help="folder of MNIST's four files")
     parser.add_argument("--demo", default="outputs/data/tissue_demo", help="folder of the made-up pictures")

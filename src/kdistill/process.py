@@ -13,8 +13,7 @@ def settle_process(device: str) -> None:
     """Spares a process that trains on a CPU what costs time at every step; call it once, before training.
 
     glibc's malloc gives large freed blocks back to the kernel, which clears them page by page when the next step asks
-    for them again: with high thresholds they are kept. Blocks of megabytes come in huge pages, if the kernel lends them
-    on request, which spares look-ups of addresses. And torch's optimizers ask at every step whether there is an
+    for them again: with high thresholds they are kept. And torch's optimizers ask at every step whether there is an
     accelerator, which opens NVIDIA's library anew each time: where there is none, saying so is quicker. Measured in
     docs/PERFORMANCE.md.
     """
@@ -24,6 +23,5 @@ def settle_process(device: str) -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it first allocates a large tensor
     if not torch.cuda.is_available():
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
