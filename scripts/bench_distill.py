@@ -17,7 +17,8 @@ Arms, each in a process of its own, one after another, on the same images, netwo
 job mnist: mnist_cnn to mnist_mlp, 55,000 images, batch 256. job mhist: resnetv2_50 to mobilenetv2_100, 512 made-up
 pictures of 224 x 224, batch 32, two augmented views (the plain arms flip at random); random weights, so its accuracy
 means nothing and is not printed. An epoch is training alone, without validation; the first of an arm is left out of the
-median where there are more than two (it is the one that compiles). `once` is what an arm does once before its first epoch, imports and data included.
+median where there are more than two (it is the one that compiles). `once` is what an arm does once before its first
+epoch, imports and data included.
 """
 
 import argparse
@@ -266,6 +267,7 @@ def by_kdistill(
     import torch
 
     from kdistill import assemble
+    from kdistill.models.faster import make_faster
     from kdistill.modules.distill import DistillModule
     from kdistill.modules.teacher import FrozenTeacher, TeacherModule
     from kdistill.process import settle_process
@@ -291,6 +293,7 @@ def by_kdistill(
     if any(not p.requires_grad for p in job.student.parameters()):
         cut = replay_prefix(config, "student", module, data, device="cpu", precision=way.precision)
         data.serves_images = not (cut and asked is not teacher)
+    make_faster(job.student, precision=way.precision, device="cpu")
     if compiled:
         job.student.compile()
     times = epoch_times()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from kdistill import assemble
 from kdistill.data.module import ArrayDataModule
 from kdistill.files import write_atomically
+from kdistill.models.faster import make_faster
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,7 @@ def _measure(
     memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else ()):
         trained = copy.deepcopy(network).to(device).to(memory_format=memory_format)
+        make_faster(trained, precision=way.precision, device=device)
         if way.compile:
             trained.compile(mode=way.compile)
         image = torch.rand(*batch_shape, device=device).contiguous(memory_format=memory_format)
