@@ -31,6 +31,15 @@ def test_without_alpha_the_loss_stands_alone() -> None:
     assert assemble.weighted_loss(OmegaConf.create(CE), class_counts=[1, 3]).weights == {"ce": 1.0}
 
 
+def test_what_a_run_knows_reaches_the_parts_of_a_loss() -> None:
+    """crd's memory has a place for each training image, also where crd is one of several losses."""
+    parts = {"crd": {"_target_": "kdistill.losses.crd.CRD", "dim": 3}, "kd": {"_target_": "kdistill.losses.logit.KD"}}
+    section = {"_target_": "kdistill.losses.base.WeightedSum", "alpha": 0.5, "weights": {"crd": 1.0, "kd": 0.5}}
+    loss = assemble.weighted_loss(OmegaConf.create({**section, "parts": parts}), [30, 20], num_samples=50)
+    assert loss.weights == {"ce": 0.5, "crd": 0.5, "kd": 0.25}
+    assert loss.parts["crd"].memory.shape == (2, 50, 3)
+
+
 @pytest.mark.parametrize(
     ("section", "network", "channels", "expected"),
     [

@@ -31,6 +31,7 @@ def finished_run(
     skill: float = 1.0,
     classes: int = CLASSES,
     fingerprint: str = "data",
+    latency_ms: float | None = None,
     **loss: Any,
 ) -> Path:
     """A folder whose network names the right class the more often the higher its skill."""
@@ -46,7 +47,11 @@ def finished_run(
     for part, arrays in tests.items():
         folder.write_predictions(part, arrays)  # type: ignore[arg-type]
     measured = {part: figures({k: torch.from_numpy(v) for k, v in arrays.items()}) for part, arrays in tests.items()}
-    cost = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100}
+    cost: dict[str, Any] = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100}
+    teacher_cost = cost | {"flops": 1700}
+    if latency_ms is not None:
+        cost |= timing(latency_ms)
+        teacher_cost |= timing(10 * latency_ms)
     summary = {
         "experiment": config["name"],
         "role": role,
@@ -62,11 +67,15 @@ def finished_run(
             "label": "big net",
             "checkpoint": "big.safetensors",
             "fingerprint": "t",
-            "cost": cost | {"flops": 1700},
+            "cost": teacher_cost,
         }
         summary["teacher"] = teacher
     folder.write_json("summary.json", summary)
     return path
+
+
+def timing(milliseconds: float, on: str = "cpu, 1 thread") -> dict[str, Any]:
+    return {"latency_ms": milliseconds, "latency_iqr_ms": 0.1, "latency_on": on}
 
 
 def _predictions(part: str, role: str, seed: int, skill: float, classes: int) -> dict[str, np.ndarray]:
@@ -154,6 +163,28 @@ def test_runs_of_equal_settings_make_an_arm_and_others_are_named_by_what_differs
     arms = named_arms([f"{runs}/plain-*", str(hot), str(cold), f"{runs}/plain-0"], [])
     names = ["net scratch", "net distilled loss.temperature=8", "net distilled loss.temperature=1"]
     assert list(arms) == names and len(arms["net scratch"]) == 4
+
+
+def test_runs_that_differ_in_latency_alone_are_one_arm_with_their_median(tmp_path: Path) -> None:
+    for seed, latency in enumerate((3.0, 1.0, 1.5)):
+        finished_run(tmp_path / f"kd-{seed}", "distill", seed, latency_ms=latency)
+    older = str(finished_run(tmp_path / "older", "distill", 3))
+    arms = named_arms([f"{tmp_path}/kd-*", older], [])
+    assert [len(runs) for runs in arms.values()] == [4]
+    found = compare(arms, "toy")
+    teacher, student = found["arms"]
+    assert student["cost"] | timing(1.5) == student["cost"], "the median of the runs that have one"
+    assert (teacher["cost"]["latency_ms"], teacher["cost"]["flops"]) == (15.0, 1700)
+    assert not any("latency" in note for note in found["notes"])
+
+
+def test_latency_of_different_devices_is_pointed_out(tmp_path: Path) -> None:
+    paths = [finished_run(tmp_path / role, role, 0, latency_ms=1.0) for role in ("student", "distill")]
+    summary = RunFolder(paths[0]).summary()
+    summary["cost"]["latency_on"] = "cuda, some GPU"
+    RunFolder(paths[0]).write_json("summary.json", summary)
+    found = compare(named_arms([str(path) for path in paths], []), "toy")
+    assert found["notes"][-1].startswith("latency was measured on cpu, 1 thread and on cuda, some GPU")
 
 
 def test_without_validation_nothing_is_scaled_and_that_is_said(runs: Path, tmp_path: Path) -> None:

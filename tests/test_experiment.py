@@ -63,6 +63,8 @@ def test_a_run_folder_holds_what_is_promised(distilled: Path) -> None:
     assert found["cost"]["params_total"] == 623_290
     assert found["cost"]["flops"] == 2 * found["cost"]["macs"] == 1_244_992
     assert found["teacher"]["cost"]["flops"] == 21_875_456
+    for cost in (found["cost"], found["teacher"]["cost"]):
+        assert 0.01 < cost["latency_ms"] < 100 and cost["latency_iqr_ms"] >= 0 and cost["latency_on"].startswith("c")
     assert {"checkpoint", "fingerprint", "test", "cost"} <= set(found["teacher"])
     assert {"total", "fit", "teacher"} <= set(found["time_s"])
     assert {"torch", "python", "kdistill"} <= set(found["versions"])
@@ -126,7 +128,7 @@ def test_another_seed_gives_another_student_of_the_same_teacher(
 
 def test_a_finished_run_is_not_written_over(distilled: Path, distill_overrides: Slice) -> None:
     before = (distilled / "summary.json").read_bytes()
-    with pytest.raises(UserError, match=r"holds a finished run; give another folder \(hydra\.run\.dir=\.\.\.\)"):
+    with pytest.raises(UserError, match=r"holds a finished run; give another folder \(hydra\.run\.dir=\.\.\., with -m"):
         run(compose_config(distill_overrides), distilled)
     assert (distilled / "summary.json").read_bytes() == before
 

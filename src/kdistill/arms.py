@@ -23,8 +23,8 @@ _DEFAULTS = ["train_schema", "_self_", {"door": "train"}, {"override hydra/job_l
 def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
     """The `train` configs of the distilled student and of the controls that are asked for, by arm.
 
-    A control is the same config but for role, loss and teacher: its loss is the part with the labels of the distilled
-    student's loss (`loss.ce`), as in distilling with alpha = 0; `smoothed` adds label smoothing of 0.1.
+    A control is the same config but for role, loss, teacher and peers: its loss is the part with the labels of the
+    distilled student's loss (`loss.ce`), as in distilling with alpha = 0; `smoothed` adds label smoothing of 0.1.
 
     Args:
         config: a composed `compare` config.
@@ -32,8 +32,11 @@ def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
     Raises:
         UserError: the experiment does not distill, or a control's config is wrong.
     """
-    if config.role != "distill":
-        wrong = f"role={config.role} has nothing to prove: compare needs an experiment that distills (role=distill)"
+    if config.role not in ("distill", "mutual"):
+        wrong = (
+            f"role={config.role} has nothing to prove: compare needs an experiment that distills (role=distill), or "
+            "whose students teach each other (role=mutual)"
+        )
         raise UserError(report([wrong]))
     own = OmegaConf.masked_copy(config, [field.name for field in fields(TrainConfig)])
     distilled = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.to_container(own, resolve=False))
@@ -49,7 +52,7 @@ def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
 
 def _control(distilled: DictConfig, name: str) -> DictConfig:
     control = copy.deepcopy(distilled)
-    control.role, control.teacher = "student", None
+    control.role, control.teacher, control.peers = "student", None, []
     labels = distilled.loss.get("ce") or OmegaConf.load(Path(conf_dir(), "loss", "ce.yaml"))
     control.loss = OmegaConf.merge(labels, {"label_smoothing": _SMOOTHING} if name == "smoothed" else {})
     return control

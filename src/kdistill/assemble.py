@@ -1,7 +1,7 @@
 """From config sections to objects; what a data set or a run knows is filled in here."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
 from kdistill.models.freeze import set_trainable
 from kdistill.models.pretrained import HubUnreachable, load_pretrained
+from kdistill.models.subclass import split_classes
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,26 @@ def plain(section: DictConfig) -> dict[str, Any]:
 
 
 def build(section: DictConfig, kind: str, **supplied: Any) -> Any:
-    """Calls a section's `_target_` with its keys, and with those supplied values that it takes."""
+    """Calls a section's `_target_` with its keys and those supplied values that it takes; sections in it alike."""
     arguments = {key: value for key, value in plain(section).items() if key not in SECTION_KEYS.get(kind, {})}
-    taken = signature(get_object(arguments["_target_"])).parameters
+    inner = {key: _filled(value, supplied) for key, value in arguments.items()}
+    return instantiate({"_convert_": "all", **inner}, **_taken(arguments["_target_"], supplied))
+
+
+def _filled(node: Any, supplied: Mapping[str, Any]) -> Any:
+    """Plain data in which each section with a target has those supplied values that the target takes."""
+    if isinstance(node, list):
+        return [_filled(value, supplied) for value in node]
+    if not isinstance(node, dict):
+        return node
+    filled = {key: _filled(value, supplied) for key, value in node.items()}
+    return {**filled, **_taken(node["_target_"], supplied)} if "_target_" in node else filled
+
+
+def _taken(target: str, supplied: Mapping[str, Any]) -> dict[str, Any]:
+    taken = signature(get_object(target)).parameters
     any_name = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
-    supplied = {key: value for key, value in supplied.items() if key in taken or any_name}
-    return instantiate({"_convert_": "all", **arguments}, **supplied)
+    return {key: value for key, value in supplied.items() if key in taken or any_name}
 
 
 def data_module(config: DictConfig) -> ArrayDataModule:
@@ -73,12 +88,14 @@ def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
 
 
 def bare_network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) -> nn.Module:
-    """The network of `teacher` or `student` with random weights, all free."""
+    """The network of `teacher` or `student` with random weights, all free; its classes divided by `subclasses`."""
     model = build(section, kind, num_classes=num_classes, in_chans=in_chans)
     if not isinstance(model, nn.Module):
         raise UserError(
             f"{kind}._target_={section._target_} made a {type(model).__name__}; a torch.nn.Module is needed"
         )
+    if (subclasses := section.get("subclasses", 1)) > 1:
+        split_classes(model, subclasses, owner=f"{kind}={label(section)}")
     return model
 
 
@@ -92,10 +109,13 @@ def normalisation(section: DictConfig, model: nn.Module, arrays: ImageArrays) ->
 
 
 def weighted_loss(
-    section: DictConfig, class_counts: Sequence[int] | None = None, num_samples: int | None = None
+    section: DictConfig,
+    class_counts: Sequence[int] | None = None,
+    num_samples: int | None = None,
+    annotators: int | None = None,
 ) -> WeightedSum:
     """alpha times the section's loss plus 1 - alpha times cross-entropy; without alpha, the loss alone."""
-    loss = build(section, "loss", class_counts=class_counts, num_samples=num_samples)
+    loss = build(section, "loss", class_counts=class_counts, num_samples=num_samples, annotators=annotators)
     name = type(loss).__name__.lower() if not isinstance(loss, CrossEntropy) else "ce"
     if "alpha" not in section:
         return WeightedSum({name: loss}, {name: 1.0})
@@ -151,7 +171,7 @@ def channels_last(wanted: str, model: nn.Module) -> bool:
     return any(isinstance(m, nn.Conv2d) for m in model.modules()) if wanted == "auto" else wanted == "on"
 
 
-def check_trusted(config: DictConfig, allowed: list[str], source: Path) -> None:
+def check_trusted(config: DictConfig, allowed: Sequence[str], source: Path) -> None:
     """Refuses a config read from a file that names a target outside the trusted packages.
 
     Raises:

@@ -12,6 +12,7 @@ from kdistill.config.compose import running_folders
 from kdistill.errors import UserError
 from kdistill.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.runs import RunFolder
+from kdistill.wandb_comparison import wandb_sections
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             there = len(arms) * len(seeds) - len(missing)
             what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
             log.info(f"{what}, {there} finished before: {folder}")
-            failed = run_jobs([_job(folder, *entry) for entry in missing], at_a_time, log.info)
+            groupless = [key for key, section in wandb_sections(config).items() if not section.group]
+            grouped = [f"logger.{key}.group={_quoted(folder.name)}" for key in groupless]
+            failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
     except Timeout as error:
         raise UserError(f"another comparison is training in {folder}: let it finish") from error
     return folder, places, failed
@@ -59,9 +62,9 @@ def _ordered(places: dict[str, list[Path]], seeds: range) -> list[tuple[str, int
     return [distilled[0], *(entry for entry in entries if entry[0] != DISTILLED), *distilled[1:]]
 
 
-def _job(folder: Path, arm: str, seed: int, place: Path) -> Job:
+def _job(folder: Path, arm: str, seed: int, place: Path, more: list[str]) -> Job:
     command = [sys.executable, "-m", "kdistill.train", "--config-dir", str(folder / "arms"), "--config-name", arm]
-    command += [f"seed={seed}", f"hydra.run.dir={_quoted(str(place))}"]
+    command += [f"seed={seed}", f"hydra.run.dir={_quoted(str(place))}", *more]
     if own := running_folders():  # own experiments, for the teacher's recipe
         command.append(f"hydra.searchpath=[{','.join(_quoted(f'file://{Path(path).resolve()}') for path in own)}]")
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdistill.config.cli import run_door
 
-_OWN_KEYS = ("runs", "arms", "output", "name")  # what goes with `runs`
+_OWN_KEYS = ("runs", "arms", "output", "name", "logger")  # what goes with `runs`
 
 
 def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
@@ -21,7 +21,8 @@ def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
     from kdistill.finished import named_arms
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    others = [text for text in given if text.lstrip("+~").partition("=")[0] not in _OWN_KEYS]
+    keys = {text: text.lstrip("+~").partition("=")[0] for text in given}
+    others = [text for text, key in keys.items() if key.partition(".")[0] not in _OWN_KEYS]
     if others:
         raise UserError(f"runs=[...] compares what is finished and trains nothing: leave out {', '.join(others)}")
     arms = named_arms(list(config.runs), list(config.arms))
@@ -66,6 +67,10 @@ def job(config: DictConfig) -> None:
     for ending, text in texts.items():
         write_atomically(folder / f"comparison.{ending}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     print_comparison(result, str(folder))
+    if config.logger:
+        from kdistill.wandb_comparison import log_comparison
+
+        log_comparison(config, result, folder)
     if failed:
         print("a training failed (see above); the comparison is of what finished", file=sys.stderr)
         raise SystemExit(1)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -63,18 +64,20 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
     for fingerprint, run in reversed(teachers.items()):
         if fingerprint not in known:
             temperature = f"{run.path}:teacher_logits"
-            rows.insert(0, _teacher(run, draw(run, "teacher_logits"), temperatures, temperature))
+            costs = [one.summary["teacher"]["cost"] for one in everyone if _taught_by(one, fingerprint)]
+            rows.insert(0, _teacher(run, draw(run, "teacher_logits"), temperatures, temperature, costs))
     heaviest = next((row for row in rows if row["role"] == "teacher"), max(rows, key=lambda row: row["cost"]["flops"]))
     for row in rows:
         row["ratio"] = heaviest["cost"]["flops"] / row["cost"]["flops"] if row["cost"]["flops"] else None
     facts = everyone[0].summary["data"]
     pairs = _pairs(arms, drawn)
+    timed_on = list(dict.fromkeys(row["cost"]["latency_on"] for row in rows if "latency_on" in row["cost"]))
     return {
         "name": name,
         "test": {"samples": facts["test"], "class_names": facts["class_names"], "fingerprint": facts["fingerprint"]},
         "arms": rows,
         "pairs": pairs,
-        "notes": _notes(pairs, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1),
+        "notes": _notes(pairs, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
     }
 
 
@@ -93,11 +96,17 @@ def _arm(
         "runs": [str(run.path) for run in runs],
         "metrics": metrics,
         "temperatures": [temperatures.get(f"{run.path}:logits") for run in runs],
-        "cost": first["cost"],
+        "cost": _cost([run.summary["cost"] for run in runs]),
     }
 
 
-def _teacher(run: FinishedRun, drawn: Drawn, temperatures: dict[str, float], key: str) -> dict[str, Any]:
+def _taught_by(run: FinishedRun, fingerprint: str) -> bool:
+    return run.summary.get("teacher", {}).get("fingerprint") == fingerprint
+
+
+def _teacher(
+    run: FinishedRun, drawn: Drawn, temperatures: dict[str, float], key: str, costs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     facts = run.summary["teacher"]
     return {
         "name": facts["label"],
@@ -107,8 +116,18 @@ def _teacher(run: FinishedRun, drawn: Drawn, temperatures: dict[str, float], key
         "runs": [facts["checkpoint"]],
         "metrics": {metric: _figure(ALL, metric, [values]) for metric, values in drawn.items()},
         "temperatures": [temperatures.get(key)],
-        "cost": facts["cost"],
+        "cost": _cost(costs),
     }
+
+
+def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One network's cost by several runs: they agree in what is counted; of what is measured, the median."""
+    found = dict(costs[0])
+    timed = [cost for cost in costs if "latency_ms" in cost]  # not in a folder of an older kdistill
+    if timed:
+        found |= {key: median(cost[key] for cost in timed) for key in ("latency_ms", "latency_iqr_ms")}
+        found["latency_on"] = "; ".join(dict.fromkeys(cost["latency_on"] for cost in timed))
+    return found
 
 
 def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -132,7 +151,7 @@ def _pairs(arms: Mapping[str, Sequence[FinishedRun]], drawn: Mapping[str, dict[i
     """Every distilled arm against every student without a teacher; where that gives none, all against the first."""
     roles = {name: runs[0].summary["role"] for name, runs in arms.items()}
     controls = [name for name, role in roles.items() if role == "student"]
-    tried = [name for name, role in roles.items() if role == "distill"]
+    tried = [name for name, role in roles.items() if role in ("distill", "mutual")]
     if not controls or not tried:
         controls, tried = list(arms)[:1], list(arms)[1:]
     pairs, questions = [], []
@@ -188,7 +207,9 @@ def _exact_p(metric: str, pair: Mapping[str, Any]) -> float | None:
     return pair["delong"]["p_per_seed"][0] if metric == "auroc" and "delong" in pair else None
 
 
-def _notes(pairs: Sequence[Mapping[str, Any]], *, scaled: bool, teachers: int, one_arm: bool) -> list[str]:
+def _notes(
+    pairs: Sequence[Mapping[str, Any]], *, scaled: bool, teachers: int, one_arm: bool, timed_on: Sequence[str]
+) -> list[str]:
     """What a reader must know before believing the verdicts."""
     notes = []
     if one_arm:
@@ -211,4 +232,6 @@ def _notes(pairs: Sequence[Mapping[str, Any]], *, scaled: bool, teachers: int, o
         notes.append(f"{teachers} different teachers taught the distilled students")
     if not scaled:
         notes.append("a run kept no val_predictions.npz: no temperature was fitted, scaled figures are left out")
+    if len(timed_on) > 1:
+        notes.append(f"latency was measured on {' and on '.join(timed_on)}: compare it only where that is the same")
     return notes

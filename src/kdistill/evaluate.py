@@ -29,7 +29,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.models.weights import load_weights
     from kdistill.modules.student import StudentModule
     from kdistill.modules.teacher import TeacherModule
+    from kdistill.rebuild import network_for
+    from kdistill.recipes import member_sections
     from kdistill.runs import RunFolder
+    from kdistill.teachers import joined_network
 
     validate(config)
     folder = RunFolder.open(Path(config.run))
@@ -50,8 +53,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")
 
     def load(section: DictConfig, kind: str, weights: Path) -> Any:
-        network = assemble.bare_network(
-            section, kind, num_classes=len(facts["class_names"]), in_chans=facts["image_shape"][0]
+        classes, allowed = len(facts["class_names"]), list(config.allow)
+        network = network_for(
+            weights, section, kind, num_classes=classes, image_shape=facts["image_shape"], allowed=allowed
         )
         load_weights(network, weights, owner=f"{kind}={assemble.label(section)}")
         return network
@@ -64,19 +68,22 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     network = load(trained[kind], kind, folder.weights(summary["role"]))
     batches = data.eval_loader(test)
     predictions = predict(StudentModule(network, **options(network, summary)), batches, data, device)
-    teacher = Path(summary["teacher"]["checkpoint"]) if summary["role"] == "distill" else None
-    if teacher is not None and teacher.is_file():
-        asked = load(trained.teacher, "teacher", teacher)
-        predictions |= answers(TeacherModule(asked, **options(asked, summary["teacher"])), batches, data, device)
+    taught = summary.get("teacher")
+    members = [] if taught is None else taught.get("members", [taught])
+    gone = [one["checkpoint"] for one in members if not Path(one["checkpoint"]).is_file()]
+    if taught is not None and not gone:
+        several = "members" in trained.teacher
+        sections = member_sections(trained.teacher, list(config.allow)) if several else [trained.teacher]
+        asked = [
+            load(section, "teacher", Path(one["checkpoint"])) for section, one in zip(sections, members, strict=True)
+        ]
+        whole = joined_network(trained.teacher, list(zip(asked, members, strict=True))) if several else asked[0]
+        predictions |= answers(TeacherModule(whole, **options(whole, taught)), batches, data, device)
     return {
         "run": str(folder.path),
         "label": summary["label"],
         "dataset_root": trained.dataset.root,
-        "teacher": None
-        if teacher is None
-        else str(teacher)
-        if teacher.is_file()
-        else f"{teacher} is gone: no agreement",
+        "teacher": taught and (f"{', '.join(gone)} is gone: no agreement" if gone else taught["checkpoint"]),
         "test": figures(predictions),
         "recorded": None if other_data else summary["test"],
     }

@@ -18,21 +18,27 @@ from kdistill.checkpoints import AtomicCheckpointIO, logged_until
 from kdistill.config.validate import validate
 from kdistill.cost import count_cost
 from kdistill.evaluation import answers, chosen_threshold, figures, load_checkpoint, predict
+from kdistill.latency import measure_latency
 from kdistill.loggers import Loggers
 from kdistill.metrics import by_agreement
+from kdistill.models.faster import make_faster
 from kdistill.models.freeze import describe_trainable
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import DistillModule, TeacherAnswers
+from kdistill.modules.ensemble import check_loss
 from kdistill.modules.layers import bind_loss
+from kdistill.modules.mutual import MutualModule
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
+from kdistill.peers import build_peers, peer_facts
 from kdistill.process import settle_process
 from kdistill.progress import progress_callbacks
 from kdistill.replaying import replay_prefix, replay_teacher
 from kdistill.report.mistakes import telling
-from kdistill.report.screen import COLUMNS, config_tree, print_result, result_rows, screen
+from kdistill.report.screen import config_tree, print_result, screen
 from kdistill.runs import RunFolder, versions
+from kdistill.search.pruning import Pruned, TrialWatch
 from kdistill.teachers import find_teacher
 from kdistill.tune import tune
 
@@ -49,36 +55,47 @@ _ADVICE = (
 )
 
 
-def run(config: DictConfig, path: Path) -> dict[str, Any]:
+def run(config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_sweep: bool = False) -> dict[str, Any]:
     """Trains what the config says and leaves a finished run folder.
 
     Args:
         config: a composed `train` config.
         path: the run's folder.
+        watch: of the trial that this run is, in a search.
+        in_sweep: one of many: its settings and its test figures stay off the screen, for test must not choose.
 
     Returns:
         The summary, as `summary.json` holds it.
 
     Raises:
         UserError: a mistake in the config, the data or the teacher; nothing was trained on it.
+        Pruned: the search has given the trial up; the folder is marked so and can be gone on with.
     """
     validate(config)
     plain = OmegaConf.to_container(config, resolve=True)
     folder = RunFolder.create(path, config)
-    screen().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
+    if not in_sweep:
+        screen().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
     last = folder.last_checkpoint
     loggers = Loggers(config, path, rows=folder.curves(until=logged_until(last)) if last else ())
     failed = True
     try:
-        summary = _train_and_test(config, folder, loggers)
+        summary = _train_and_test(config, folder, loggers, watch)
         failed = False
+    except Pruned as verdict:
+        failed = False
+        folder.write_json("pruned.json", verdict.facts)
+        raise
     finally:
         loggers.close(failed=failed)
-    print_result(summary, str(path))
+    if not in_sweep:
+        print_result(summary, str(path))
     return summary
 
 
-def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> dict[str, Any]:
+def _train_and_test(
+    config: DictConfig, folder: RunFolder, loggers: Loggers, watch: TrialWatch | None
+) -> dict[str, Any]:
     started = time.perf_counter()
     device = assemble.device_name(config.device)
     data = assemble.data_module(config)
@@ -90,25 +107,30 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     pl.seed_everything(config.seed, workers=True, verbose=False)
     network = assemble.network(config[kind], kind, data)
     mean, std = assemble.normalisation(config[kind], network, arrays)
-    cost = count_cost(network, arrays.image_shape, device=device)
     settle_process(device)
     way = tune(config, network, data, device)
     parts: dict[str, Any] = {
         "num_classes": arrays.num_classes,
         "mean": mean,
         "std": std,
-        "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train)),
+        "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
         "optimizer": assemble.build(config.optimizer, "optimizer"),
         "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
         "channels_last": way.channels_last,
         "backbone_lr": config[kind].get("backbone_lr", 1.0),
         "gradient_clip_val": config.trainer.gradient_clip_val,
     }
+    if parts["loss"].views > 1:
+        data.show_two_views()
+    peers = build_peers(config, data, parts)
+    if config.role == "distill" and "members" in config.teacher:
+        check_loss(parts["loss"])
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
     precision = way.precision
     replay_started = time.perf_counter()
     asked: TeacherAnswers | None = None
     if teacher is not None:
+        loggers.taught_by(teacher.facts)
         pl.seed_everything(config.seed, workers=True, verbose=False)  # training a teacher drew from the generators
         bind_loss(
             parts["loss"],
@@ -119,17 +141,22 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
             teacher_name=f"teacher={assemble.label(config.teacher)}",
         )
         teacher.answers.layers = parts["loss"].teacher_layers
-        if parts["loss"].student_layers:
-            way = replace(way, compile=None)  # a compiled network may leave out the hooks that read its layers
         asked = replay_teacher(config, teacher.answers, data, device=device, precision=precision)
-    if way.compile:
-        network.compile(mode=way.compile)
+    elif not peers:
+        bind_loss(parts["loss"], network, None, arrays.image_shape, student_name=f"{kind}={label}")
+    if parts["loss"].student_layers:
+        way = replace(way, compile=None)  # a compiled network may leave out the hooks that read its layers
+    cost = count_cost(network, arrays.image_shape, device=device)  # with what its loss put on it
+    for one in (network, *(peer.network for peer in peers)):
+        make_faster(one, precision=precision, device=device)
+        if way.compile:
+            one.compile(mode=way.compile)
     log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}; trains {describe_trainable(network)}")
-    module = _module(config.role, network, asked, parts)
-    cut = replay_prefix(config, kind, module, data, device=device, precision=precision)
+    module = _module(config.role, network, asked, peers, parts)
+    cut = not peers and replay_prefix(config, kind, module, data, device=device, precision=precision)
     data.serves_images = not cut or (teacher is not None and asked is teacher.answers)
     fit_started = time.perf_counter()
-    checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision)
+    checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision, watch)
     fit_seconds = time.perf_counter() - fit_started
 
     val_batches, test_batches = data.val_dataloader(), data.test_dataloader()
@@ -141,6 +168,10 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     predictions = predict(module, test_batches, data, device) | test_answers
     val, test = figures(val_predictions), figures(predictions)
 
+    cost |= measure_latency(network, arrays.image_shape, device=device)
+    if teacher is not None:  # here too, that both are measured on one machine at one time
+        teacher.facts["cost"] |= measure_latency(teacher.answers.module.network, arrays.image_shape, device=device)
+
     facts = {"model": label, "mean": mean, "std": std, "classes": arrays.class_names}
     write_weights(folder.weights(config.role), network, facts)
     folder.write_predictions("val", {name: tensor.numpy() for name, tensor in val_predictions.items()})
@@ -151,7 +182,7 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     summary: dict[str, Any] = {
         "experiment": config.name,
         "role": config.role,
-        "label": label if teacher is None else f"{label} distilled",
+        "label": label + (" distilled" if teacher else " mutual" if peers else ""),
         "seed": config.seed,
         "best_epoch": best_epoch,
         "val": val,
@@ -181,20 +212,26 @@ def _train_and_test(config: DictConfig, folder: RunFolder, loggers: Loggers) -> 
     }
     if teacher is not None:
         summary["teacher"] = teacher.facts
+    if peers:
+        summary["peers"] = peer_facts(config, peers, data, device)
     if config.decision_threshold == "f1":
         summary["threshold"] = chosen_threshold(val_predictions, predictions)
     if arrays.test.votes is not None and arrays.annotators:
         summary["test_by_agreement"] = by_agreement(
             predictions["logits"], predictions["target"], arrays.test.votes.cpu(), arrays.annotators
         )
-    loggers.result(summary, COLUMNS, result_rows(summary))
     folder.write_json("summary.json", summary)
+    loggers.result(summary)
     return summary
 
 
-def _module(role: str, network: Any, teacher: TeacherAnswers | None, parts: dict[str, Any]) -> ClassifierModule:
+def _module(
+    role: str, network: Any, teacher: TeacherAnswers | None, peers: list[StudentModule], parts: dict[str, Any]
+) -> ClassifierModule:
     if teacher is not None:
         return DistillModule(network, teacher=teacher, **parts)
+    if peers:
+        return MutualModule(network, peers=peers, **parts)
     return (TeacherModule if role == "teacher" else StudentModule)(network, **parts)
 
 
@@ -207,6 +244,7 @@ def _fit(
     label: str,
     device: str,
     precision: Any,
+    watch: TrialWatch | None,
 ) -> ModelCheckpoint:
     """Trains; returns the callback that knows which checkpoint validation chose."""
     callbacks = assemble.named(config.callbacks, "callbacks", dirpath=str(folder.checkpoints))
@@ -222,7 +260,7 @@ def _fit(
             precision=precision,
             log_every_n_steps=config.trainer.log_every_n_steps,
             logger=loggers.all,
-            callbacks=[*callbacks, *progress],
+            callbacks=[*callbacks, *progress, *([watch] if watch else [])],
             plugins=[AtomicCheckpointIO()],
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in progress),
             enable_model_summary=False,
@@ -232,6 +270,8 @@ def _fit(
         if folder.last_checkpoint is not None:
             log.info(f"{label}: goes on from {folder.last_checkpoint}")
         trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint, weights_only=True)
+    if watch is not None and watch.verdict is not None:
+        raise watch.verdict
     return checkpoint
 
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from kdistill.config.types import PositiveInt
 from kdistill.models.freeze import describe_trainable, settle_frozen
-from kdistill.models.head import head_name
+from kdistill.models.head import new_parts
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class HeadFirst(BaseFinetuning):
     def freeze_before_training(self, pl_module: pl.LightningModule) -> None:
         network = pl_module.network
         assert isinstance(network, nn.Module)
-        head = {id(p) for p in network.get_submodule(head_name(network)).parameters()}
+        head = {id(p) for part in new_parts(network) for p in part.parameters()}
         self._rest = [p for p in network.parameters() if p.requires_grad and id(p) not in head]
         for parameter in self._rest:
             parameter.requires_grad_(False)

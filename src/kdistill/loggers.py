@@ -1,75 +1,107 @@
 """Where a run's curves go besides the screen: metrics.csv always, TensorBoard or Weights & Biases when asked."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import validate_call
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from kdistill import assemble
-from kdistill.errors import UserError
+from kdistill.runs import RunFolder
+from kdistill.wandb_run import Mode, job_name, open_run, staged_in, sweep_name
+
+_BY_EPOCH = ("train/*", "val/*", "teacher/*", "lr-*")
 
 
 @validate_call
 def wandb_logger(
     *,
     project: str,
+    experiment: str,
+    seed: int,
+    job_type: str,
     name: str | None = None,
     group: str | None = None,
     tags: list[str] | None = None,
-    mode: Literal["online", "offline", "disabled"] | None = None,
+    mode: Mode | None = None,
+    log_model: bool = False,
     save_dir: str = ".",
-    job_type: str | None = None,
 ) -> Logger:
     """A W&B logger that never asks: without a mode it is online with a key and offline without.
 
     Args:
         project: W&B project.
-        name: the run's name.
-        group: what the run is grouped by.
-        tags: tags of the run.
-        mode: online, offline or disabled; None chooses.
-        save_dir: where W&B's files go.
+        experiment: what is run.
+        seed: its seed, also a tag.
         job_type: teacher, student or distill.
+        name: the run's name; None: experiment, of a sweep what sets the job apart, and seed.
+        group: what the run is grouped by; None: the folder's name of the sweep, outside of one the experiment.
+        tags: more tags of the run.
+        mode: online, offline or disabled; None chooses.
+        log_model: whether the weights become an artifact.
+        save_dir: where W&B's files go.
 
     Raises:
         UserError: the package wandb is not installed.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("logger=wandb needs the package wandb: pip install 'kdistill[wandb]'") from error
-    from pytorch_lightning.loggers import WandbLogger
-
-    mode = mode or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")  # type: ignore[assignment]
-    run = wandb.init(
+    own_name = "-".join(part for part in (experiment, job_name(Path(save_dir)), f"seed{seed}") if part)
+    run = open_run(
         project=project,
-        name=name,
-        group=group,
-        tags=tags,
-        mode=mode,
-        dir=save_dir,
+        name=name or own_name,
+        group=group or sweep_name() or experiment,
         job_type=job_type,
-        reinit="create_new",
-        settings=wandb.Settings(silent=True, console="off"),
+        tags=[*(tags or ()), f"seed{seed}"],
+        mode=mode,
+        save_dir=Path(save_dir),
     )
-    return WandbLogger(experiment=run, save_dir=save_dir)
+    for metrics in _BY_EPOCH:
+        run.define_metric(metrics, step_metric="epoch")
+    return RunLogger(run, Path(save_dir), keeps_model=log_model)
 
 
-def _has_key() -> bool:
-    """A W&B key in the environment or in the user's netrc, looked up without any network."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    import netrc
+class RunLogger(WandbLogger):
+    """One row of W&B's history for each of Lightning's, by epoch, with the teacher's figures in those of validation."""
 
-    path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    try:
-        return path.is_file() and any("wandb" in host for host in netrc.netrc(path).hosts)
-    except (OSError, netrc.NetrcParseError):
-        return False
+    def __init__(self, run: Any, folder: Path, *, keeps_model: bool) -> None:
+        """Logs to a W&B run that is open.
+
+        Args:
+            run: from `open_run`.
+            folder: the run's.
+            keeps_model: whether the finished run's weights become an artifact.
+        """
+        super().__init__(experiment=run, save_dir=folder)
+        self.folder = folder
+        self.keeps_model = keeps_model
+        self.teacher: dict[str, float] = {}
+        self._waiting: dict[str, float] = {}
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "epoch" not in metrics:  # the learning rate, logged as an epoch starts: goes with that epoch's figures
+            self._waiting |= metrics
+            return
+        beside = {f"teacher/{name}": value for name, value in self.teacher.items() if f"val/{name}" in metrics}
+        super().log_metrics({**self._waiting, **metrics, **beside}, step)
+        self._waiting = {}
+
+    def result(self, summary: Mapping[str, Any]) -> None:
+        """Figures of the chosen checkpoint and cost into the summary; charts, images, table; the weights if asked."""
+        from kdistill.wandb_media import media  # needs the package wandb
+        from kdistill.wandb_models import log_model
+
+        run, folder = self.experiment, RunFolder(self.folder)
+        with staged_in(self.folder):
+            run.log(media(folder, summary))
+            if self.keeps_model and not run.disabled:
+                log_model(run, folder, summary)
+        # `val/...` too: W&B's own would be the last epoch's, and a sweep goes by it
+        figures = {f"{part}/{name}": value for part in ("val", "test") for name, value in summary[part].items()}
+        kept = ("cost", "best_epoch", "time_s", "threshold", "teacher", "hardware", "test_by_agreement", "versions")
+        run.summary.update(figures | {name: summary[name] for name in kept if name in summary})
 
 
 class Loggers:
@@ -95,19 +127,24 @@ class Loggers:
     def all(self) -> list[Logger]:
         return [self.csv, *self.others]
 
-    def result(self, summary: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """The final figures: as a summary and a table in W&B, as scalars elsewhere."""
-        scalars = {f"test/{name}": value for name, value in summary["test"].items()}
+    def taught_by(self, facts: Mapping[str, Any]) -> None:
+        """Whose figures on validation W&B shows beside the student's; facts as in `summary.json`."""
         for logger in self.others:
-            logger.log_metrics(scalars)
-            if hasattr(logger, "log_table"):
-                logger.log_table("final_table", columns=list(columns), data=[list(row) for row in rows])
-                logger.experiment.summary.update({"cost": dict(summary["cost"]), "best_epoch": summary["best_epoch"]})
+            if isinstance(logger, RunLogger):
+                logger.teacher = dict(facts["val"])
+
+    def result(self, summary: Mapping[str, Any]) -> None:
+        """What a finished run folder holds: charts, table and summary in W&B, the test figures as scalars elsewhere."""
+        for logger in self.others:
+            if isinstance(logger, RunLogger):
+                logger.result(summary)
+            else:
+                logger.log_metrics({f"test/{name}": value for name, value in summary["test"].items()})
 
     def close(self, *, failed: bool) -> None:
         """Flushes and ends each logger; a W&B run of a failed job is marked failed."""
         self.csv.finalize("failed" if failed else "success")
         for logger in self.others:
             logger.finalize("failed" if failed else "success")
-            if hasattr(logger, "log_table"):
+            if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=1 if failed else 0)

@@ -103,8 +103,8 @@ def _replayed(
     """What `compute` gives for training batches, from a filled store; None where it is not to be replayed."""
     if switch == "off":
         return None
-    split, epochs = data.arrays.train, config.trainer.max_epochs
-    views = sorted({data.view(epoch) for epoch in range(epochs)})
+    split, shown = data.arrays.train, data.views_shown(config.trainer.max_epochs)
+    views = sorted(set(shown))
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:
         batch = data.prepare(split.read(index).to(device), view=view)
@@ -121,7 +121,7 @@ def _replayed(
         dtype=config.replay.dtype,
     )
     decision = decide(
-        switch, store, views, epochs=epochs, max_gb=config.replay.max_gb, shared=_in_sweep(), what=what
+        switch, store, views, shows=len(shown), max_gb=config.replay.max_gb, shared=_in_sweep(), what=what
     )  # fmt: skip
     log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
     if not decision.replay:

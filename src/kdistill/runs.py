@@ -3,6 +3,7 @@
 config.yaml             the resolved configuration, plain
 metrics.csv             curves, one row per epoch
 summary.json            figures, cost, fingerprints, seed, wall time, versions
+pruned.json             instead of it, of a trial that its search gave up: metric, value, epoch, trial
 predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_logits (N, K) if there was a teacher
 val_predictions.npz     the same of validation
 mistakes.npz            some test images that teacher or student got wrong: index (M,), image (M, C, H, W) uint8
@@ -24,6 +25,11 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
 
+# How a run reports and where it keeps what can be computed again: none of it changes the result.
+OPERATIONAL = (
+    *("logger", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps", "trainer.tune_cache"),
+    *("replay.cache", "replay.max_gb"),
+)
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
 
 
@@ -42,20 +48,25 @@ class RunFolder:
         """
         folder = cls(path)
         if folder.finished:
-            raise UserError(f"{path} holds a finished run; give another folder (hydra.run.dir=...) or remove that one")
+            raise UserError(
+                f"{path} holds a finished run; give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or "
+                "remove that one"
+            )
         if folder.last_checkpoint is not None and not folder.begun_by(config):
             raise UserError(
                 f"{path} holds a run that another config began and did not finish; to go on with it, give that config "
-                f"again ({path / 'config.yaml'}); else give another folder (hydra.run.dir=...) or remove that one"
+                f"again ({path / 'config.yaml'}); else give another folder (hydra.run.dir=..., with -m "
+                "hydra.sweep.dir=...) or remove that one"
             )
+        folder.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
         text = OmegaConf.to_yaml(config, resolve=True)
         write_atomically(path / "config.yaml", lambda file: file.write(text.encode()))
         return folder
 
     def begun_by(self, config: DictConfig) -> bool:
-        """Whether this folder's run was started with this very config."""
+        """Whether this folder's run was started with this very config; what only reports or stores does not count."""
         path = self.path / "config.yaml"
-        return path.is_file() and path.read_text() == OmegaConf.to_yaml(config, resolve=True)
+        return path.is_file() and _settings(self.config()) == _settings(config)
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -80,6 +91,11 @@ class RunFolder:
     def finished(self) -> bool:
         """The summary is the last file that a run writes."""
         return (self.path / "summary.json").is_file()
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a search gave this run up before its end."""
+        return (self.path / "pruned.json").is_file()
 
     @property
     def checkpoints(self) -> Path:
@@ -129,6 +145,17 @@ class RunFolder:
     def read_predictions(self, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
         with np.load(self.predictions(part), allow_pickle=False) as content:
             return dict(content)
+
+
+def _settings(config: DictConfig) -> Any:
+    """A config as `config.yaml` gives it back, without the operational keys."""
+    plain = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+    for key in OPERATIONAL:
+        section, _, leaf = key.rpartition(".")
+        below = plain.get(section) if section else plain  # type: ignore[union-attr]
+        if isinstance(below, dict):
+            below.pop(leaf, None)
+    return plain
 
 
 def versions() -> dict[str, str]:

@@ -1,38 +1,34 @@
 """The teacher of a distill run: loaded from what the user gives, or trained once by its own recipe and found again."""
 
-import hashlib
-import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from torch import nn
 
 from kdistill import assemble
-from kdistill.config.compose import compose_config
 from kdistill.cost import count_cost
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
 from kdistill.metrics import majority_share
 from kdistill.models.weights import fingerprint, load_weights, stored_normalisation
+from kdistill.modules.base import Normalize
+from kdistill.modules.ensemble import Ensemble
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.rebuild import network_for
+from kdistill.recipes import recipe_key, recipe_of, teacher_configs, weights_at
 from kdistill.runs import RunFolder
 
 log = logging.getLogger(__name__)
 
-# How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
-_SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "mixup", "views", "seed", "sampling", "targets")
-# What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
-_NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger", "student")
-
-_NOT_NETWORK = ("checkpoint", "recipe", "recipe_overrides", "gate")
+Train = Callable[[DictConfig, Path], object]
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,8 @@ class Teacher:
 
     Attributes:
         answers: the frozen teacher.
-        facts: checkpoint, fingerprint, val, test, cost; as `summary.json` holds them.
+        facts: checkpoint, fingerprint, val, test, cost; as `summary.json` holds them. Of several teachers also
+            `members`, the facts of each.
         seconds: what finding it took, its training included.
     """
 
@@ -50,10 +47,8 @@ class Teacher:
     seconds: float
 
 
-def find_teacher(
-    config: DictConfig, data: ArrayDataModule, device: str, train: Callable[[DictConfig, Path], object]
-) -> Teacher:
-    """Loads the teacher of a distill run, training it first where there is none.
+def find_teacher(config: DictConfig, data: ArrayDataModule, device: str, train: Train) -> Teacher:
+    """Loads the teacher of a distill run, or each of several, training first what is not there yet.
 
     Args:
         config: the run's config.
@@ -62,26 +57,32 @@ def find_teacher(
         train: runs a config in a folder.
 
     Raises:
-        UserError: the checkpoint does not fit, or the teacher knows no more than the majority class.
+        UserError: a checkpoint does not fit, or a teacher knows no more than the majority class.
     """
     started = time.perf_counter()
+    configs = teacher_configs(config)
+    given_first = sorted(range(len(configs)), key=lambda n: configs[n].teacher.checkpoint is None)
+    by_place = {n: _find_one(configs[n], data, device, train) for n in given_first}  # a wrong file before a training
+    found = [by_place[n] for n in range(len(configs))]
+    module, facts = found[0] if "members" not in config.teacher else _joined(config, found, data, device)
+    return Teacher(FrozenTeacher(module), facts, time.perf_counter() - started)
+
+
+def _find_one(
+    config: DictConfig, data: ArrayDataModule, device: str, train: Train
+) -> tuple[TeacherModule, dict[str, Any]]:
+    """One teacher, and its facts."""
     arrays = data.arrays
-    network = assemble.bare_network(
-        config.teacher, "teacher", num_classes=arrays.num_classes, in_chans=arrays.image_shape[0]
-    )
     given = config.teacher.checkpoint
     source = Path(given) if given is not None else _trained(config, data, train)
     run = RunFolder(source) if source.is_dir() else None
-    weights = source if run is None else _weights_of(run)
+    weights = weights_at(source)
+    network = network_for(
+        weights, config.teacher, "teacher", num_classes=arrays.num_classes, image_shape=arrays.image_shape
+    )
     load_weights(network, weights, owner=f"teacher={assemble.label(config.teacher)}")
     mean, std = stored_normalisation(weights) or assemble.normalisation(config.teacher, network, arrays)
-    module = TeacherModule(
-        network,
-        num_classes=arrays.num_classes,
-        mean=mean,
-        std=std,
-        channels_last=assemble.channels_last(config.trainer.channels_last, network),
-    )
+    module = _module(config, network, mean, std, data)
     facts: dict[str, Any] = {
         "label": assemble.label(config.teacher),
         "checkpoint": str(weights),
@@ -93,22 +94,68 @@ def find_teacher(
         facts |= {key: known[key] for key in ("val", "test", "cost")}
     else:
         facts |= _measured(module, network, data, device)
-    majority = majority_share(arrays.val.target)
+    _check_knowledge(config, facts, f"the teacher at {weights}", data)
+    if given is not None:
+        log.info("teacher %s: loaded from %s", assemble.label(config.teacher), weights)
+    return module, facts
+
+
+def _joined(
+    config: DictConfig, found: list[tuple[TeacherModule, dict[str, Any]]], data: ArrayDataModule, device: str
+) -> tuple[TeacherModule, dict[str, Any]]:
+    """Several teachers as one, and its facts. An image goes in as it is: each member has a normalisation of its own."""
+    network = joined_network(config.teacher, [(one.network, facts) for one, facts in found])
+    channels = data.arrays.image_shape[0]
+    as_it_is = {"mean": [0.0] * channels, "std": [1.0] * channels}
+    module = _module(config, network, **as_it_is, data=data)
+    members = [facts for _, facts in found]
+    facts: dict[str, Any] = {
+        "label": f"mean of {len(found)} teachers",
+        "checkpoint": ", ".join(one["checkpoint"] for one in members),
+        "fingerprint": fingerprint(network),
+        "input": as_it_is,
+        **_measured(module, network, data, device),
+        "members": members,
+    }
+    _check_knowledge(config, facts, facts["label"], data)
+    shown = ", ".join(f"{one['label']} {one['val']['accuracy']:.2%}" for one in members)
+    log.info("%s: validation accuracy %s; together %.2f%%", facts["label"], shown, 100 * facts["val"]["accuracy"])
+    return module, facts
+
+
+def joined_network(several: DictConfig, members: Sequence[tuple[nn.Module, dict[str, Any]]]) -> nn.Module:
+    """The members of `teacher=several` as one network, of their networks and their facts."""
+    normalised = [nn.Sequential(Normalize(**facts["input"]), network) for network, facts in members]
+    return Ensemble(normalised, shares=several.get("shares"), temperature=several.get("temperature", 1.0))
+
+
+def _module(
+    config: DictConfig, network: nn.Module, mean: list[float], std: list[float], data: ArrayDataModule
+) -> TeacherModule:
+    return TeacherModule(
+        network,
+        num_classes=data.arrays.num_classes,
+        mean=mean,
+        std=std,
+        channels_last=assemble.channels_last(config.trainer.channels_last, network),
+    )
+
+
+def _check_knowledge(config: DictConfig, facts: dict[str, Any], who: str, data: ArrayDataModule) -> None:
+    """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
+    majority = majority_share(data.arrays.val.target)
     if facts["val"]["accuracy"] <= majority and config.teacher.get("gate", "on") == "on":
         raise UserError(
-            f"the teacher at {weights} has {facts['val']['accuracy']:.2%} accuracy on validation, no better than "
+            f"{who} has {facts['val']['accuracy']:.2%} accuracy on validation, no better than "
             f"naming the commonest class ({majority:.2%}); give a trained teacher.checkpoint, null to "
             "train one, or teacher.gate=off to insist"
         )
-    if given is not None:
-        log.info("teacher %s: loaded from %s", assemble.label(config.teacher), weights)
-    return Teacher(FrozenTeacher(module), facts, time.perf_counter() - started)
 
 
-def _trained(config: DictConfig, data: ArrayDataModule, train: Callable[[DictConfig, Path], object]) -> Path:
+def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     """The folder of the teacher that the recipe leads to; trained now if it is not there yet."""
-    recipe = _recipe(config)
-    key = _recipe_key(recipe, data.arrays.fingerprint, len(data.arrays.train))
+    recipe = recipe_of(config)
+    key = recipe_key(recipe, data.arrays.fingerprint, len(data.arrays.train))
     name = assemble.label(config.teacher)
     folder = Path(config.teacher_cache) / f"{name}-{key[:12]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -121,52 +168,6 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Callable[[DictCon
             shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
         train(recipe, folder)
     return folder
-
-
-def _recipe(config: DictConfig) -> DictConfig:
-    """The teacher's own experiment, on this run's data, device and network."""
-    recipe = compose_config([f"+experiment={config.teacher.recipe}", *config.teacher.recipe_overrides])
-    with open_dict(recipe):
-        own = {key: recipe.dataset[key] for key in _SERVING_KEYS if key in recipe.dataset}
-        same_kind = recipe.dataset._target_ == config.dataset._target_
-        recipe.dataset = OmegaConf.merge(config.dataset, own) if same_kind else config.dataset
-        recipe.teacher = config.teacher
-        recipe.device = config.device
-        recipe.logger = config.logger
-        recipe.teacher_cache = config.teacher_cache
-        recipe.replay = config.replay
-        if config.replay.prefix == "on":  # it asks for the student's: a teacher with nothing frozen has none
-            recipe.replay = OmegaConf.merge(config.replay, {"prefix": "auto"})
-        recipe.trainer.progress_bar = config.trainer.progress_bar
-        recipe.trainer.tune_cache = config.trainer.tune_cache
-    return recipe
-
-
-def _recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> str:
-    content = OmegaConf.to_container(recipe, resolve=True)
-    assert isinstance(content, dict)
-    for key in _NOT_RECIPE:
-        content.pop(key, None)
-    content["dataset"] = {key: value for key, value in content["dataset"].items() if key in _SERVING_KEYS}
-    content["teacher"] = {key: value for key, value in content["teacher"].items() if key not in _NOT_NETWORK}
-    content["trainer"].pop("progress_bar")
-    content["trainer"].pop("log_every_n_steps")
-    content["trainer"].pop("tune_cache")
-    content["data"] = [data_fingerprint, train_size]
-    weights = Path(recipe.teacher.get("weights", "none"))
-    if weights.is_file():
-        content["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _weights_of(run: RunFolder) -> Path:
-    for role in ("teacher", "student"):
-        if run.weights(role).is_file():
-            return run.weights(role)
-    raise UserError(
-        f"{run.path} holds neither teacher.safetensors nor student.safetensors; "
-        "teacher.checkpoint takes a finished run's folder or a file of weights"
-    )
 
 
 def _measured(module: TeacherModule, network: nn.Module, data: ArrayDataModule, device: str) -> dict[str, Any]:

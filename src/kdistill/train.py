@@ -3,21 +3,26 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdistill.config.cli import run_door
+from kdistill.sweeps.launch import run_sweep
 
 
 def job(config: DictConfig) -> None:
     """One job of the command line, in the folder that Hydra made for it."""
     from kdistill.experiment import run  # imports torch and Lightning: not before the config is valid
+    from kdistill.search.pruning import watch_of_this_job
 
-    run(config, Path(HydraConfig.get().runtime.output_dir))
+    hydra = HydraConfig.get()
+    watch = watch_of_this_job(config)
+    run(config, Path(hydra.runtime.output_dir), watch, in_sweep=hydra.mode == RunMode.MULTIRUN)
 
 
 def main() -> None:
     """The door; also the console script `kdistill-train`."""
-    run_door(job, "train")
+    run_door(job, "train", sweep=run_sweep)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,10 @@ ONE_MISTAKE = [
     ([DISTILL, "student=none"], "role=distill needs a student"),
     ([DISTILL, "loss=ce"], "role=distill needs a loss with 'alpha'"),
     ([SCRATCH, "loss=kd"], "role=student has no teacher to learn from"),
-    ([DISTILL, "role=distil"], "role: must be one of teacher, student, distill, not 'distil'; did you mean 'distill'?"),
+    (
+        [DISTILL, "role=distil"],
+        "role: must be one of teacher, student, distill, mutual, not 'distil'; did you mean 'distill'?",
+    ),
     ([DISTILL, "teacher.recipe=null"], "the teacher has no weights: give teacher.checkpoint="),
     (
         [DISTILL, "teacher.recipe=mnist_teach"],

@@ -17,11 +17,14 @@ WITH = {
     "teacher=none": ["+experiment=mnist_scratch"],
     "teacher=timm": [DISTILL, "teacher.name=resnet34", "teacher.checkpoint=teacher.safetensors"],
     "teacher=custom": [DISTILL, "teacher._target_=torch.nn.Module", "teacher.checkpoint=teacher.safetensors"],
+    "teacher=several": ["+experiment=mnist_several_teachers"],
     "student=none": ["+experiment=mnist_teacher"],
     "student=timm": [DISTILL, "student.name=resnet18"],
     "student=custom": [DISTILL, "student._target_=torch.nn.Module"],
     "loss=ce": ["+experiment=mnist_scratch"],
     "loss=label_smoothing": ["+experiment=mnist_scratch"],
+    "loss=spread": ["+experiment=mnist_scratch"],
+    "loss=vote_bins": ["+experiment=mnist_scratch"],
 }
 GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]

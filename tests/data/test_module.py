@@ -9,6 +9,7 @@ from kdistill.data.arrays import Split
 from kdistill.data.augment import Augment
 from kdistill.data.loader import BatchLoader
 from kdistill.data.mnist import MNIST
+from kdistill.errors import UserError
 
 
 def small(root: Path, **options: object) -> MNIST:
@@ -114,3 +115,13 @@ def test_at_the_end_of_an_epoch_a_loader_starts_anew(mnist_root: Path) -> None:
 def test_a_number_out_of_range_is_refused(tmp_path: Path, bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         MNIST(str(tmp_path), **bad)
+
+
+def test_two_views_are_those_of_this_epoch_and_the_next(mnist_root: Path) -> None:
+    data = small(mnist_root, views=3)
+    assert data.views_shown(4) == [0, 1, 2, 0]
+    data.show_two_views()
+    assert data.views_shown(4) == [0, 1, 2, 0, 1, 2, 0, 1]
+    for options in ({"views": 1}, {"augment": None}):
+        with pytest.raises(UserError, match="shows one: give an augmentation and"):
+            MNIST(str(mnist_root), **{"augment": Augment(shift=2.0), **options}).show_two_views()  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kdistill.errors import UserError
@@ -14,7 +15,7 @@ from kdistill.losses.at import AT
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.cc import CC, cc
 from kdistill.losses.crd import CRD
-from kdistill.losses.feature import FeatureLoss, same_size
+from kdistill.losses.feature import FeatureLoss, pooled, same_size
 from kdistill.losses.hint import Hint, hint
 from kdistill.losses.logit import CrossEntropy
 from kdistill.losses.nst import NST
@@ -187,6 +188,18 @@ def test_the_larger_maps_are_averaged_to_the_smaller() -> None:
     large = torch.arange(16.0).view(1, 1, 4, 4)
     own, other = same_size(large, torch.zeros(1, 1, 2, 4))
     assert own.tolist() == [[[[2.0, 3.0, 4.0, 5.0], [10.0, 11.0, 12.0, 13.0]]]] and other.shape == (1, 1, 2, 4)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((23, 17), (11, 5)), ((7, 7), (3, 2)), ((9, 4), (1, 4)), ((3, 3), (2, 5))])
+def test_pooled_maps_and_their_gradient_are_those_of_adaptive_pooling(
+    size: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    maps, same = (torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).double() for _ in range(2))
+    found, expected = pooled(maps.requires_grad_(), *grid), F.adaptive_avg_pool2d(same.requires_grad_(), grid)
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(maps.grad, same.grad)
 
 
 @pytest.mark.parametrize("loss", [pytest.param(loss, id=loss.__name__) for loss in MAPS if loss is not Hint])

@@ -1,12 +1,15 @@
 """Multi-level logit distillation: hand value, the independent formula."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import rel_entr, softmax
 
+from kdistill.losses.base import DistillBatch, WeightedSum
+from kdistill.losses.logit import CrossEntropy
 from kdistill.losses.mlkd import MLKD, mlkd
 
 
@@ -50,3 +53,39 @@ def test_mlkd_is_the_formula_on_probabilities(
 def test_mlkd_without_a_temperature_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         MLKD(temperatures=[])
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_second_view_adds_its_single_predictions_and_its_labels(
+    student: np.ndarray, teacher: np.ndarray, target: np.ndarray, standardize: bool
+) -> None:
+    """Correlations are those of the first view alone."""
+    logits = [torch.from_numpy(np.roll(x, shift, axis=0)) for shift in (0, 1) for x in (student, teacher)]
+    first, second = (
+        DistillBatch(s, torch.from_numpy(target), torch.arange(6), teacher_logits=t)
+        for s, t in (logits[:2], logits[2:])
+    )
+    both, options = replace(first, second=second), {"temperatures": (2.0, 3.0), "standardize": standardize}
+    loss = MLKD(second_view=True, **options)  # type: ignore[arg-type]
+    one = MLKD(**options)(first)  # type: ignore[arg-type]
+    other = MLKD(class_correlation=0.0, batch_correlation=0.0, **options)(second)  # type: ignore[arg-type]
+    assert loss(both).item() == pytest.approx((one + other).item(), rel=1e-12)
+    total = WeightedSum({"ce": CrossEntropy(), "mlkd": loss}, {"ce": 0.1, "mlkd": 0.9})
+    assert total.views == 2 and WeightedSum({"mlkd": MLKD()}, {"mlkd": 1.0}).views == 1
+    labels = sum(torch.nn.functional.cross_entropy(b.student_logits, b.target).item() for b in (first, second))
+    assert total(both)[1]["ce"].item() == pytest.approx(labels, rel=1e-12)
+
+
+def test_both_views_pass_gradcheck_and_no_gradient_reaches_the_teacher(
+    student: np.ndarray, teacher: np.ndarray
+) -> None:
+    own, other, answers = (torch.from_numpy(x).requires_grad_() for x in (student, student[::-1].copy(), teacher))
+    loss, rest = MLKD(second_view=True), (torch.zeros(6).long(), torch.arange(6))
+
+    def value(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        second = DistillBatch(b, *rest, teacher_logits=answers)
+        return loss(DistillBatch(a, *rest, teacher_logits=answers, second=second))
+
+    assert torch.autograd.gradcheck(value, (own, other))
+    value(own, other).backward()
+    assert answers.grad is None and all(x.grad is not None and x.grad.abs().max() > 0 for x in (own, other))

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from kdistill.models.build import create_model
-from kdistill.models.stages import Stage, find_stages, pair_layers, pair_stages
+from kdistill.models.stages import Stage, find_exits, find_stages, pair_layers, pair_stages
 
 
 def small(*strides: int) -> list[Stage]:
@@ -85,3 +85,15 @@ def test_looking_leaves_no_trace() -> None:
     find_stages(network, (3, 64, 64))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert network.training and not any(module._forward_hooks for module in network.modules())
+
+
+def test_exits_are_stages_else_named_blocks_else_activations() -> None:
+    assert find_exits(timm_net("test_resnet"), (3, 64, 64)) == ["layer1", "layer2", "layer3", "layer4"]
+    assert find_exits(create_model("mnist_mlp2", num_classes=10, in_chans=1), (1, 28, 28)) == ["2", "4"]
+    assert find_exits(create_model("mnist_small_cnn", num_classes=10, in_chans=1), (1, 28, 28)) == ["0", "3", "5"]
+    assert find_exits(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (1, 2, 2)) == []
+
+
+def test_of_many_blocks_the_exits_end_the_quarters() -> None:
+    network = create_model("vit_tiny_patch16_224", num_classes=3, in_chans=3, img_size=32, embed_dim=12, num_heads=2)
+    assert find_exits(network, (3, 32, 32)) == ["blocks.2", "blocks.5", "blocks.8", "blocks.11"]

@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> ReplayStore:
 def ask(
     store: ReplayStore, switch: str, views: int, epochs: int, *, max_gb: float = 1.0, shared: bool = False
 ) -> Decision:
-    return decide(switch, store, range(views), epochs=epochs, max_gb=max_gb, shared=shared, what="answers")
+    return decide(switch, store, range(views), shows=epochs, max_gb=max_gb, shared=shared, what="answers")
 
 
 def test_auto_stores_what_is_shown_more_than_once(store: ReplayStore) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdistill.models.build import create_model
+from kdistill.models.faster import Float32Conv2d, make_faster
 from kdistill.models.freeze import set_trainable, settle_frozen
 from kdistill.replay.prefix import CannotSplit, FrozenPrefix, split_frozen
 
@@ -145,3 +146,12 @@ def test_the_fingerprint_is_that_of_the_frozen_weights_alone() -> None:
 
     assert made().fingerprint == made("classifier.weight").fingerprint
     assert made().fingerprint != made("blocks.0.0.conv_dw.weight").fingerprint
+
+
+def test_a_convolution_that_leaves_autocast_does_so_in_both_halves() -> None:
+    network = frozen("mobilenetv2_100", ["blocks.6", "conv_head", "bn2", "classifier"])
+    make_faster(network, precision="bf16-mixed", device="cpu")
+    assert any(isinstance(module, Float32Conv2d) for module in network.modules())
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        parts = split_frozen(network, IMAGES)
+        assert torch.equal(copy.deepcopy(network)(IMAGES), parts.rest(*parts.prefix(IMAGES)))

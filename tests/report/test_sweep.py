@@ -7,7 +7,7 @@ import pytest
 from kdistill.comparison import compare
 from kdistill.report.arms import Arm, shown_arms
 from kdistill.report.collect import arms_of
-from kdistill.report.sweep import find_sweeps, sweeps
+from kdistill.report.sweep import ALPHA, TEMPERATURE, find_sweeps, sweeps
 
 
 def arms(folder: Path) -> list[Arm]:
@@ -30,7 +30,7 @@ def grid(make_run, tmp_path: Path) -> Path:
 
 def test_a_cell_is_the_mean_of_its_seeds_and_the_best_is_chosen(grid: Path) -> None:
     (found,) = find_sweeps(arms(grid))
-    assert found.temperatures == [1, 4, 16] and found.alphas == [0.5, 0.9]
+    assert found.axis(TEMPERATURE) == [1, 4, 16] and found.axis(ALPHA) == [0.5, 0.9]
     assert found.means[4, 0.9] == pytest.approx(0.95) and found.chosen == (4, 0.9) and (16, 0.9) not in found.means
 
 

@@ -4,11 +4,13 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdistill.config.compose import VERSION_BASE, check_overrides
@@ -16,16 +18,33 @@ from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
 from kdistill.config.validate import report, validate
 from kdistill.errors import UserError
+from kdistill.sweeps.names import prepare_hydra
 
 
-def run_door(task: Callable[[DictConfig], Any], config_name: str) -> None:
+class RunSweep(Protocol):
+    """Runs all jobs of a command with -m, as `kdistill.sweeps.launch.run_sweep` does."""
+
+    def __call__(
+        self,
+        task: Callable[[DictConfig], Any],
+        config_name: str,
+        overrides: Sequence[str],
+        *,
+        name: str | None,
+        folders: Sequence[str],
+    ) -> None: ...
+
+
+def run_door(task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunSweep | None = None) -> None:
     """Runs `task` with the config that the command line asks for; leaves with exit code 2 if a user can mend it.
 
     Args:
         task: does the work; it imports torch when called, not before.
         config_name: the primary config of this command, without `.yaml`.
+        sweep: what runs the jobs of -m; without it Hydra does, and stops at the first that fails.
     """
     register()
+    prepare_hydra()
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # as `python -m` does, so that `_target_: my_nets.Net` also works from a script
     if "COMP_LINE" in os.environ:  # TAB: Hydra knows `python file.py` and `kdistill-train`, not `python -m`
@@ -36,9 +55,15 @@ def run_door(task: Callable[[DictConfig], Any], config_name: str) -> None:
     if not (shows_only or args.config_path or args.experimental_rerun):
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # a bug shows its whole traceback
         folders = [args.config_dir] if args.config_dir else []
-        _, found = check_overrides(args.overrides, args.config_name or config_name, folders, args.multirun)
+        cfg, found = check_overrides(args.overrides, args.config_name or config_name, folders, args.multirun)
         if found:
             _leave(report(found))
+        if sweep is not None and (args.multirun or "hydra.mode=MULTIRUN" in args.overrides):
+            name = None if cfg is None else str(cfg.name)
+            try:
+                return sweep(task, args.config_name or config_name, args.overrides, name=name, folders=folders)
+            except UserError as error:
+                _leave(str(error))
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> Any:
@@ -46,9 +71,14 @@ def run_door(task: Callable[[DictConfig], Any], config_name: str) -> None:
             validate(cfg)  # again: a sweeper may have made combinations that nobody wrote down
             return task(cfg)
         except UserError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # the sweeper shows it, and the other jobs go on
             _leave(str(error))
 
-    hydra.main(version_base=VERSION_BASE, config_path=conf_dir(), config_name=config_name)(job)()
+    try:
+        hydra.main(version_base=VERSION_BASE, config_path=conf_dir(), config_name=config_name)(job)()
+    except UserError as error:  # of a sweeper
+        _leave(str(error))
 
 
 def _leave(message: str) -> None:

@@ -80,11 +80,12 @@ def check_overrides(
     if not multirun and "hydra.mode=MULTIRUN" not in overrides:
         several = [str(override.input_line) for override in parsed if override.is_sweep_override()]
         found += [f"{text}: several values need -m (--multirun); a list is written key=[a,b]" for text in several]
+        found += [f"{text}: a sweeper needs -m (--multirun)" for text in overrides if text.startswith("hydra/sweeper=")]
     configs = []
     for job in _jobs(parsed):
         cfg, wrong = _compose(loader, config_name, job)
         configs.append(cfg)
-        found += wrong
+        found += [_with_int(problem, parsed) for problem in wrong]
     return configs[0], list(dict.fromkeys(found))
 
 
@@ -120,10 +121,19 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
+def _with_int(problem: str, parsed: Sequence[Override]) -> str:
+    """A problem; with the mend where an interval of fractions is given for a whole number."""
+    for override in parsed:
+        key, _, interval = str(override.input_line).partition("=")
+        if isinstance(override.value(), IntervalSweep) and problem.startswith(f"{key.lstrip('+')}: must be a whole"):
+            return f"{key.lstrip('+')}: must be a whole number, write {key}=int({interval})"
+    return problem
+
+
 def _compose(
-    loader: ConfigLoaderImpl, config_name: str, overrides: list[str], is_recipe: bool = False
+    loader: ConfigLoaderImpl, config_name: str, overrides: list[str], chain: tuple[list[str], ...] = ()
 ) -> tuple[DictConfig | None, list[str]]:
-    """The config of one job without what is wrong, and what is wrong."""
+    """The config of one job without what is wrong, and what is wrong; of a teacher's recipe, by `chain` of recipes."""
     try:
         parsed, repo = loader._parse_overrides_and_create_caching_repo(config_name, overrides)
         if not repo.config_exists(config_name):
@@ -145,13 +155,25 @@ def _compose(
     for override in [o for o in values if not o.is_hydra_override()]:
         cfg = _applied(override, cfg, found)
     found += problems(cfg)
-    if cfg.get("role") == "distill" and not is_recipe and OmegaConf.select(cfg, "teacher.checkpoint") is None:
-        recipe, changes = OmegaConf.select(cfg, "teacher.recipe"), OmegaConf.select(cfg, "teacher.recipe_overrides")
-        texts = [f"+experiment={recipe}", *map(str, changes or ())] if recipe else []
-        texts += [text for text in overrides if recipe and text.startswith("hydra.searchpath=")]
-        wrong = _compose(loader, "train", texts, is_recipe=True)[1] if recipe else []
-        found += [f"teacher.recipe={recipe}: {problem}" for problem in wrong]
+    if cfg.get("role") == "distill":
+        search = [text for text in overrides if text.startswith("hydra.searchpath=")]
+        for key, recipe, changes in _recipes(cfg):
+            texts = [f"+experiment={recipe}", *changes, *search]
+            circle = ["its chain of teachers comes back to this recipe: one of them needs a teacher.checkpoint"]
+            wrong = circle if texts in chain else _compose(loader, "train", texts, (*chain, texts))[1]
+            found += [f"{key}.recipe={recipe}: {problem}" for problem in wrong]
     return cfg, found
+
+
+def _recipes(cfg: DictConfig) -> Iterator[tuple[str, str, list[str]]]:
+    """Key, recipe and its overrides of each teacher that is to be trained."""
+    teacher = cfg.get("teacher")
+    members = teacher.get("members") if isinstance(teacher, DictConfig) else None
+    sections = {"teacher": teacher} if members is None else {f"teacher.members[{n}]": m for n, m in enumerate(members)}
+    for key, section in sections.items():
+        given = section if isinstance(section, DictConfig) else {}
+        if given.get("recipe") and given.get("checkpoint") is None:
+            yield key, str(given["recipe"]), [str(text) for text in given.get("recipe_overrides") or ()]
 
 
 def _check_groups(

@@ -4,6 +4,7 @@ Sections typed `Any` are open: their keys are the arguments of their `_target_`,
 against its signature. `Literal` and ranged types are checked there too (OmegaConf itself knows plain types only).
 """
 
+import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from omegaconf import MISSING
 
 from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 
-ROLES = ("teacher", "student", "distill")
+ROLES = ("teacher", "student", "distill", "mutual")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
 THRESHOLDS = ("half", "f1")
@@ -59,6 +60,7 @@ class TrainConfig:
     dataset: Any = MISSING
     teacher: Any = None
     student: Any = None
+    peers: list[Any] = field(default_factory=list)
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = None
@@ -136,33 +138,46 @@ _MODEL_KEYS: dict[str, Any] = {
     "weights": str,
     "trainable": Literal["all", "head"] | dict[str, PositiveInt] | list[str],
     "backbone_lr": PositiveFloat,
+    "subclasses": PositiveInt,
     "mean": list[float] | None,
     "std": list[float] | None,
 }
+# Where a teacher comes from: what its section has beside those of a student's.
+TEACHER_KEYS: dict[str, Any] = {
+    "checkpoint": str | None,
+    "recipe": str | None,
+    "recipe_overrides": list[str],
+    "generations": PositiveInt,
+    "members": list[str | dict[str, Any]],
+    "gate": Literal["on", "off"],
+}
 # Keys of an open section that the program reads itself: they are not arguments of its target.
 SECTION_KEYS: dict[str, dict[str, Any]] = {
-    "teacher": {
-        "checkpoint": str | None,
-        "recipe": str | None,
-        "recipe_overrides": list[str],
-        "gate": Literal["on", "off"],
-        **_MODEL_KEYS,
-    },
+    "teacher": {**TEACHER_KEYS, **_MODEL_KEYS},
     "student": _MODEL_KEYS,
     "loss": {"alpha": UnitInterval, "ce": dict[str, Any]},
 }
 # Arguments that the program gives to a section's target when the run starts, by the section's first name.
 SUPPLIED = {
-    "teacher": ("num_classes", "in_chans"),
+    "teacher": ("num_classes", "in_chans", "members"),
     "student": ("num_classes", "in_chans"),
     "optimizer": ("params",),
     "scheduler": ("optimizer", "total_steps", "T_max", "max_lr"),
-    "loss": ("class_counts", "num_samples"),
+    "loss": ("class_counts", "num_samples", "annotators"),
     "callbacks": ("dirpath",),
     "logger": ("save_dir",),
 }
 
 UNKNOWN: Any = object()  # in a config as plain dicts: a value that is not given yet, or cannot be resolved here
+
+
+# Lists whose entries are sections of another kind, by the list's key.
+LISTED = {"teacher.members": "teacher", "peers": "student"}
+
+
+def kind_of(key: str) -> str:
+    """The section whose rules hold for a key: `teacher.members[0]` is a teacher, `peers[1]` a student."""
+    return LISTED.get(re.sub(r"\[\d+\]$", "", key), key)
 
 
 def open_sections(tree: dict[str, Any], schema: Any) -> dict[str, Any]:
@@ -179,6 +194,12 @@ def open_sections(tree: dict[str, Any], schema: Any) -> dict[str, Any]:
             sections |= {f"{section.name}.{name}": entry for name, entry in (value or {}).items()}
         elif section.type is Any and value is not UNKNOWN and (value is not None or section.default is MISSING):
             sections[section.name] = value
+    for place in LISTED:
+        listed: Any = tree
+        for part in place.split("."):
+            listed = listed.get(part) if isinstance(listed, dict) else None
+        entries = listed if isinstance(listed, list) else []
+        sections |= {f"{place}[{number}]": entry for number, entry in enumerate(entries) if not isinstance(entry, str)}
     return sections
 
 

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from kdistill.config.paths import conf_dir
-from kdistill.config.schema import CHOICES, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, open_sections
+from kdistill.config.roles import role_problems
+from kdistill.config.schema import CHOICES, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, kind_of, open_sections
 from kdistill.config.signature import Parameter, Signature, signature_of
 from kdistill.config.types import did_you_mean, mistake, near_key
 from kdistill.errors import UserError
@@ -52,7 +53,7 @@ def problems(cfg: DictConfig) -> list[str]:
     for key, value in open_sections(tree, schema).items():
         found += _section(key, value, known)
     if "role" in tree:
-        found += _roles(tree)
+        found += role_problems(tree, _options)
     return list(dict.fromkeys(found))
 
 
@@ -150,12 +151,12 @@ def _section(key: str, value: Any, known: Sequence[str]) -> Iterator[str]:
         leave_out = f" (to leave it out: ~{key})" * ("." in key)
         yield f"{key}={'null' if value is None else value}: must be a section with a _target_{leave_out}"
         return
-    own = SECTION_KEYS.get(key, {})
+    own = SECTION_KEYS.get(kind_of(key), {})
     for name, kind in own.items():
         if name in value and not _has_unknown(value[name]) and (wrong := mistake(value[name], kind)):
             yield f"{key}.{name}: {wrong}"
     target = value.get("_target_")
-    if target is None and key not in ("teacher", "student"):  # of these, `_roles` says that they are needed
+    if target is None and key not in ("teacher", "student"):  # of these, `config.roles` says that they are needed
         yield f"{key} has no _target_: give {key}._target_=package.module.Class"
     elif target not in (None, UNKNOWN):
         yield from _arguments(key, value, str(target), known)
@@ -183,7 +184,7 @@ def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str
     if signature is None:
         return  # its source cannot be read: its constructor will say what is wrong
     supplied = _supplied(key)
-    own = SECTION_KEYS.get(key, {})
+    own = SECTION_KEYS.get(kind_of(key), {})
     given = {name: entry for name, entry in value.items() if name not in own and not _is_hydras(name)}
     usable = [name for name in signature.parameters if name not in supplied]
     for name, entry in given.items():
@@ -214,7 +215,7 @@ def _has_unknown(entry: Any) -> bool:
 
 
 def _supplied(key: str) -> tuple[str, ...]:
-    return SUPPLIED.get(key.partition(".")[0], ())
+    return SUPPLIED.get(kind_of(key).partition(".")[0], ())
 
 
 def _is_hydras(name: Any) -> bool:
@@ -230,25 +231,6 @@ def _signature(target: Any) -> Signature | None:
 
 def _listed(words: Sequence[str]) -> str:
     return ", ".join(words) or "none"
-
-
-def _roles(tree: dict[str, Any]) -> Iterator[str]:
-    """Whether the sections fit the role: what it needs is there, and nothing asks for a teacher that is not."""
-    role, teacher, loss = tree["role"], tree.get("teacher"), tree.get("loss")
-    for section in {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student")}.get(role, ()):
-        if "_target_" not in (tree.get(section) or {}):
-            yield f"role={role} needs a {section}: choose {section}= one of {_options(section)}"
-    if isinstance(loss, dict) and role == "distill" and "alpha" not in loss:
-        yield "role=distill needs a loss with 'alpha', the weight of the teacher's part: choose loss=kd"
-    if isinstance(loss, dict) and role in ("teacher", "student") and "alpha" in loss:
-        yield f"role={role} has no teacher to learn from, but the loss has 'alpha': choose loss=ce, or role=distill"
-    has_weights = isinstance(teacher, dict) and (teacher.get("recipe") or teacher.get("checkpoint"))
-    if isinstance(teacher, dict) and role == "distill" and not has_weights:
-        yield "the teacher has no weights: give teacher.checkpoint=<run or file> or teacher.recipe=<experiment>"
-    callbacks = tree.get("callbacks") or {}
-    targets = [str(callback.get("_target_")) for callback in callbacks.values() if isinstance(callback, dict)]
-    if not any(target.endswith("Checkpoint") for target in targets):
-        yield "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint"
 
 
 def _options(group: str) -> str:

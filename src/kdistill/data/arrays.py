@@ -51,7 +51,13 @@ class Split:
         rows = index if self.rows is None else self.rows[index]
         # index_select: half the time of self.image[index].
         image = self.image.index_select(0, rows) if images else self.image[:0]
-        return Batch(image=image, target=self.target[index], index=index, soft_target=_at(self.soft_target, index))
+        return Batch(
+            image=image,
+            target=self.target[index],
+            index=index,
+            soft_target=_at(self.soft_target, index),
+            votes=_at(self.votes, index),
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ class Batch:
         index: (N,) int64, each sample's number within its partition.
         view: which augmented view of the samples this is (0 where nothing is augmented); one number per batch.
         soft_target: (N, K) probabilities that the data set itself carries, or None.
+        votes: (N,) int64, how many annotators chose class 1, where the data set knows.
+        second: another view of the same samples, where a loss wants two.
     """
 
     image: Tensor
@@ -25,6 +27,8 @@ class Batch:
     index: Tensor
     view: int = 0
     soft_target: Tensor | None = None
+    votes: Tensor | None = None
+    second: "Batch | None" = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
@@ -34,4 +38,5 @@ class Batch:
             target=self.target.to(device, non_blocking=True),
             index=self.index.to(device, non_blocking=True),
             soft_target=None if self.soft_target is None else self.soft_target.to(device, non_blocking=True),
+            votes=None if self.votes is None else self.votes.to(device, non_blocking=True),
         )

@@ -56,6 +56,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
 
         `serves_images` may be set to False where a run reads no training image: all that it needs of them is replayed.
+        `show_two_views` adds a second view to each training batch.
         """
         super().__init__()
         self.batch_size = batch_size
@@ -67,6 +68,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.mixup = mixup
         self.sampling = sampling
         self.serves_images = True
+        self.two_views = False
         self._arrays: ImageArrays | None = None
 
     @abstractmethod
@@ -115,6 +117,25 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             return 0  # all views of what is not augmented are the same
         return epoch if self.views is None else epoch % self.views
 
+    def show_two_views(self) -> None:
+        """From now on a training batch has the next epoch's view of its samples too, as `second`.
+
+        Raises:
+            UserError: there is but one view of each image.
+        """
+        if self.view(0) == self.view(1):
+            raise UserError(
+                f"the loss looks at two views of each image (loss.second_view=true), and dataset.views={self.views} "
+                f"with dataset.augment={'null' if self.augment is None else 'on'} shows one: give an augmentation and "
+                "dataset.views of 2 or more, or null"
+            )
+        self.two_views = True
+
+    def views_shown(self, epochs: int) -> list[int]:
+        """The views that so many epochs show, each as often as it is shown."""
+        first = [self.view(epoch) for epoch in range(epochs)]
+        return first + ([self.view(epoch + 1) for epoch in range(epochs)] if self.two_views else [])
+
     def view_key(self) -> dict[str, Any]:
         """All that the training images of a view depend on, besides its number, as plain data."""
         arrays = self.arrays
@@ -161,8 +182,12 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         if not isinstance(batch, list):
             return self.prepare(batch, view=None)
         assert self.trainer is not None
-        view = self.view(self.trainer.current_epoch)
-        return [self.prepare(part, view=view) for part in batch]
+        epoch = self.trainer.current_epoch
+        shown = [self.prepare(part, view=self.view(epoch)) for part in batch]
+        if not self.two_views:
+            return shown
+        others = [self.prepare(part, view=self.view(epoch + 1)) for part in batch]
+        return [replace(one, second=other) for one, other in zip(shown, others, strict=True)]
 
     def prepare(self, batch: Batch, *, view: int | None) -> Batch:
         """What a model sees of a stored batch.

@@ -21,6 +21,10 @@ class DistillBatch:
         soft_target: (N, K) probabilities that the data set carries, or None.
         teacher_logits: (N, K) without a gradient, or None where there is no teacher.
         student_features, teacher_features: maps or vectors by layer name; only the layers that the loss declares.
+        distillation_logits: (N, K) of a second head that learns from the teacher, or None; `student_logits` are then
+            those of the head that learns the labels.
+        votes: (N,) int64, how many annotators chose class 1, where the data set knows.
+        second: the same of another view of the same samples, where a loss wants two (its `views` is 2).
     """
 
     student_logits: Tensor
@@ -31,6 +35,9 @@ class DistillBatch:
     teacher_logits: Tensor | None = None
     student_features: Mapping[str, Tensor] = field(default_factory=dict)
     teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
+    distillation_logits: Tensor | None = None
+    votes: Tensor | None = None
+    second: "DistillBatch | None" = None
 
     @property
     def from_teacher(self) -> Tensor:
@@ -55,6 +62,7 @@ class DistillBatch:
 
 Loss = Callable[[DistillBatch], Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
+OUTPUT = ""  # the name of a network among its layers: the shape of its own output, (K,)
 
 
 class WeightedSum(nn.Module):
@@ -102,6 +110,11 @@ class WeightedSum(nn.Module):
         """The teacher's layers that the parts look at, each once."""
         return self._layers("teacher_layers")
 
+    @property
+    def views(self) -> int:
+        """How many views of each sample the parts look at: 1 or 2."""
+        return max((getattr(part, "views", 1) for part in self.parts.values()), default=1)
+
     def _layers(self, side: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(layer for part in self.parts.values() for layer in getattr(part, side, ())))
 
@@ -109,7 +122,7 @@ class WeightedSum(nn.Module):
         """Lets the parts check the shapes of their layers, and make what they learn; once, before an optimizer is made.
 
         Args:
-            student_shapes, teacher_shapes: of one sample's features, by layer name.
+            student_shapes, teacher_shapes: of one sample's features, by layer name, and of its logits by `OUTPUT`.
 
         Raises:
             UserError: a part can't compare layers of these shapes.

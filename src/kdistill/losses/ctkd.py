@@ -58,8 +58,8 @@ def reversal_at(epoch: int, *, reversal_epochs: int) -> float:
 class CTKD(LogitLoss):
     """`ctkd` with a theta that the optimizer moves together with the student.
 
-    Defaults of the field: theta starts at 1 (T = 15.6), lambda rises over 10 epochs (ImageNet: 5), weights .9
-    (distillation) and .1 (labels).
+    Defaults of the field: theta starts at 1 (T = 15.6); lambda rises over 10 epochs, with weights .9 (distillation) and
+    .1 (labels), on CIFAR; over 5, with weights 1 and 1, on ImageNet.
     """
 
     @validate_call

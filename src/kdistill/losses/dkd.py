@@ -61,7 +61,8 @@ class DKD(LogitLoss):
     """`dkd`, growing from 0 to its full size over the first epochs.
 
     Defaults of the field beside a cross-entropy of the same weight: CIFAR T = 4, target_weight 1, beta 8 (2 or 6 for
-    some pairs), 20 of 240 epochs; ImageNet T = 1, beta .5, 1 of 100 epochs.
+    some pairs), 20 of 240 epochs; ImageNet T = 1, beta .5 (2 for MobileNet), 1 of 100 epochs, and target_weight .5
+    in the paper, 1 in the authors' code. They count epochs as here: the first sees 1 / 20.
     """
 
     @validate_call

@@ -1,18 +1,20 @@
-"""A loss between layers: which pairs it compares, which shapes they may have, what it learns for itself."""
+"""A loss of layers: which ones it looks at, which shapes they may have, what it learns for itself."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
-from kdistill.losses.base import DistillBatch, Shapes, at_least_float
+from kdistill.losses.base import OUTPUT, DistillBatch, Shapes, at_least_float, full_precision
 
 # stages: the ends of the stages of a convolutional network. responses: the same, before the last activation.
-# middle: one of the stages. last: what goes into the class head.
-Choice = Literal["stages", "responses", "middle", "last"]
+# middle: one of the stages. last: what goes into the class head. subclasses: the scores that it sums to classes.
+Choice = Literal["stages", "responses", "middle", "last", "subclasses"]
+# exits: up to four layers from the first to the last, of whatever shape. subclasses: as above.
+OwnChoice = Literal["exits", "subclasses"]
 Shape = tuple[int, ...]
 
 
@@ -83,6 +85,52 @@ class FeatureLoss(nn.Module, ABC):
         """The loss (scalar) of the features of student and teacher at each pair of layers."""
 
 
+class OwnFeatureLoss(nn.Module, ABC):
+    """A loss of layers of the network that trains, and of no layer of a teacher.
+
+    While `layers` is "auto" they are not known, as in `FeatureLoss`.
+    """
+
+    choice: ClassVar[OwnChoice]
+
+    def __init__(self, *, layers: Literal["auto"] | list[str]) -> None:
+        """Says what is looked at.
+
+        Args:
+            layers: names; a name is that of a module, for its output, or `module:input`.
+
+        Raises:
+            ValueError: there is no layer.
+        """
+        super().__init__()
+        if not layers:
+            raise ValueError("layers=[]: give names of layers, or auto")
+        self.layers = layers
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        return tuple(self.layers) if isinstance(self.layers, list) else ()
+
+    def bind(self, student_shapes: Shapes, teacher_shapes: Shapes) -> None:
+        """Checks the shapes of the layers, and makes what the loss learns.
+
+        Raises:
+            UserError: the loss can't use layers of these shapes.
+        """
+        self.adapt([student_shapes[layer] for layer in self.student_layers], student_shapes[OUTPUT][0])
+
+    @abstractmethod
+    def adapt(self, shapes: Sequence[Shape], num_classes: int) -> None:
+        """Makes what the loss learns, or notes what it must know, from each layer's shape and the number of classes."""
+
+    def forward(self, batch: DistillBatch) -> Tensor:
+        return self.measure([batch.student_features[layer] for layer in self.student_layers], batch)
+
+    @abstractmethod
+    def measure(self, features: Sequence[Tensor], batch: DistillBatch) -> Tensor:
+        """The loss (scalar) of the features at each layer."""
+
+
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Maps (N, C, H, W) of two networks at the smaller height and width; the larger are average-pooled."""
     height, width = (min(student.shape[dim], teacher.shape[dim]) for dim in (2, 3))
@@ -90,7 +138,21 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled(maps: Tensor, height: int, width: int) -> Tensor:
-    """Maps (N, C, H, W) as means of the regions of a grid of height x width; those are float32 at least."""
+    """Maps (N, C, H, W) as means of the regions of a grid of height x width; those are float32 at least.
+
+    The regions are those of `adaptive_avg_pool2d`, as two products of matrices: on a CPU many times faster.
+    """
     if maps.shape[2:] == (height, width):
         return maps
-    return F.adaptive_avg_pool2d(at_least_float(maps), (height, width))
+    maps = at_least_float(maps)
+    with full_precision(maps):
+        return _means(maps, 2, height) @ maps @ _means(maps, 3, width).T
+
+
+def _means(maps: Tensor, dim: int, regions: int) -> Tensor:
+    """(regions, size) whose product with the values along a dimension of that size gives the mean of each region."""
+    size = maps.shape[dim]
+    place = torch.arange(size, device=maps.device)
+    region = torch.arange(regions, device=maps.device)[:, None]
+    inside = (place >= region * size // regions) & (place < -(-(region + 1) * size // regions))
+    return inside.to(maps.dtype) / inside.sum(1, keepdim=True)

@@ -24,7 +24,8 @@ def hint(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Romero et al., "FitNets: hints for thin deep nets", ICLR 2015, equation 3, which has half the sum.
+    Source: Romero et al., "FitNets: hints for thin deep nets", ICLR 2015, equation 3, which has half the sum;
+    so has the authors' code, for each sample.
     """
     return F.mse_loss(at_least_float(student), at_least_float(teacher.detach()))
 
@@ -34,6 +35,7 @@ class Hint(FeatureLoss):
 
     Maps of unlike size are pooled to the smaller one. The paper's regressor is one larger convolution without padding;
     it trains the layers up to the hint first and the rest by KD later, where this, as the field does, sums both losses.
+    The field's regressor ends in BatchNorm and ReLU, and is a strided or transposed convolution between unlike sizes.
     Defaults of the field: 100 times the cross-entropy's weight, the middle stage.
     """
 

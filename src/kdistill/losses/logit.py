@@ -117,7 +117,8 @@ class CrossEntropy(nn.Module):
         self.register_buffer("logit_shift", shift, persistent=False)
 
     def forward(self, batch: DistillBatch) -> Tensor:
-        return cross_entropy(
+        """Of a batch with a second view, the sum over both."""
+        value = cross_entropy(
             batch.student_logits,
             batch.target,
             soft_target=batch.soft_target,
@@ -125,6 +126,7 @@ class CrossEntropy(nn.Module):
             class_weight=self.class_weight,
             logit_shift=self.logit_shift,
         )
+        return value if batch.second is None else value + self(batch.second)
 
 
 class KD(LogitLoss):

@@ -37,10 +37,10 @@ def mlkd(
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Jin, Wang and Lin, "Multi-level logit distillation", CVPR 2023. This is one view of the image; the paper
-    has two, a weakly and a strongly augmented one, which is a later step here. The authors' code is built to use only
-    the half of samples and of classes on which the teacher is least sure, but multiplies a sum by the mean of the mask,
-    which halves the weak view's part; here every sample and class counts in full.
+    Source: Jin, Wang and Lin, "Multi-level logit distillation", CVPR 2023. This is one view of the image; for the
+    paper's second one see `MLKD`. The authors' code is built to use only the half of samples and of classes on which
+    the teacher is least sure, but multiplies a sum by the mean of the mask, which halves the weak view's part; here
+    every sample and class counts in full.
     """
     student, teacher = at_least_float(student_logits), at_least_float(teacher_logits.detach())
     total = student.new_zeros(())
@@ -63,7 +63,12 @@ def _correlations(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tenso
 
 
 class MLKD(LogitLoss):
-    """`mlkd`. Defaults of the field: T in 2..6, weights .9 (distillation) and .1 (labels), with 100 classes, N = 64."""
+    """`mlkd`. Defaults of the field: T in 2..6, weights .9 (distillation) and .1 (labels), with 100 classes, N = 64.
+
+    With `second_view` the sum over T of T^2 KL of another view of the same samples is added, and the cross-entropy
+    beside it sees both views; correlations are those of the first, as in the authors' code. There the first view is
+    weakly and the second strongly augmented; here both are draws of `dataset.augment`.
+    """
 
     @validate_call
     def __init__(
@@ -72,9 +77,13 @@ class MLKD(LogitLoss):
         temperatures: Sequence[PositiveFloat] = (2.0, 3.0, 4.0, 5.0, 6.0),
         class_correlation: NonNegativeFloat = 1.0,
         batch_correlation: NonNegativeFloat = 1.0,
+        second_view: bool = False,
         standardize: bool = False,
     ) -> None:
         """As `mlkd`.
+
+        Args:
+            second_view: also learn from a second view of each sample, which costs a second pass through both networks.
 
         Raises:
             ValueError: there is no temperature.
@@ -85,12 +94,18 @@ class MLKD(LogitLoss):
         self.temperatures = tuple(temperatures)
         self.class_correlation = class_correlation
         self.batch_correlation = batch_correlation
+        self.views = 2 if second_view else 1
 
     def compare(self, batch: DistillBatch) -> Tensor:
-        return mlkd(
+        value = mlkd(
             batch.student_logits,
             batch.from_teacher,
             temperatures=self.temperatures,
             class_correlation=self.class_correlation,
             batch_correlation=self.batch_correlation,
         )
+        if self.views == 1:
+            return value
+        assert batch.second is not None, "the data module shows what a loss's `views` asks for"
+        student, teacher = batch.second.student_logits, batch.second.from_teacher
+        return value + torch.stack([kd(student, teacher, temperature=t) for t in self.temperatures]).sum()

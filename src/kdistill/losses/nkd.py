@@ -39,7 +39,10 @@ def nkd(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, tempe
 
 
 class NKD(LogitLoss):
-    """`nkd`. Defaults of the field beside a cross-entropy of the same weight: gamma 1.5, T = 1; on CIFAR 3.5 and 3."""
+    """`nkd`. Defaults of the field beside a cross-entropy of the same weight: gamma 1.5, T = 1; on CIFAR 3.5 and 3.
+
+    For transformers as students (DeiT) gamma is 1.
+    """
 
     @validate_call
     def __init__(

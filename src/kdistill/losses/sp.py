@@ -23,7 +23,8 @@ def sp(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, 0 where both are equal, and of a batch of one.
 
-    Source: Tung and Mori, "Similarity-preserving knowledge distillation", ICCV 2019, equation 4.
+    Source: Tung and Mori, "Similarity-preserving knowledge distillation", ICCV 2019, equation 4. torchdistill makes the
+    rows of sum 1 in place of length 1.
     """
     return (_similarity(student) - _similarity(teacher.detach())).square().mean()
 
@@ -35,7 +36,10 @@ def _similarity(features: Tensor) -> Tensor:
 
 
 class SP(FeatureLoss):
-    """`sp`. Defaults of the field: 3000 times the cross-entropy's weight. The paper compares the last maps."""
+    """`sp`. Defaults of the field: 3000 times the cross-entropy's weight.
+
+    The paper compares the last maps; `layers: auto` takes what goes into the class head, their mean over positions.
+    """
 
     choice = "last"
     needs_maps = False

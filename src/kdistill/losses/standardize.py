@@ -41,7 +41,7 @@ def standardize(logits: Tensor) -> Tensor:
 
     Source: Sun et al., "Logit standardization in knowledge distillation", CVPR 2024, algorithm 1, with T = 2 and
     weights 9 (distillation) and .1 (labels) on CIFAR-100. The standard deviation divides by K - 1, as in the authors'
-    code.
+    code. That standardises only the KL part of MLKD, not its correlations.
     """
     deviation = centred(at_least_float(logits), dim=1)
     std = torch.linalg.vector_norm(deviation, dim=1, keepdim=True) / math.sqrt(logits.shape[1] - 1)
@@ -61,11 +61,17 @@ class LogitLoss(nn.Module, ABC):
         self.standardize = standardize
 
     def forward(self, batch: DistillBatch) -> Tensor:
-        if self.standardize:
-            student, teacher = standardize(batch.student_logits), standardize(batch.from_teacher)
-            batch = replace(batch, student_logits=student, teacher_logits=teacher)
-        return self.compare(batch)
+        return self.compare(_standardized(batch) if self.standardize else batch)
 
     @abstractmethod
     def compare(self, batch: DistillBatch) -> Tensor:
         """The loss (scalar) of logits that are ready for it."""
+
+
+def _standardized(batch: DistillBatch) -> DistillBatch:
+    return replace(
+        batch,
+        student_logits=standardize(batch.student_logits),
+        teacher_logits=standardize(batch.from_teacher),
+        second=None if batch.second is None else _standardized(batch.second),
+    )

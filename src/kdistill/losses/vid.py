@@ -38,8 +38,8 @@ class VID(FeatureLoss):
     """`vid`, the sum over the stages; the prediction and the variances train.
 
     The prediction is made by three layers of 1 x 1 convolutions with ReLU in between, the variance of each channel is
-    softplus(rho) + 1e-5, as in the authors' code. Defaults of the field: sigma^2 starts at 5, as much weight as the
-    cross-entropy.
+    softplus(rho) + 1e-5, as in RepDistiller, which has it from the authors; mdistiller's variances never train.
+    Defaults of the field: sigma^2 starts at 5, as much weight as the cross-entropy.
     """
 
     @validate_call

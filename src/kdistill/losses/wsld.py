@@ -37,7 +37,7 @@ def wsld(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, temp
 
 
 class WSLD(LogitLoss):
-    """`wsld`. Defaults of the field: T = 2 (ImageNet; 4 on CIFAR), at 2.25 to 2.5 times the cross-entropy's weight."""
+    """`wsld`. Beside a cross-entropy of weight 1 the field has T = 2, weight 2.5 (ImageNet), or 4 and 2.25 (CIFAR)."""
 
     @validate_call
     def __init__(self, *, temperature: PositiveFloat = 2.0, standardize: bool = False) -> None:

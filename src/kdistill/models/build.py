@@ -13,6 +13,7 @@ _OWN: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "mnist_cnn": (MnistCNN, {}),
     "mnist_mlp": (MnistMLP, {"hidden_layers": 1}),
     "mnist_mlp2": (MnistMLP, {"hidden_layers": 2}),
+    "mnist_mid_cnn": (MnistSmallCNN, {"width": 24}),
     "mnist_small_cnn": (MnistSmallCNN, {}),
 }
 
@@ -21,7 +22,7 @@ def create_model(name: str, *, num_classes: int, in_chans: int, **options: Any) 
     """Makes a network with random weights.
 
     Args:
-        name: `mnist_cnn`, `mnist_mlp`, `mnist_mlp2`, `mnist_small_cnn`, or a name that timm knows.
+        name: `mnist_cnn`, `mnist_mlp`, `mnist_mlp2`, `mnist_mid_cnn`, `mnist_small_cnn`, or a name that timm knows.
         num_classes: size of the output.
         in_chans: channels of the input.
         options: arguments of the own network or of `timm.create_model`.

@@ -1,4 +1,4 @@
-"""The stages of a convolutional network, and which layers of two networks correspond."""
+"""The stages of a convolutional network, exits of any network, and which layers of two networks correspond."""
 
 import math
 from collections.abc import Sequence
@@ -102,6 +102,26 @@ def _run(network: nn.Module, image_shape: Sequence[int]) -> dict[str, _Ran]:
         for handle in handles:
             handle.remove()
     return ran
+
+
+def find_exits(network: nn.Module, image_shape: Sequence[int]) -> list[str]:
+    """Up to four layers from the first to the last, of whatever shape: (C, H, W), (L, C) or (C,) for one sample.
+
+    The ends of the last stages where there are maps; else of the blocks that timm names (`feature_info`) those that
+    end each quarter; else what the last activations give.
+
+    Args:
+        network: left as it was; two blank images run through it.
+        image_shape: (C, H, W).
+    """
+    if stages := find_stages(network, image_shape):
+        return [stage.layer for stage in stages[-_MOST_PAIRS:]]
+    ran = {name: what for name, what in _run(network, image_shape).items() if what.once and len(what.shape) in (2, 3)}
+    blocks = [info["module"] for info in getattr(network, "feature_info", None) or () if info["module"] in ran]
+    if blocks:
+        count = min(_MOST_PAIRS, len(blocks))
+        return [blocks[len(blocks) * number // count - 1] for number in range(1, count + 1)]
+    return [name for name in ran if isinstance(network.get_submodule(name), _ACTIVATIONS)][-_MOST_PAIRS:]
 
 
 def pair_stages(student: Sequence[Stage], teacher: Sequence[Stage]) -> list[tuple[Stage, Stage]]:

@@ -14,7 +14,8 @@ from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.metrics import classification_metrics
 from kdistill.models.freeze import settle_frozen
-from kdistill.models.head import head_name
+from kdistill.models.head import new_parts
+from kdistill.models.taps import tapped
 
 
 class Normalize(nn.Module):
@@ -99,6 +100,7 @@ class ClassifierModule(pl.LightningModule):
         self.network: nn.Module = network.to(memory_format=self.format)
         self.normalize = Normalize(mean, std)
         self.loss = loss
+        self.layers = () if loss is None else loss.student_layers
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.backbone_lr = backbone_lr
@@ -120,19 +122,35 @@ class ClassifierModule(pl.LightningModule):
         """(N, C, H, W) images, uint8 or float in 0..1, to (N, K) logits."""
         return self.network(self.normalize(image).contiguous(memory_format=self.format))
 
-    def train_logits(self, batch: Batch) -> Tensor:
-        """(N, K) logits of a training step: of the whole network, or of what trains on the replayed rest."""
+    def train_logits(self, batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
+        """(N, K) logits of a training step: of the whole network, or of what trains on the replayed rest.
+
+        Of a network with a distillation head, those of the class head and of that one; elsewhere it gives their mean.
+        """
         return self(batch.image) if self.replayed is None else self.replayed(batch)
 
     def loss_input(self, batch: Batch) -> DistillBatch:
         """What the loss sees of a batch; `DistillModule` adds the teacher's part."""
+        with tapped(self.network, self.layers, owner=type(self).__name__) as features:
+            output = self.train_logits(batch)
+        logits, distillation_logits = output if isinstance(output, tuple) else (output, None)
         return DistillBatch(
-            student_logits=self.train_logits(batch),
+            student_logits=logits,
             target=batch.target,
             index=batch.index,
             epoch=self.current_epoch,
             soft_target=batch.soft_target,
+            student_features=features,
+            distillation_logits=distillation_logits,
+            votes=batch.votes,
+            second=None if batch.second is None else self.loss_input(batch.second),
         )
+
+    def step_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a step minimises, scalar, and the parts of the loss before their weights, (P,), for the curves."""
+        assert self.loss is not None, "a module that only predicts can't be trained"
+        values = self.loss.values(self.loss_input(batch))
+        return self.loss.total(values), values
 
     def training_step(self, batches: Sequence[Batch], batch_idx: int) -> None:
         """One optimizer step for each of the batches.
@@ -143,9 +161,9 @@ class ClassifierModule(pl.LightningModule):
         assert self.loss is not None, "a module that only predicts can't be trained"
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         for batch in batches:
-            values = self.loss.values(self.loss_input(batch))
+            total, values = self.step_loss(batch)
             optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
-            self.manual_backward(self.loss.total(values))
+            self.manual_backward(total)
             optimizer.step()  # type: ignore[union-attr]
             if scheduler is not None:
                 scheduler.step()  # type: ignore[union-attr]
@@ -191,8 +209,8 @@ class ClassifierModule(pl.LightningModule):
             return [{"params": self._learns}]
         assert self.make_optimizer is not None
         rate = signature(self.make_optimizer).parameters["lr"].default * self.backbone_lr
-        head = self.network.get_submodule(head_name(self.network))
-        slow = {id(p) for p in self.network.parameters()} - {id(p) for p in head.parameters()}
+        fast = {id(p) for part in new_parts(self.network) for p in part.parameters()}
+        slow = {id(p) for p in self.network.parameters()} - fast
         groups = [
             {"params": [p for p in self._learns if id(p) not in slow]},
             {"params": [p for p in self._learns if id(p) in slow], "lr": rate},

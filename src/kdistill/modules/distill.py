@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from kdistill.data.batch import Batch
 from kdistill.losses.base import DistillBatch
-from kdistill.models.taps import tapped
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import LOGITS
 
@@ -25,15 +24,7 @@ class DistillModule(StudentModule):
     def __init__(self, network: nn.Module, *, teacher: TeacherAnswers, **options: Any) -> None:
         super().__init__(network, **options)
         self.teacher = teacher
-        self.layers = () if self.loss is None else self.loss.student_layers
 
     def loss_input(self, batch: Batch) -> DistillBatch:
-        with tapped(self.network, self.layers, owner="student") as student_features:
-            seen = super().loss_input(batch)
-        answers = self.teacher(batch)
-        return replace(
-            seen,
-            teacher_logits=answers.pop(LOGITS),
-            student_features=student_features,
-            teacher_features=answers,
-        )
+        seen, answers = super().loss_input(batch), self.teacher(batch)
+        return replace(seen, teacher_logits=answers.pop(LOGITS), teacher_features=answers)

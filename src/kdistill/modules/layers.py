@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from torch import nn
 
 from kdistill.errors import UserError
-from kdistill.losses.base import WeightedSum
-from kdistill.losses.feature import FeatureLoss
-from kdistill.models.stages import pair_layers
+from kdistill.losses.base import OUTPUT, WeightedSum
+from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
+from kdistill.models.stages import find_exits, pair_layers
+from kdistill.models.subclass import subclass_layer
 from kdistill.models.taps import layer_shapes
+from kdistill.modules.deploy import change_student
 
 log = logging.getLogger(__name__)
 
@@ -17,41 +19,83 @@ log = logging.getLogger(__name__)
 def bind_loss(
     loss: WeightedSum,
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     image_shape: Sequence[int],
     *,
     student_name: str,
-    teacher_name: str,
+    teacher_name: str = "",
 ) -> None:
-    """Chooses the layers that are left to be chosen, and lets the loss make what depends on their shapes.
+    """Fits a loss and the networks to each other.
 
-    To be called before the student's module is made: what the loss learns must be there for the optimizer.
+    Changes the student where the loss asks for it (`change_student`), chooses the layers that are left to be chosen,
+    and lets the loss make what depends on their shapes. To be called before the student's module is made: what the
+    loss learns must be there for the optimizer.
 
     Args:
-        loss: changed in place.
-        student, teacher: left as they were; blank images run through them.
+        loss, student: changed in place.
+        teacher: left as it was; None where the loss does without.
         image_shape: (C, H, W).
         student_name, teacher_name: how messages call them.
 
     Raises:
         UserError: student and teacher do not fit each other or the loss; the message says why.
     """
-    for name, part in loss.parts.items():
-        if isinstance(part, FeatureLoss) and part.layers == "auto":
-            part.layers = pair_layers(part.choice, student, teacher, image_shape)
-            if not part.layers:
-                raise UserError(
-                    f"loss {name} compares feature maps, and {student_name} or {teacher_name} has none larger than "
-                    "1 x 1; take a loss on logits (loss=kd) or on the last features (loss=pkt), or name layers: "
-                    "loss.layers=[[student layer, teacher layer]]"
-                )
+    parts: dict[str, nn.Module] = dict(loss.parts.items())
+    own_name = {"student_name": student_name}
+    if teacher is not None:
+        change_student(parts, student, teacher, image_shape, **own_name, teacher_name=teacher_name)
+    for name, part in parts.items():
+        if isinstance(part, OwnFeatureLoss) and part.layers == "auto":
+            part.layers = _own_layers(name, part, student, image_shape, student_name)
+            log.info(f"loss {name} looks at {', '.join(part.layers)} ({student_name})")
+        if isinstance(part, FeatureLoss) and part.layers == "auto" and teacher is not None:
+            part.layers = _pairs(name, part, student, teacher, image_shape, f"{student_name} or {teacher_name}")
             listed = ", ".join(f"{own} - {other}" for own, other in part.layers)
             log.info(f"loss {name} compares {listed} ({student_name} - {teacher_name})")
     own_shapes, own_output = layer_shapes(student, loss.student_layers, image_shape, owner=student_name)
+    if teacher is None:
+        loss.bind({**own_shapes, OUTPUT: own_output}, {})
+        return
     other_shapes, other_output = layer_shapes(teacher, loss.teacher_layers, image_shape, owner=teacher_name)
     if own_output != other_output:
         raise UserError(
             f"{student_name} gives {own_output} logits and {teacher_name} {other_output}; "
             "a teacher must know the student's classes, no more and no fewer"
         )
-    loss.bind(own_shapes, other_shapes)
+    loss.bind({**own_shapes, OUTPUT: own_output}, {**other_shapes, OUTPUT: other_output})
+
+
+def _pairs(
+    name: str, part: FeatureLoss, student: nn.Module, teacher: nn.Module, image_shape: Sequence[int], who: str
+) -> list[tuple[str, str]]:
+    if part.choice == "subclasses":
+        return [(_subclasses(name, student, who), _subclasses(name, teacher, who))]
+    pairs = pair_layers(part.choice, student, teacher, image_shape)
+    if not pairs:
+        raise UserError(
+            f"loss {name} compares feature maps, and {who} has none larger than 1 x 1; take a loss on logits (loss=kd) "
+            "or on the last features (loss=pkt), or name layers: loss.layers=[[student layer, teacher layer]]"
+        )
+    return pairs
+
+
+def _own_layers(name: str, part: OwnFeatureLoss, network: nn.Module, image_shape: Sequence[int], who: str) -> list[str]:
+    if part.choice == "subclasses":
+        return [_subclasses(name, network, who)]
+    layers = find_exits(network, image_shape)
+    if not layers:
+        raise UserError(
+            f"loss {name} looks at layers of {who}, and it is not clear which; name them: "
+            "loss.layers=[student layer, ...]"
+        )
+    return layers
+
+
+def _subclasses(name: str, network: nn.Module, who: str) -> str:
+    layer = subclass_layer(network)
+    if layer is None:
+        raise UserError(
+            f"loss {name} looks at subclasses, and {who} has none: +student.subclasses=<number for each class> "
+            "+teacher.subclasses=<the same>"
+        )
+    return layer

@@ -16,7 +16,7 @@ class Decision:
 
 
 def decide(
-    switch: str, store: ReplayStore, views: Sequence[int], *, epochs: int, max_gb: float, shared: bool, what: str
+    switch: str, store: ReplayStore, views: Sequence[int], *, shows: int, max_gb: float, shared: bool, what: str
 ) -> Decision:
     """Whether to replay from a store.
 
@@ -25,7 +25,7 @@ def decide(
             that it is part of, shows more than once.
         store: where it would be.
         views: the views that the run shows.
-        epochs: how many epochs it trains.
+        shows: how often it shows one of them: once an epoch, or twice.
         max_gb: the most that these views may take, in 10^9 bytes.
         shared: other jobs of this sweep show the same views.
         what: what is stored, for messages.
@@ -44,6 +44,6 @@ def decide(
         if switch == "on":
             raise UserError(f"replay: {text}; raise it, lower dataset.views, or use replay.dtype=bf16")
         return Decision(False, text)
-    if switch == "auto" and len(views) >= epochs and not shared:
+    if switch == "auto" and len(views) >= shows and not shared:
         return Decision(False, f"each of {len(views)} views is shown once; dataset.views=K shows fewer, more often")
     return Decision(True, amount)

@@ -12,6 +12,8 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from kdistill.models.faster import Float32Conv2d
+
 _RANDOM_FUNCTIONS = frozenset(
     (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, F.rrelu,
      torch.rand, torch.randn, torch.rand_like, torch.randn_like, torch.bernoulli, torch.randperm)
@@ -82,10 +84,11 @@ class _Tracer(fx.Tracer):
         from timm.layers import get_notrace_functions, get_notrace_modules  # seconds to import: only when needed
 
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self.whole = (*get_notrace_modules(), _drop_path(), _NormBase)
+        self.whole = (*get_notrace_modules(), _drop_path(), _NormBase, Float32Conv2d)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        # A norm of timm's counts its batches in Python, which a trace would do once instead of at every step.
+        # A norm of timm's counts its batches in Python, which a trace would do once instead of at every step; a
+        # convolution of ours leaves autocast in the same way.
         return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -169,6 +172,8 @@ def _compare(network: nn.Module, prefix: fx.GraphModule, rest: fx.GraphModule, e
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(example):
             raise CannotSplit("what crosses the border is not one tensor per image")
     whole, halves = _same_draws(lambda: network(example)), _same_draws(lambda: rest(*prefix(example)))
+    if not isinstance(whole, Tensor):
+        raise CannotSplit("it gives more than one output in training")
     alone = prefix(example[:1])
     if not torch.allclose(whole, halves, rtol=0.0, atol=0.0, equal_nan=True):
         raise CannotSplit("cut in two it gives other outputs")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kdistill.evidence.measures import AGREEMENT, ALL
 from kdistill.report.elements import document, listed, paragraph, table
-from kdistill.report.screen import screen
+from kdistill.report.screen import latency, screen
 
 _LABELS = {name: measure.label for name, measure in (ALL | AGREEMENT).items()}
 _PERCENT = ("accuracy", "agreement_top1")
@@ -23,7 +23,8 @@ METHOD = (
     "by seed on the same samples; pp are percentage points, the arrow shows where better lies. p is two-sided; "
     "'Holm' is p adjusted for all the verdicts of this comparison, and decides at .05. Inconclusive does not mean "
     "equal. 'scaled': after one temperature fitted on validation, held fixed in the intervals. Figures are of the "
-    "epoch that validation chose."
+    "epoch that validation chose. Latency is the median time of one image in float32, on a CPU with one thread, and of "
+    "several runs the median."
 )
 
 
@@ -87,9 +88,7 @@ def _arms(result: Mapping[str, Any]) -> Sheet:
     columns["FLOPs"] = [f"{arm['cost']['flops']:.2e}".replace("e+0", "e") for arm in arms]
     columns["ratio"] = [f"{arm['ratio']:.1f} x" if arm["ratio"] else "-" for arm in arms]
     if any("latency_ms" in arm["cost"] for arm in arms):
-        columns["latency"] = [
-            f"{arm['cost']['latency_ms']:.2f} ms" if "latency_ms" in arm["cost"] else "-" for arm in arms
-        ]
+        columns["latency"] = [latency(arm["cost"]) for arm in arms]
     title = f"{result['name']}: {result['test']['samples']:,} test images, mean and 95 % interval"
     return _sheet(title, columns)
 

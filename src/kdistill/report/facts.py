@@ -9,6 +9,7 @@ from kdistill.finished import FinishedRun
 from kdistill.report.again import command
 from kdistill.report.arms import Arm
 from kdistill.report.elements import code, folded, paragraph, table
+from kdistill.report.screen import latency
 from kdistill.runs import RunFolder
 
 
@@ -23,19 +24,21 @@ def cost(arms: Sequence[Arm]) -> str:
         "heaviest. Training, and all of a run (with tests and, where it was trained, the teacher), are means over the "
         "seeds and depend on the machine."
     )
+    timed_on = dict.fromkeys(arm.row["cost"]["latency_on"] for arm in arms if "latency_on" in arm.row["cost"])
+    timed = f" Latency: median of one image at a time in float32, on {' and on '.join(timed_on)}." if timed_on else ""
     left_out = f" Not counted: {', '.join(uncounted)}." if uncounted else ""
     return table(
         "cost of each network", [columns[n] for n in kept], [[row[n] for n in kept] for row in rows]
-    ) + paragraph(says + left_out, "note")
+    ) + paragraph(says + timed + left_out, "note")
 
 
 def _cost_row(arm: Arm) -> list[str]:
     found = arm.row["cost"]
-    latency = f"{found['latency_ms']:.2f} ms" if "latency_ms" in found else "-"
     ratio = f"{arm.row['ratio']:.1f} x" if arm.row["ratio"] else "-"
     macs = found.get("macs", found["flops"] // 2)
     counts = [found["params_total"], found["params_trainable"], macs, found["flops"]]
-    return [arm.name, *(f"{count:,}" for count in counts), ratio, latency, _time(arm, "fit"), _time(arm, "total")]
+    measured = [latency(found), _time(arm, "fit"), _time(arm, "total")]
+    return [arm.name, *(f"{count:,}" for count in counts), ratio, *measured]
 
 
 def _time(arm: Arm, part: str) -> str:

@@ -74,11 +74,17 @@ def _counts(arms: Sequence[Arm]) -> str:
     return table("who is right on test", columns, rows) + paragraph(says, "note")
 
 
-def _images(run: FinishedRun, class_names: Sequence[str]) -> str:
-    with np.load(RunFolder(run.path).mistakes, allow_pickle=False) as content:
+def kept_mistakes(folder: RunFolder, predictions: Predictions) -> list[tuple[int, np.ndarray]]:
+    """The images that a run kept, the most telling first: place in the predictions, and (C, H, W) uint8."""
+    with np.load(folder.mistakes, allow_pickle=False) as content:
         pictures = dict(zip(content["index"].tolist(), content["image"], strict=True))
-    shown = [place for place in telling(run.test, len(run.test["index"])) if int(run.test["index"][place]) in pictures]
-    figures = [_image(run.test, place, pictures, class_names) for place in shown[:_MOST_IMAGES]]
+    index = predictions["index"].tolist()
+    return [(int(n), pictures[index[n]]) for n in telling(predictions, len(index)) if index[n] in pictures]
+
+
+def _images(run: FinishedRun, class_names: Sequence[str]) -> str:
+    shown = kept_mistakes(RunFolder(run.path), run.test)[:_MOST_IMAGES]
+    figures = [_image(run.test, place, image, class_names) for place, image in shown]
     taught = "teacher_logits" in run.test
     where = "teacher and student disagree, then where both are wrong" if taught else "the network is wrong"
     says = (
@@ -88,16 +94,21 @@ def _images(run: FinishedRun, class_names: Sequence[str]) -> str:
     return paragraph(says, "note") + panels(figures, "images")
 
 
-def _image(predictions: Predictions, place: int, pictures: Mapping[int, np.ndarray], class_names: Sequence[str]) -> str:
-    index, target = int(predictions["index"][place]), int(predictions["target"][place])
+def described(predictions: Predictions, place: int, class_names: Sequence[str]) -> list[str]:
+    """What a sample is, and what each network takes it for and how surely, a line each."""
     taught = "teacher_logits" in predictions
     name = "student" if taught else "network"
-    said = [f"true {class_names[target]}", f"{name} {_answer(predictions['logits'][place], class_names)}"]
+    said = [f"true {class_names[int(predictions['target'][place])]}"]
+    said.append(f"{name} {_answer(predictions['logits'][place], class_names)}")
     if taught:
         said.append(f"teacher {_answer(predictions['teacher_logits'][place], class_names)}")
-    image = pictures[index]
+    return said
+
+
+def _image(predictions: Predictions, place: int, image: np.ndarray, class_names: Sequence[str]) -> str:
+    said = described(predictions, place, class_names)
     kind = ' class="fine"' if max(image.shape[1:]) > _SMALL else ""
-    alt = escape(f"test image {index}: {', '.join(said)}")
+    alt = escape(f"test image {int(predictions['index'][place])}: {', '.join(said)}")
     words = escape("\n".join(said))
     return f'<figure><img{kind} src="{data_address(image)}" alt="{alt}"><figcaption>{words}</figcaption></figure>'
 

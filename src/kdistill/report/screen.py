@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
-COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "trainable", "FLOPs", "ratio")
+COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "trainable", "FLOPs", "ratio", "latency")
 
 
 def screen() -> Console:
@@ -53,9 +53,18 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
             f"{arm['cost']['params_trainable']:,}",
             f"{arm['cost']['flops']:.2e}".replace("e+0", "e"),
             f"{heaviest / arm['cost']['flops']:.1f} x" if arm["cost"]["flops"] else "-",
+            latency(arm["cost"]),
         ]
         for label, arm in arms
     ]
+
+
+def latency(cost: Mapping[str, Any]) -> str:
+    """Of one image, to three digits; an older kdistill did not measure it."""
+    if "latency_ms" not in cost:
+        return "-"
+    value = cost["latency_ms"]
+    return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
 
 
 def print_result(summary: Mapping[str, Any], folder: str, console: Console | None = None) -> None:
@@ -65,6 +74,8 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     rows = result_rows(summary)
     # What trains is worth a column where it is not everything.
     shown = [n for n, name in enumerate(COLUMNS) if name != "trainable" or any(row[n] != row[n - 1] for row in rows)]
+    if "latency_on" not in summary["cost"]:
+        shown.remove(COLUMNS.index("latency"))
     for n in shown:
         table.add_column(COLUMNS[n], justify="left" if n == 0 else "right", no_wrap=n > 0, overflow="fold")
     for row in rows:
@@ -78,6 +89,9 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     if "agreement_top1" in test:
         line += f"; agrees with the teacher on {test['agreement_top1']:.2%} (KL {test['agreement_kl']:.4f})"
     console.print(line, soft_wrap=True)
+    if "latency_on" in (cost := summary["cost"]):
+        spread = f"interquartile range {cost['latency_iqr_ms']:.2g} ms"
+        console.print(f"latency: one image on {cost['latency_on']}, median of many; {spread}", soft_wrap=True)
     if "threshold" in summary:
         chosen = summary["threshold"]
         line = f"at the threshold {chosen['value']:.3f}, chosen on validation: F1 {chosen['test']['f1']:.4f}"

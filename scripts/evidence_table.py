@@ -1,0 +1,273 @@
+"""Every method on MNIST with one budget: test accuracy of the checkpoint that validation chose, against scratch.
+
+    python scripts/evidence_table.py [--seeds 3] [--epochs 20] [--limit 10000] [teacher.checkpoint=... dataset.root=...]
+
+Losses on logits and on last features: mnist_cnn teaches mnist_mlp. Losses on feature maps: mnist_cnn teaches
+mnist_small_cnn. kd, scratch and label smoothing are in both. All have the same images, augmented views, epochs and
+optimizer, and the settings of conf/loss/, chosen on other data and not tuned here; only warm-ups are shortened in the
+field's proportion (so many of 240 epochs). Everything runs in this process, seed by seed. A run that is there already
+(in --folder) is not run again, one that was killed goes on, and one that fails is shown and keeps no other from
+running. The teacher's answers are stored for a seed's runs and removed after them.
+
+The tables are printed and written to <folder>/evidence.md. Validation and test are means over the seeds, test with the
+lowest and the highest. The difference to scratch is taken seed by seed on the same test samples, with a 95 % interval
+over new seeds and new samples (kdistill.evidence.spread); the verdict is Holm's over all rows of both tables.
+"""
+
+import argparse
+import contextlib
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.config.compose import compose_config
+from kdistill.config.paths import conf_dir
+from kdistill.errors import UserError
+from kdistill.evidence.measures import MEASURES, resampled, resamplings
+from kdistill.evidence.spread import Estimate, estimate
+from kdistill.evidence.verdict import Question, Verdict, verdicts
+from kdistill.finished import NOT_TRAINED, FinishedRun, check_fit, read_run, settings
+from kdistill.runs import RunFolder
+
+CONTROLS = {"scratch": "ce", "label smoothing": "label_smoothing"}
+ON_MAPS = ("hint", "at", "nst", "vid", "ofd", "reviewkd", "simkd", "ofa")
+# Losses that need other networks than the two pairs.
+LEFT_OUT = {
+    "deit": "needs a student with a distillation head",
+    "spread": "needs a network with subclasses, and no teacher",
+    "subclass": "needs a teacher with subclasses",
+    "vote_bins": "needs annotators' votes",
+}
+_FIELD_EPOCHS = 240  # that the warm-ups of conf/loss/ were meant for
+_DRAWS = 2000
+
+Runs = dict[str, list[FinishedRun]]  # by method
+
+
+@dataclass(frozen=True)
+class Group:
+    """Methods that teach one student; `views` as in `dataset.views`."""
+
+    student: str
+    methods: tuple[str, ...]
+    views: int
+    overrides: tuple[str, ...] = ()
+
+
+def groups(given: argparse.Namespace) -> list[Group]:
+    losses = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml"))
+    losses = [name for name in losses if name not in (*CONTROLS.values(), *LEFT_OUT, "kd")]
+    wanted = [name for name in losses if given.only is None or name in given.only.split(",")]
+    first = (*CONTROLS, "kd")
+    on_maps = tuple(name for name in wanted if name in ON_MAPS)
+    others = tuple(name for name in wanted if name not in ON_MAPS)
+    halves = ("replay.dtype=fp16",)  # a teacher's maps fill gigabytes
+    found = [
+        Group("mnist_mlp", (*first, *others), given.views),
+        Group("mnist_small_cnn", (*first, *on_maps), given.map_views, halves),
+    ]
+    return [group for group in found if given.student in (None, group.student)]
+
+
+def config_of(group: Group, method: str, seed: int, given: argparse.Namespace) -> DictConfig:
+    """The `train` config of one run."""
+    loss = CONTROLS.get(method, method)
+    own = [word for word in given.overrides if method not in CONTROLS or not word.startswith("teacher.")]
+    config = compose_config(
+        [
+            f"+experiment={'mnist_scratch' if method in CONTROLS else 'mnist_distill'}",
+            f"student={group.student}",
+            f"loss={loss}",
+            f"seed={seed}",
+            f"dataset.limit={given.limit}",
+            f"dataset.views={group.views}",
+            f"trainer.max_epochs={given.epochs}",
+            "trainer.progress_bar=false",
+            f"replay.cache={given.folder / 'replay'}",
+            *group.overrides,
+            *own,
+        ]
+    )
+    for key in ("warmup_epochs", "reversal_epochs"):
+        if key in config.loss:
+            config.loss[key] = max(1, round(config.loss[key] * given.epochs / _FIELD_EPOCHS))
+    return config
+
+
+def train(path: Path, config: DictConfig, log: Path) -> str:
+    """One run, in its folder; what it says goes to a file. Returns what became of it in a few words."""
+    folder = RunFolder(path)
+    if folder.finished:
+        return f"{folder.summary()['test']['accuracy']:.2%}, finished before"
+    from kdistill.experiment import run
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with log.open("w") as file, contextlib.redirect_stdout(file):
+        found = run(config, path)
+    seconds = found["time_s"]
+    spent = f"{time.perf_counter() - started:.0f} s (fit {seconds['fit']:.0f}, replay {seconds['replay']:.0f})"
+    return f"{found['test']['accuracy']:.2%}, {spent}"
+
+
+def check_settings(path: Path, config: DictConfig) -> None:
+    """Refuses a finished run of other settings; a key that it lacks is one of a newer kdistill.
+
+    Raises:
+        UserError: there is one.
+    """
+    before = settings(OmegaConf.to_container(RunFolder(path).config()), without=NOT_TRAINED)
+    now = settings(OmegaConf.to_container(config, resolve=True), without=NOT_TRAINED)
+    for key in before.keys() & now.keys():
+        if before[key] != now[key]:
+            raise UserError(f"{path} was run with {key}={before[key]}, not {now[key]}; give another --folder")
+
+
+def place(group: Group, method: str, seed: int, given: argparse.Namespace) -> Path:
+    """The folder of a run."""
+    return given.folder / f"{group.student}-{method.replace(' ', '_')}-seed{seed}"
+
+
+def train_all(group: Group, given: argparse.Namespace) -> list[str]:
+    """Trains what is missing of a group; returns what failed, in words."""
+    failed = []
+    for seed in range(given.seeds):
+        for number, method in enumerate(group.methods, start=1):
+            path = place(group, method, seed, given)
+            log = given.folder / "logs" / f"{path.name}.log"
+            try:
+                said = train(path, config_of(group, method, seed, given), log)
+            except Exception as error:  # whatever it is: it is shown, and the other methods have their turn
+                said = f"FAILED: {error or type(error).__name__}"
+                failed.append(f"{group.student}, {method}, seed {seed}: {error}")
+                log.parent.mkdir(parents=True, exist_ok=True)
+                with log.open("a") as file:
+                    traceback.print_exc(file=file)
+            print(f"[seed {seed + 1}/{given.seeds}, {number}/{len(group.methods)}] {path.name}: {said}", flush=True)
+        shutil.rmtree(given.folder / "replay", ignore_errors=True)  # the next seed has views of its own
+    return failed
+
+
+def finished_runs(group: Group, given: argparse.Namespace) -> Runs:
+    places = {m: [place(group, m, seed, given) for seed in range(given.seeds)] for m in group.methods}
+    runs = {m: [read_run(path) for path in paths if RunFolder(path).finished] for m, paths in places.items()}
+    return {method: found for method, found in runs.items() if found}
+
+
+def effects(runs: Runs) -> dict[str, Estimate]:
+    """Test accuracy of each method less that of scratch, over the seeds that both have."""
+    weights = resamplings(len(runs["scratch"][0].test["target"]), draws=_DRAWS, seed=0)
+
+    def draw(run: FinishedRun) -> np.ndarray:
+        return resampled(MEASURES["accuracy"], run.test["logits"], run.test["target"], weights)
+
+    drawn = {method: {run.seed: draw(run) for run in found} for method, found in runs.items()}
+    scratch, result = drawn.pop("scratch"), {}
+    for method, values in drawn.items():
+        if seeds := sorted(values.keys() & scratch.keys()):
+            differences = np.stack([values[seed] - scratch[seed] for seed in seeds], axis=1)
+            result[method] = estimate(differences[0], differences[1:])
+    return result
+
+
+def table(group: Group, runs: Runs, answers: Mapping[str, Verdict]) -> str:
+    """The Markdown table of a group: the teacher, then the methods from the best mean on test."""
+    lines = [
+        "| method | seeds | validation | test | against scratch, pp | p (Holm) | verdict |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    taught = next((run.summary for found in runs.values() for run in found if "teacher" in run.summary), None)
+    if taught is not None:
+        facts = taught["teacher"]
+        lines.append(f"| teacher {facts['label']} | | {_of(facts, 'val'):.2%} | {_of(facts, 'test'):.2%} | | | |")
+    means = {method: mean(_of(run.summary, "test") for run in found) for method, found in runs.items()}
+    for method in sorted(means, key=means.__getitem__, reverse=True):
+        found = [run.summary for run in runs[method]]
+        validation = f"{mean(_of(one, 'val') for one in found):.2%}"
+        cells = [method, str(len(found)), validation, _spread([_of(one, "test") for one in found])]
+        lines.append(f"| {' | '.join([*cells, *_against(answers.get(method))])} |")
+    return "\n".join(lines)
+
+
+def _against(verdict: Verdict | None) -> list[str]:
+    if verdict is None:
+        return ["", "", ""]
+    effect = verdict.question.effect
+    interval = f"{100 * effect.mean:+.2f} ({100 * effect.low:+.2f} .. {100 * effect.high:+.2f})"
+    word = f"**{verdict.word}**" if verdict.word != "inconclusive" else verdict.word
+    below = ", below scratch" if effect.mean < 0 else ""
+    return [interval, f"{verdict.p_holm:.3f}".removeprefix("0"), word + below]
+
+
+def _of(facts: Mapping[str, Any], part: str) -> float:
+    return float(facts[part]["accuracy"])
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.2%} ({100 * min(values):.2f} to {100 * max(values):.2f})"
+
+
+def report(found: Mapping[Group, Runs], failed: Sequence[str], given: argparse.Namespace) -> str:
+    """Both tables, and what a reader must know of them."""
+    tested = {group: effects(runs) for group, runs in found.items() if "scratch" in runs}
+    questions = [
+        Question(f"{group.student}/{method}", "accuracy", effect, effect.p)
+        for group, methods in tested.items()
+        for method, effect in methods.items()
+    ]
+    answers = {verdict.question.pair: verdict for verdict in verdicts(questions)}
+    parts = []
+    for group, runs in found.items():
+        budget = f"{given.limit:,} training images, {group.views} views, {given.epochs} epochs, {given.seeds} seeds"
+        own = {method: answers[pair] for method in runs if (pair := f"{group.student}/{method}") in answers}
+        parts += [f"**{group.student}**: {budget}", table(group, runs, own)]
+    notes = [f"- not here: {name}, {reason}" for name, reason in LEFT_OUT.items()]
+    if given.seeds == 1:
+        notes.insert(0, "- one seed: intervals and verdicts are about these very networks, not about the methods")
+    return "\n\n".join([*parts, "\n".join([*notes, *(f"- failed: {line}" for line in failed)])]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="for all runs; those of the teacher for the ones that have it")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--limit", type=int, default=10_000, help="training images")
+    parser.add_argument("--views", type=int, default=4, help="augmented views of each, for mnist_mlp")
+    parser.add_argument("--map-views", type=int, default=2, help="the same for mnist_small_cnn: maps take gigabytes")
+    parser.add_argument("--only", help="losses beside scratch, label smoothing and kd, with commas between")
+    parser.add_argument("--student", choices=("mnist_mlp", "mnist_small_cnn"), help="one of the two tables")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/evidence"), help="where the runs go")
+    given = parser.parse_intermixed_args()
+    given.folder = given.folder.resolve()
+    failed: list[str] = []
+    found: dict[Group, Runs] = {}
+    wanted = [
+        (group, method, seed) for group in groups(given) for method in group.methods for seed in range(given.seeds)
+    ]
+    for group, method, seed in wanted:
+        if RunFolder(path := place(group, method, seed, given)).finished:
+            check_settings(path, config_of(group, method, seed, given))
+    for group in groups(given):
+        failed += train_all(group, given)
+        runs = finished_runs(group, given)
+        if runs:
+            check_fit(runs)
+            found[group] = runs
+    text = report(found, failed, given)
+    (given.folder / "evidence.md").write_text(text)
+    print(text)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

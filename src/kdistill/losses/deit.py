@@ -1,0 +1,66 @@
+"""DeiT's distillation token: a class head of its own learns from the teacher, beside the one that learns the labels."""
+
+import torch.nn.functional as F
+from pydantic import validate_call
+from torch import Tensor, nn
+
+from kdistill.config.types import PositiveFloat
+from kdistill.errors import UserError
+from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.logit import kd
+
+
+def hard_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy with the class that the teacher names, the mean over the batch.
+
+    Args:
+        student_logits: (N, K).
+        teacher_logits: (N, K); no gradient flows into it. Of equal logits the first is the class.
+
+    Returns:
+        Scalar, 0 where the student is certain of the teacher's class.
+
+    Source: Touvron et al., "Training data-efficient image transformers and distillation through attention", ICML 2021,
+    equation 3.
+    """
+    return F.cross_entropy(at_least_float(student_logits), teacher_logits.detach().argmax(1))
+
+
+class DeiT(nn.Module):
+    """`hard_label` of the distillation head, or `kd` of it; the cross-entropy beside it sees the class head.
+
+    timm's distilled transformers (`deit_tiny_distilled_patch16_224` and their kin) have both heads; they predict with
+    the mean of their logits. With `token` off, a network of one head learns both from it: the paper's hard distillation
+    without a token.
+
+    Defaults of the paper: hard labels at alpha = .5; soft ones at alpha = .1 and T = 3. The authors' code divides the
+    soft loss by the number of classes too; here it is the mean over the batch alone, as the paper's equation 2.
+    """
+
+    @validate_call
+    def __init__(self, *, hard: bool = True, temperature: PositiveFloat = 3.0, token: bool = True) -> None:
+        """Says what is learned from the teacher.
+
+        Args:
+            hard: its class; else its probabilities at the temperature.
+            temperature: T > 0, of soft labels.
+            token: the student has a distillation head.
+        """
+        super().__init__()
+        self.hard = hard
+        self.temperature = temperature
+        self.token = token
+
+    def forward(self, batch: DistillBatch) -> Tensor:
+        logits = batch.distillation_logits if self.token else batch.student_logits
+        if logits is None:
+            raise UserError(f"loss deit needs a student with a distillation head; {NO_TOKEN}")
+        if self.hard:
+            return hard_label(logits, batch.from_teacher)
+        return kd(logits, batch.from_teacher, temperature=self.temperature)
+
+
+NO_TOKEN = (
+    "take one (student=timm student.name=deit_tiny_distilled_patch16_224), or loss.token=false to teach its one head, "
+    "or loss=kd"
+)

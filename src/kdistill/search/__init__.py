@@ -1,0 +1,1 @@
+"""A search over any knobs with Optuna: `python -m kdistill.train -m hydra/sweeper=optuna ...`."""

@@ -1,0 +1,128 @@
+"""One job of a sweep, wherever a launcher runs it: it says how it ends, and failing it keeps no other from running."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from kdistill.config.validate import validate
+from kdistill.errors import UserError
+from kdistill.runs import RunFolder
+from kdistill.sweeps.launchers import runs_in_this_process, threads_per_job
+from kdistill.sweeps.names import prepare_hydra
+from kdistill.sweeps.record import JobRecord, Status
+
+ERROR_FILE, LOG_FILE = "error.txt", "train.log"
+
+
+class SweepJob:
+    """What Hydra calls for every job, in this process or, pickled, in another.
+
+    An error of a job is put on record in its folder and not raised: Hydra's launchers would let it end the jobs that
+    have not started yet, each in its own way. Ctrl-C is not caught.
+    """
+
+    def __init__(self, task: Callable[[DictConfig], Any], sweep: str, folder: str) -> None:
+        """Names the sweep.
+
+        Args:
+            task: trains a job's config in Hydra's output folder.
+            sweep: names this start of the sweep.
+            folder: where the command was given; modules of the user's own are found there.
+        """
+        self.task, self.sweep, self.folder = task, sweep, folder
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process this comes first: Hydra asks there for the job's folder before it calls the job."""
+        self.__dict__.update(state)
+        prepare_hydra()
+
+    def __call__(self, config: DictConfig) -> Status:
+        """Runs or skips the job; returns how it ended."""
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
+        record = JobRecord(self.sweep, tuple(hydra.overrides.task))
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+        record.write(folder)
+        if runs_in_this_process(hydra.launcher):
+            record = self._ended(record, folder, config)
+            say(folder, record)
+            return record.status
+        if self.folder not in sys.path:
+            sys.path.append(self.folder)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_job(hydra.launcher)))  # torch is not imported yet
+        with _output_in(folder / LOG_FILE):
+            return self._ended(record, folder, config).status
+
+    def _ended(self, record: JobRecord, folder: Path, config: DictConfig) -> JobRecord:
+        started = time.perf_counter()
+        status: Status = "stopped"  # by Ctrl-C, which passes
+        error = ""
+        try:
+            status, error = self._outcome(folder, config)
+        finally:
+            record = record.ended(status, time.perf_counter() - started, error)
+            record.write(folder)
+        return record
+
+    def _outcome(self, folder: Path, config: DictConfig) -> tuple[Status, str]:
+        run = RunFolder(folder)
+        if run.finished and run.begun_by(config):
+            return "skipped", ""
+        try:
+            validate(config)  # a sweeper may have made combinations that nobody wrote down
+            self.task(config)
+            return "finished", ""
+        except UserError as error:
+            (folder / ERROR_FILE).write_text(f"{error}\n")
+            return "failed", str(error)
+        except Exception as error:
+            if _is_pruned(error):
+                return "pruned", ""
+            (folder / ERROR_FILE).write_text(traceback.format_exc())
+            last = "".join(traceback.format_exception_only(error)).strip()
+            return "failed", f"{last} (traceback: {folder / ERROR_FILE})"
+
+
+def _is_pruned(error: Exception) -> bool:
+    from kdistill.search.pruning import Pruned  # imports Lightning
+
+    return isinstance(error, Pruned)
+
+
+def say(folder: Path, record: JobRecord) -> None:
+    """A line on the screen about a job that has ended; a failure goes to stderr, whole."""
+    if record.status == "failed":
+        print(f"FAILED {folder.name}: {record.error}", file=sys.stderr, flush=True)
+        return
+    line = f"{record.status} {folder.name}"
+    run = RunFolder(folder)
+    if run.finished:
+        line += f": val/accuracy {run.summary()['val']['accuracy']:.4f}"
+    line += ", by an earlier start" if record.status == "skipped" else f", {record.seconds:.0f} s"
+    print(line, flush=True)
+
+
+@contextmanager
+def _output_in(path: Path) -> Iterator[None]:
+    """Sends all that this process writes to its standard outputs to the end of a file."""
+    streams = [sys.stdout, sys.stderr]
+    kept = [os.dup(number) for number in (1, 2)]
+    with path.open("ab") as file:
+        for stream, number in zip(streams, (1, 2), strict=True):
+            stream.flush()
+            os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        for stream, number, old in zip(streams, (1, 2), kept, strict=True):
+            stream.flush()
+            os.dup2(old, number)
+            os.close(old)

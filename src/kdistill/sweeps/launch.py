@@ -1,0 +1,203 @@
+"""Starts a sweep: its folder, its jobs through Hydra's sweeper and launcher, and its end."""
+
+import os
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from kdistill.config.paths import conf_dir
+from kdistill.errors import UserError
+from kdistill.runs import OPERATIONAL
+from kdistill.sweeps.finish import finish_sweep
+from kdistill.sweeps.job import SweepJob, say
+from kdistill.sweeps.launchers import check_plugin, most_at_a_time, runs_in_this_process
+from kdistill.sweeps.names import folder_name, is_below, key_of
+from kdistill.sweeps.record import find_jobs, read_record
+
+_RANKS = ("WORLD_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+_NAMED = ("experiment", "name")  # the sweep's folder has their word already
+_LONGEST = 90  # bytes of the sweep's own folder: it stands in every path that is shown
+_EVERY = 0.5  # seconds between looks at what jobs elsewhere have done
+
+
+def run_sweep(
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    overrides: Sequence[str],
+    *,
+    name: str | None,
+    folders: Sequence[str] = (),
+) -> None:
+    """Runs every job of a command with -m, whatever the sweeper and the launcher, and shows the ranking.
+
+    A job that an earlier start finished is skipped, one that was killed goes on, one that fails is shown at once and
+    keeps no other from running.
+
+    Args:
+        task: trains a job's config in Hydra's output folder.
+        config_name: the primary config.
+        overrides: the command line's, checked.
+        name: the experiment's, for the folder.
+        folders: more folders to look for configs in.
+
+    Raises:
+        UserError: several processes were started for it, a plugin lacks, or the same sweep is running.
+        SystemExit: with exit code 1 if a job failed.
+    """
+    refuse_ranks(os.environ)
+    search = create_config_search_path(conf_dir())
+    for folder in folders:
+        search.prepend("command-line", f"file://{os.path.abspath(folder)}", SearchPathQuery(provider="schema"))
+    hydra = Hydra.create_main_hydra2(config_name, search)
+    try:
+        given = [*overrides, "hydra.mode=MULTIRUN"]
+        settled = hydra.compose_config(config_name, given, RunMode.MULTIRUN, with_log_configuration=False).hydra
+        given += _places(settled, overrides, name)
+        check_plugin(settled.launcher)
+        refuse_intervals(settled, overrides)
+        most = most_at_a_time(settled.launcher)
+        if most is not None and "max_batch_size" in settled.sweeper and settled.sweeper.max_batch_size is None:
+            given.append(f"hydra.sweeper.max_batch_size={most}")
+        final = hydra.compose_config(config_name, given, RunMode.MULTIRUN, with_log_configuration=False).hydra
+        place = Path(final.sweep.dir)
+        sweep = uuid.uuid4().hex
+        place.mkdir(parents=True, exist_ok=True)
+        with _alone(place), _watched(place, sweep, not runs_in_this_process(final.launcher)):
+            whole = _launched(lambda: hydra.multirun(config_name, SweepJob(task, sweep, os.getcwd()), given))
+    finally:
+        GlobalHydra.instance().clear()
+    jobs = find_jobs(place, sweep)
+    result = finish_sweep(place, jobs) if jobs else None
+    if not whole or result is None or result.failed:
+        print("the same command again goes on with what is not finished", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def refuse_ranks(environment: Mapping[str, str]) -> None:
+    """Checks that this is one process, not one of several that train together.
+
+    Raises:
+        UserError: it is one of several; each would run the sweep, and a sweeper that draws would give each its own.
+    """
+    for variable in _RANKS:
+        if environment.get(variable, "1").isdigit() and int(environment.get(variable, "1")) > 1:
+            raise UserError(
+                f"a sweep (-m) is started by one process, and here are {environment[variable]} "
+                f"({variable}={environment[variable]}): each would run a sweep of its own. Start it without "
+                "torchrun or srun (inside of an allocation: srun --ntasks=1, or unset the variable) and let a launcher "
+                "run the jobs, each as a process of its own: hydra/launcher=joblib, submitit_slurm or ray. To train "
+                "each setting on several processes, start torchrun without -m once for each setting, with "
+                "hydra.run.dir=<sweep>/<setting>; python -m kdistill.report 'runs=[<sweep>]' then ranks them"
+            )
+
+
+def refuse_intervals(settled: DictConfig, overrides: Sequence[str]) -> None:
+    """Checks that the sweeper can go through all that is swept.
+
+    Raises:
+        UserError: an interval has no end of values, and the sweeper is not one that draws from it.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    endless = [str(one.input_line) for one in parsed if one.is_sweep_override() and not one.is_discrete_sweep()]
+    if endless and str(settled.runtime.choices["hydra/sweeper"]) == "basic":
+        raise UserError(
+            f"{', '.join(endless)}: an interval has no end of values; to draw from it add hydra/sweeper=optuna, "
+            "to go through all write a list or range(first,end,step)"
+        )
+
+
+def _places(settled: DictConfig, overrides: Sequence[str], name: str | None) -> list[str]:
+    """Where the sweep's folder is and what its jobs' names leave out, as overrides that the jobs hear too.
+
+    The folder is named by what is swept and by what all jobs share, so that a sweep with one value more finds the jobs
+    of the smaller one, and another sweep lies elsewhere. A job can't know this: it sees its own values alone.
+    """
+    parsed = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if not one.is_hydra_override()]
+    swept = [one.get_key_element().lstrip("+") for one in parsed if one.is_sweep_override()]
+    quiet = [key for key in OPERATIONAL if not any(is_below(one, [key]) for one in swept)]
+    exclude = [*quiet, "experiment"] if "experiment" not in swept else quiet
+    places = []
+    if not any(key_of(text) == "hydra.sweep.dir" for text in overrides):
+        shared = [str(one.input_line).lstrip("+") for one in parsed if not one.is_sweep_override()]
+        sweeper = str(settled.runtime.choices["hydra/sweeper"])
+        own = [] if sweeper == "basic" else [sweeper]
+        # What a search draws from is all that it is: another interval is another search.
+        spelt = swept if sweeper == "basic" else [str(one.input_line) for one in parsed if one.is_sweep_override()]
+        known = name if name is not None and not set(_NAMED) & set(swept) else None
+        unnamed = [*quiet, *_NAMED] if known else quiet
+        apart = sorted(text for text in shared if not is_below(key_of(text), unnamed))
+        label = folder_name([*own, *sorted(spelt), *apart], _LONGEST)
+        place = Path(settled.sweep.dir, *([folder_name([known])] if known else []), label)
+        places.append(f"hydra.sweep.dir='{place}'")
+        exclude += [key_of(text) for text in shared]
+    quoted = ",".join(f"'{key}'" for key in dict.fromkeys(exclude))
+    return [*places, f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"]
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    try:
+        with FileLock(place / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"this sweep is running already, in {place}: let it finish") from error
+
+
+@contextmanager
+def _watched(place: Path, sweep: str, active: bool) -> Iterator[None]:
+    """Shows at once how each job ends that runs in another process, on this machine or elsewhere."""
+    if not active:
+        yield
+        return
+    over = threading.Event()
+    said: set[Path] = set()
+
+    def look() -> None:
+        for path in find_jobs(place, sweep):
+            record = read_record(path)
+            if path not in said and record.status != "running":
+                said.add(path)
+                say(path, record)
+
+    def keep_looking() -> None:
+        while not over.wait(_EVERY):
+            look()
+
+    watch = threading.Thread(target=keep_looking, daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
+        look()
+
+
+def _launched(launch: Callable[[], object]) -> bool:
+    """Whether sweeper and launcher came to their end; what they raise is shown, for the finished jobs still count."""
+    try:
+        launch()
+    except UserError:  # of a sweeper, before its first job
+        raise
+    except HydraException as error:
+        print(error, file=sys.stderr)
+        return False
+    except Exception:  # such as a worker that was killed
+        traceback.print_exc()
+        return False
+    return True

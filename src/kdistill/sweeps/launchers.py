@@ -1,0 +1,61 @@
+"""Hydra's launchers: whether the plugin is there, and the share of the cores that each of their jobs gets."""
+
+import os
+import re
+from importlib.util import find_spec
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from kdistill.errors import UserError
+
+
+def check_plugin(launcher: Any) -> None:
+    """Checks that a launcher's package is installed.
+
+    Args:
+        launcher: the config at `hydra.launcher`.
+
+    Raises:
+        UserError: it is not; the message has the command that installs it.
+    """
+    module = str(launcher["_target_"]).rpartition(".")[0]
+    found = re.match(r"hydra_plugins\.(\w+)", module)
+    if found is None or (find_spec("hydra_plugins") and find_spec(found[0])):
+        return
+    package = found[1].replace("_", "-")
+    raise UserError(
+        f"this launcher needs the package {package}, which is not installed: pip install {package} "
+        f"(in a clone: uv run --with {package} python -m kdistill.train ...)"
+    )
+
+
+def runs_in_this_process(launcher: Any) -> bool:
+    """Whether jobs run one after the other in the process that the command started."""
+    return str(launcher["_target_"]).endswith("BasicLauncher")
+
+
+def threads_per_job(launcher: Any) -> int:
+    """Threads for one of the jobs that run at the same time on this machine.
+
+    Threads of two jobs on one core wait for each other at every step: a job that takes all cores beside another takes
+    many times as long.
+    """
+    cores = _cores()
+    if "cpus_per_task" in launcher:  # submitit
+        return min(launcher["cpus_per_task"] or cores, cores)
+    if (asked := OmegaConf.select(launcher, "ray.remote.num_cpus")) is not None:
+        return max(1, min(int(asked), cores))
+    jobs = launcher.get("n_jobs") or 1  # joblib
+    return max(1, cores // (jobs if jobs > 0 else cores + 1 + jobs))
+
+
+def most_at_a_time(launcher: Any) -> int | None:
+    """How many jobs a launcher may be given at once; None where it has a queue of its own."""
+    if not str(launcher["_target_"]).endswith(".LocalLauncher"):
+        return None
+    return max(1, _cores() // threads_per_job(launcher))  # submitit starts all that it gets, whatever the machine has
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,89 @@
+"""Settings of a sweep ranked by what validation says, the mean over their seeds; test has no say in it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+Value = float | str
+Place = tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs that differ in some settings and in their seed alone.
+
+    Attributes:
+        name: what they have in common.
+        metric: of validation, such as `val/accuracy`.
+        lower: whether less of it is better.
+        keys: the settings that were swept, without the seed.
+        values: by the settings' values in the order of `keys`, the figure of each seed.
+    """
+
+    name: str
+    metric: str
+    lower: bool
+    keys: tuple[str, ...]
+    values: Mapping[Place, Sequence[float]]
+
+    @cached_property
+    def means(self) -> dict[Place, float]:
+        return {place: sum(figures) / len(figures) for place, figures in self.values.items()}
+
+    @cached_property
+    def ranked(self) -> list[Place]:
+        """The best first; of equals, lower settings first; what is not a number comes last."""
+
+        def order(place: Place) -> tuple[bool, float, list[tuple[bool, Value]]]:
+            mean = self.means[place]
+            signed = 0.0 if math.isnan(mean) else mean if self.lower else -mean
+            return math.isnan(mean), signed, [sortable(value) for value in place]
+
+        return sorted(self.values, key=order)
+
+    @property
+    def chosen(self) -> Place:
+        return self.ranked[0]
+
+    @cached_property
+    def varied(self) -> tuple[str, ...]:
+        """The keys that have more than one value."""
+        return tuple(key for key in self.keys if len(self.axis(key)) > 1)
+
+    def axis(self, key: str) -> list[Value]:
+        """The values of a key, in order."""
+        return sorted({self.at(place, key) for place in self.values}, key=sortable)
+
+    def at(self, place: Place, key: str) -> Value:
+        return place[self.keys.index(key)]
+
+    def is_numeric(self, key: str) -> bool:
+        return not any(isinstance(value, str) for value in self.axis(key))
+
+    @property
+    def edges(self) -> list[str]:
+        """Numeric settings with three values or more whose chosen value is the lowest or highest that was tried."""
+        axes = {key: self.axis(key) for key in self.varied if self.is_numeric(key)}
+        return [key for key, axis in axes.items() if len(axis) > 2 and self.at(self.chosen, key) in (axis[0], axis[-1])]
+
+
+def sortable(value: Value) -> tuple[bool, Value]:
+    """Numbers before words."""
+    return isinstance(value, str), value
+
+
+def as_value(text: str) -> Value:
+    """A setting from its text on the command line."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip("'\"")
+
+
+def shown(value: Value) -> str:
+    """A setting for the screen: as short as it can be without saying another number."""
+    if isinstance(value, str):
+        return value
+    short = f"{value:g}"
+    return short if float(short) == value or math.isnan(value) else repr(value)

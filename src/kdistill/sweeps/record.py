@@ -1,0 +1,49 @@
+"""What a job of a sweep leaves in its folder about itself: `job.json`."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from kdistill.files import write_atomically
+
+FILE = "job.json"
+Status = Literal["running", "finished", "skipped", "pruned", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job of one sweep.
+
+    Attributes:
+        sweep: names the start of the sweep that the record is of; a later start writes its own.
+        overrides: the command line's, with the job's own values.
+        status: of a job that was killed it stays `running`; `skipped` was finished by an earlier start.
+        seconds: what this start spent on the job.
+        error: what went wrong, for the screen.
+    """
+
+    sweep: str
+    overrides: tuple[str, ...]
+    status: Status = "running"
+    seconds: float = 0.0
+    error: str = ""
+
+    def ended(self, status: Status, seconds: float, error: str = "") -> "JobRecord":
+        return replace(self, status=status, seconds=seconds, error=error)
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+
+
+def read_record(folder: Path) -> JobRecord:
+    """The record in a job's folder."""
+    content = json.loads((folder / FILE).read_text())
+    return JobRecord(**{**content, "overrides": tuple(content["overrides"])})
+
+
+def find_jobs(folder: Path, sweep: str) -> list[Path]:
+    """Folders of the jobs that one start of a sweep has touched, in the order of their names."""
+    found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{FILE}")]
+    return sorted(path for path in found if read_record(path).sweep == sweep)

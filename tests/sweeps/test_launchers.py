@@ -1,0 +1,95 @@
+"""The same sweep through Hydra's launcher plugins, for real: processes of joblib, submitit and Ray."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.config.compose import check_overrides
+from kdistill.config.paths import conf_dir
+from kdistill.errors import UserError
+from kdistill.sweeps import launchers
+from kdistill.sweeps.launchers import check_plugin, most_at_a_time, threads_per_job
+
+NAMES = ("joblib", "submitit_local", "submitit_slurm", "ray")
+
+
+def preset(name: str, **changed: int) -> DictConfig:
+    found = OmegaConf.load(Path(conf_dir(), "hydra", "launcher", f"{name}.yaml"))
+    assert isinstance(found, DictConfig)
+    found.update(changed)
+    return found
+
+
+def check(done: subprocess.CompletedProcess[str], folder: Path) -> set[str]:
+    """One job of three fails, and the others are ranked; gives the threads that the jobs were told to use."""
+    assert done.returncode == 1, done.stderr
+    assert "FAILED loss.temperature=7: seven is not allowed" in done.stderr
+    assert "UserWarning" not in done.stderr
+    assert "finished loss.temperature=4" in done.stdout and "3 jobs: 2 finished, 1 failed" in done.stdout
+    assert "trains" not in done.stdout and "trains" in (folder / "loss.temperature=4" / "train.log").read_text()
+    found = json.loads((folder / "sweep.json").read_text())
+    assert [entry["settings"]["loss.temperature"] for entry in found["ranking"]] == [4, 2]
+    return {line for path in folder.glob("*/starts.txt") for line in path.read_text().split()}
+
+
+def test_jobs_run_in_processes_of_joblib_with_a_share_of_the_cores(elsewhere, tmp_path: Path) -> None:
+    done = elsewhere("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.temperature=2,7,4")
+    folder = tmp_path / "outputs/sweeps/mnist_distill/loss.temperature"
+    assert check(done, folder) == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
+
+
+@pytest.mark.slow
+def test_jobs_run_in_processes_of_submitit(elsewhere, tmp_path: Path) -> None:
+    done = elsewhere("hydra/launcher=submitit_local", "loss.temperature=2,7,4")
+    assert check(done, tmp_path / "outputs/sweeps/mnist_distill/loss.temperature") == {"1"}
+
+
+@pytest.mark.slow
+def test_a_killed_worker_leaves_a_sweep_that_goes_on(elsewhere, tmp_path: Path) -> None:
+    jobs = ("hydra/launcher=submitit_local", "loss.temperature=2,9")
+    done = elsewhere(*jobs)
+    assert done.returncode == 1 and "failed: loss.temperature=9: was ended from outside" in done.stdout, done.stdout
+    again = elsewhere(*jobs)
+    assert again.returncode == 0 and "2 jobs: 1 finished, 1 skipped" in again.stdout, again.stderr
+
+
+@pytest.mark.slow
+def test_jobs_run_in_processes_of_ray(elsewhere, tmp_path: Path) -> None:
+    done = elsewhere("hydra/launcher=ray", "loss.temperature=2,7,4")
+    assert check(done, tmp_path / "outputs/sweeps/mnist_distill/loss.temperature") == {"1"}
+
+
+@pytest.mark.filterwarnings("ignore:.*validated against ConfigStore schema")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_is_accepted_and_fits_its_plugin(name: str) -> None:
+    assert check_overrides([f"hydra/launcher={name}", "+experiment=mnist_scratch"])[1] == []
+    Plugins.instance()  # the plugins put their schemas into the store
+    schema = ConfigStore.instance().load(f"hydra/launcher/{name}.yaml").node
+    OmegaConf.merge(schema, preset(name))  # a key or a type that the plugin does not know raises
+    check_plugin(preset(name))
+
+
+@pytest.mark.filterwarnings("ignore:.*validated against ConfigStore schema")
+def test_a_launcher_with_a_typo_gets_the_nearest_name() -> None:
+    (found,) = check_overrides(["hydra/launcher=jobib", "+experiment=mnist_scratch"])[1]
+    assert "did you mean 'joblib'" in found
+
+
+def test_a_missing_plugin_is_an_error_with_the_command_that_installs_it() -> None:
+    with pytest.raises(UserError, match="pip install hydra-elsewhere-launcher"):
+        check_plugin({"_target_": "hydra_plugins.hydra_elsewhere_launcher.elsewhere.Launcher"})
+
+
+def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launchers, "_cores", lambda: 16)
+    assert threads_per_job(preset("joblib", n_jobs=4)) == 4 and threads_per_job(preset("joblib", n_jobs=-1)) == 1
+    assert threads_per_job(preset("submitit_slurm")) == 4 and threads_per_job(preset("ray")) == 1
+    local = preset("submitit_local", cpus_per_task=4)
+    assert threads_per_job(local) == 4 and most_at_a_time(local) == 4
+    assert [most_at_a_time(preset(name)) for name in ("joblib", "submitit_slurm", "ray")] == [None] * 3

@@ -1,0 +1,42 @@
+"""`kdistill.train` with a training that takes no time: the figures are arithmetic on the settings.
+
+Validation's accuracy is 0.9 - |temperature - 4| / 100 + alpha / 10 + seed / 1000, test's is 0.1 less. Temperature 7 is
+a user's mistake, 8 a bug, 9 ends the process, 10 is Ctrl-C.
+"""
+
+import os
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from kdistill.config.cli import run_door
+from kdistill.errors import UserError
+from kdistill.runs import RunFolder
+from kdistill.sweeps.launch import run_sweep
+
+
+def train(config: DictConfig) -> None:
+    path = Path(HydraConfig.get().runtime.output_dir)
+    folder = RunFolder.create(path, config)
+    with (path / "starts.txt").open("a") as file:
+        file.write(f"{os.environ.get('OMP_NUM_THREADS')}\n")
+    temperature, alpha = config.loss.get("temperature", 1.0), config.loss.get("alpha", 0.0)
+    if temperature == 7:
+        raise UserError("seven is not allowed")
+    if temperature == 8:
+        raise RuntimeError("a bug")
+    if temperature == 9 and not (path / "killed").exists():
+        (path / "killed").touch()
+        os._exit(9)
+    if temperature == 10:
+        raise KeyboardInterrupt
+    print("trains", path.name)
+    accuracy = 0.9 - abs(temperature - 4) / 100 + alpha / 10 + config.seed / 1000
+    figures = {"accuracy": accuracy, "f1": accuracy, "auroc": accuracy, "nll": 1 - accuracy}
+    test = {name: value - 0.1 for name, value in figures.items()}
+    folder.write_json("summary.json", {"val": figures, "test": test, "seed": config.seed})
+
+
+if __name__ == "__main__":
+    run_door(train, "train", sweep=run_sweep)
