@@ -270,20 +270,13 @@ def test_the_jobs_of_a_sweep_are_one_group_and_named_by_what_sets_them_apart(
     blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_key(monkeypatch, tmp_path / "home")
-    command = [
-        sys.executable,
-        "-m",
-        "kdistill.train",
-        "-m",
-        "+experiment=mnist_scratch",
-        f"dataset.root={blocks}",
-        *SIZES,
-    ]
-    command += ["optimizer.lr=1e-3,2e-3", "logger=wandb", "hydra.sweep.dir=outputs/mine"]
+    command = [sys.executable, "-m", "kdistill.train", "-m", "+experiment=mnist_scratch", *SIZES]
+    command += [f"dataset.root={blocks}", "optimizer.lr=1e-3,2e-3", "logger=wandb"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    heads = [Records(path.parent).head for path in sorted((tmp_path / "outputs" / "mine").glob("*/summary.json"))]
-    assert [head["run_group"] for head in heads] == ["mine", "mine"]
+    (sweep,) = (tmp_path / "outputs" / "sweeps" / "mnist_scratch").iterdir()
+    heads = [Records(path.parent).head for path in sorted(sweep.glob("*/summary.json"))]
+    assert [head["run_group"] for head in heads] == [f"mnist_scratch/{sweep.name}"[-128:]] * 2
     assert [head["display_name"] for head in heads] == [
         f"mnist_scratch-optimizer.lr={rate}-seed0" for rate in (0.001, 0.002)
     ]

@@ -82,6 +82,6 @@ def test_what_the_config_fixes_is_kept(mnist_root: Path, tmp_path: Path) -> None
     data = assemble.data_module(fixed)
     network = assemble.network(fixed.teacher, "teacher", data)
     off = compose_config([*job, "trainer.tune=off"])
-    assert tune(off, network, data, "cpu") == Way(assemble.precision("auto", "cpu", network), True)
+    assert tune(off, network, data, "cpu") == Way(assemble.precision("auto", "cpu"), True)
     assert not (tmp_path / "tuned").exists()
     assert tune(fixed, network, data, "cpu") == PLAIN

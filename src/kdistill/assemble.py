@@ -139,16 +139,10 @@ def device_name(wanted: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
-def precision(wanted: str, device: str, model: nn.Module) -> str:
-    """`auto` to bf16-mixed where the hardware multiplies bfloat16, else 32-true.
-
-    On a CPU also 32-true where depthwise convolutions train: their gradient is slower in bfloat16 (docs/LOG.md).
-    """
+def precision(wanted: str, device: str) -> str:
+    """`auto` to bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
     if wanted != "auto":
         return wanted
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    if device == "cpu" and any(m.groups > 1 and m.weight.requires_grad for m in convolutions):
-        return "32-true"
     return "bf16-mixed" if has_bfloat16(device) else "32-true"
 
 

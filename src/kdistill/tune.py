@@ -54,9 +54,7 @@ class Way:
 def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: str) -> Way:
     """How a run trains its network: as its config says; what that leaves to `auto`, as is fastest here."""
     trainer = config.trainer
-    default = Way(
-        assemble.precision(trainer.precision, device, network), assemble.channels_last(trainer.channels_last, network)
-    )
+    default = Way(assemble.precision(trainer.precision, device), assemble.channels_last(trainer.channels_last, network))
     if trainer.tune == "off":
         return default
     precisions = [default.precision]
