@@ -323,6 +323,7 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     """In float32 or, where this is faster in the first steps, in bfloat16."""
     import torch
 
+    from kdistill.models.faster import make_faster
     from kdistill.process import settle_process
 
     settle_process("cpu")
@@ -330,6 +331,7 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     views = 1 if data.augment is None else data.views
     bf16 = given.bf16 == "on"
     network = freeze(job.student).to(memory_format=torch.channels_last)
+    make_faster(network, precision="bf16-mixed" if bf16 else "32-true", device="cpu")
     teacher = job.teacher.to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (job.mean, job.std))
 

@@ -35,6 +35,7 @@ if ! "$python" -c 'import sys; from kdistill.wandb_run import has_key; sys.exit(
     exit 2
 fi
 
+export WANDB_DIR=${WANDB_DIR:-$folder} # the upload's own log
 echo "$folder: uploading ${#runs[@]} offline runs ($uploaded were uploaded before)"
 "$python" -m wandb sync --yes "${runs[@]}" || { echo "not all runs were uploaded; start this again to go on" >&2; exit 1; }
 left=0

@@ -132,6 +132,7 @@ def test_with_teacher_and_prefix_replayed_no_image_is_read(
     assert replayed["test"]["accuracy"] == online["test"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_auto_replays_two_views_and_leaves_four_alone(mnist: list[str], tmp_path: Path, caplog: Any) -> None:
     fresh = [*mnist, f"replay.cache={tmp_path / 'replay'}"]
     with caplog.at_level("INFO"):

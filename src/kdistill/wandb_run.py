@@ -66,7 +66,7 @@ def open_run(
         mode=chosen,  # type: ignore[arg-type]  # what WANDB_MODE may say is W&B's business
         dir=save_dir.resolve(),  # W&B's own process may have begun in another folder
         id=known,
-        resume="allow" if known and chosen == "online" else None,
+        resume="allow" if known else None,
         reinit="create_new",
         settings=wandb.Settings(silent=True, console="off"),
     )

@@ -141,6 +141,7 @@ def test_a_student_without_a_distillation_head_is_refused() -> None:
 SUBCLASSES = ["+teacher.subclasses=2", "+student.subclasses=2"]
 
 
+@pytest.mark.slow
 def test_a_teacher_invents_subclasses_and_a_student_learns_them(mnist_root: Path, tmp_path: Path) -> None:
     cache = f"teacher_cache={tmp_path / 'teachers'}"
     recipe = "teacher.recipe_overrides=['loss=spread','trainer.max_epochs=1','trainer.tune=off']"

@@ -100,6 +100,7 @@ def stopper(folder: Path, how: str) -> str:
     return f"+callbacks.stop={{_target_: stopper.Stop, rate: {BAD}, armed: {folder / 'armed'}}}"
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_goes_on_with_the_trial_it_was_at(
     search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

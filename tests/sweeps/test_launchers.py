@@ -38,6 +38,7 @@ def check(done: subprocess.CompletedProcess[str], folder: Path) -> set[str]:
     return {line for path in folder.glob("*/starts.txt") for line in path.read_text().split()}
 
 
+@pytest.mark.slow
 def test_jobs_run_in_processes_of_joblib_with_a_share_of_the_cores(elsewhere, tmp_path: Path) -> None:
     done = elsewhere("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.temperature=2,7,4")
     folder = tmp_path / "outputs/sweeps/mnist_distill/loss.temperature"
