@@ -25,7 +25,7 @@ from kdistill.errors import UserError
 from kdistill.runs import OPERATIONAL
 from kdistill.sweeps.finish import finish_sweep
 from kdistill.sweeps.job import SweepJob, say
-from kdistill.sweeps.launchers import check_plugin, most_at_a_time, runs_in_this_process
+from kdistill.sweeps.launchers import check_plugin, keep_environment, most_at_a_time, runs_in_this_process
 from kdistill.sweeps.names import folder_name, is_below, key_of
 from kdistill.sweeps.record import find_jobs, read_record
 
@@ -69,6 +69,7 @@ def run_sweep(
         settled = hydra.compose_config(config_name, given, RunMode.MULTIRUN, with_log_configuration=False).hydra
         given += _places(settled, overrides, name)
         check_plugin(settled.launcher)
+        keep_environment(settled.launcher)
         refuse_intervals(settled, overrides)
         most = most_at_a_time(settled.launcher)
         if most is not None and "max_batch_size" in settled.sweeper and settled.sweeper.max_batch_size is None:

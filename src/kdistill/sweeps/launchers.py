@@ -30,6 +30,12 @@ def check_plugin(launcher: Any) -> None:
     )
 
 
+def keep_environment(launcher: Any) -> None:
+    """Has Ray run its jobs in this environment; under `uv run` it would make another for them."""
+    if str(launcher["_target_"]).endswith(".RayLauncher"):
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # Ray reads it when it is imported
+
+
 def runs_in_this_process(launcher: Any) -> bool:
     """Whether jobs run one after the other in the process that the command started."""
     return str(launcher["_target_"]).endswith("BasicLauncher")
