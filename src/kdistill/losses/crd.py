@@ -98,6 +98,7 @@ class CRD(FeatureLoss):
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:
         student, teacher = features[0]
         drawn = self._draw(batch.index.device)
+        self.draws += 1
         wrong = (self.known_class[drawn] == batch.target[:, None]) | (drawn == batch.index[:, None])
         own, other = (
             unit(at_least_float(embed(side.flatten(1))), dim=1)
@@ -117,18 +118,18 @@ class CRD(FeatureLoss):
     def _draw(self, device: torch.device) -> Tensor:
         """Numbers of samples (M,) for the negatives of a batch."""
         generator = torch.Generator(device).manual_seed(self.seed + self.draws)
-        self.draws += 1
         return torch.randint(len(self.known_class), (self.negatives,), generator=generator, device=device)
 
     def _told_apart(self, embedding: Tensor, index: Tensor, drawn: Tensor, wrong: Tensor, *, of: int) -> Tensor:
         """`nce` of the embeddings (N, dim) of one side against the memory of the other."""
         memory = self.memory[of].to(embedding.dtype)
         with full_precision(embedding):
-            positive = (embedding * memory[index]).sum(1) / self.temperature
-            negative = embedding @ memory[drawn].T / self.temperature
-        scores = torch.cat([positive, negative.flatten()]).detach()
-        mean = scores.logsumexp(0) - math.log(len(scores) / len(self.known_class))
-        self.log_z[of] = mean.to(self.log_z.dtype).where(self.log_z[of].isnan(), self.log_z[of])
+            sharper = embedding / self.temperature
+            positive = (sharper * memory[index]).sum(1)
+            negative = sharper @ memory[drawn].T
+        if self.draws == 1:  # Z stays what the first batch made it
+            scores = torch.cat([positive, negative.flatten()]).detach()
+            self.log_z[of] = scores.logsumexp(0) - math.log(len(scores) / len(self.known_class))
         return nce(positive - self.log_z[of], negative - self.log_z[of], wrong, log_prior=self.log_prior)
 
     def _remember(self, embeddings: Tensor, batch: DistillBatch) -> None:
