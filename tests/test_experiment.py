@@ -196,6 +196,7 @@ def test_a_given_teacher_that_knows_nothing_is_refused(distill_overrides: Slice,
         run(config, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_given_teacher_that_fits_is_used(distilled: Path, distill_overrides: Slice, tmp_path: Path) -> None:
     first = summary(distilled)["teacher"]
     config = compose_config([*distill_overrides, f"teacher.checkpoint={first['checkpoint']}", "loss.alpha=1.0"])

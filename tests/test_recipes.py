@@ -204,6 +204,7 @@ def test_several_teachers_answer_with_the_mean_of_their_probabilities(sizes: lis
     assert result["test"] == found["test"], "agreement with the mean included"
 
 
+@pytest.mark.slow
 def test_several_teachers_replayed_teach_the_same(sizes: list[str], tmp_path: Path) -> None:
     for way in ("off", "on"):
         run(compose_config(several(sizes, f"replay.teacher={way}")), tmp_path / way)

@@ -78,6 +78,7 @@ def test_a_replayed_teacher_teaches_the_same(mnist: list[str], tmp_path: Path) -
     assert np.array_equal(logits(replayed).argmax(1), logits(online).argmax(1))
 
 
+@pytest.mark.slow
 def test_a_replayed_teacher_answers_for_mixed_images(mnist: list[str], tmp_path: Path) -> None:
     """A mixed image is a function of (seed, sample, view), so what is stored is the teacher's answer to that image."""
     online, replayed = both([*mnist, "dataset.mixup=0.4"], "replay.teacher", tmp_path)

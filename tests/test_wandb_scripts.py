@@ -21,6 +21,7 @@ def ends(parameter: dict[str, Any]) -> list[Any]:
     return parameter["values"] if "values" in parameter else [parameter["min"], parameter["max"]]
 
 
+@pytest.mark.slow
 def test_every_job_of_the_sweep_is_a_config_that_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "abc")
     sweep = yaml.safe_load((SCRIPTS / "wandb_sweep.yaml").read_text())

@@ -202,6 +202,7 @@ def test_a_bug_leaves_with_1_and_its_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1 and "Traceback" in done.stderr and "RuntimeError: a bug" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     done = door(tmp_path, "-m", DISTILL, "seed=1,2")
     assert done.returncode == 0 and "mnist_distill 1" in done.stdout and "mnist_distill 2" in done.stdout, done.stderr

@@ -65,6 +65,7 @@ def reused(mnist_root: Path, teacher: Path, tmp_path_factory: pytest.TempPathFac
     return folder, run(config_of(mnist_root, teacher, folder.parent, *views), folder)
 
 
+@pytest.mark.slow
 def test_simkd_counts_and_saves_the_projector_and_the_teachers_head(
     reused: tuple[Path, dict[str, Any]], teacher: Path
 ) -> None:
@@ -80,12 +81,14 @@ def test_simkd_counts_and_saves_the_projector_and_the_teachers_head(
     assert "train/simkd" in rows
 
 
+@pytest.mark.slow
 def test_simkd_is_evaluated_from_its_files(reused: tuple[Path, dict[str, Any]]) -> None:
     folder, found = reused
     result = evaluate(compose_config([f"run={folder}"], "evaluate"))
     assert result["test"] == found["test"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["", "student.safetensors"])
 def test_a_student_of_simkd_is_a_teacher(
     reused: tuple[Path, dict[str, Any]], mnist_root: Path, tmp_path: Path, file: str

@@ -170,6 +170,7 @@ def door(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_door_writes_the_page_beside_the_runs_without_torch(make_run: Any, tmp_path: Path) -> None:
     for seed in (0, 1):
         make_run(tmp_path / "runs" / str(seed), "distill", seed, temperature=2.0)

@@ -61,6 +61,7 @@ def test_the_search_finds_the_better_rate_prunes_the_rest_and_is_not_repeated(
     assert (pruned / "summary.json").exists() and not (pruned / "pruned.json").exists(), "it can be trained to its end"
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_keeps_no_other_from_running_and_is_tried_again(
     search: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

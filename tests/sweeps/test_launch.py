@@ -73,6 +73,7 @@ def test_a_sweep_of_failures_has_no_ranking_and_leaves_with_1(start, capsys: pyt
     assert "chosen" not in capsys.readouterr().out and "chosen" not in result(GRID.parent / "loss.temperature")
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_whole_sweep_and_the_next_start_goes_on(start) -> None:
     with pytest.raises(KeyboardInterrupt):
         start("loss.temperature=2,10,4")
