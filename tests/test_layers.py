@@ -22,7 +22,7 @@ FORBIDDEN = {
     "config": {"torch", "torchvision", "timm", "torchmetrics", "pytorch_lightning", "kdistill.data", "kdistill.losses"},
 }
 # What reads finished runs, for a layer that shows them.
-READERS = {"report": {"kdistill.finished"}, "sweeps": {"kdistill.finished"}}
+READERS = {"report": {"kdistill.finished"}}
 
 
 def imports(path: Path) -> Iterator[str]:

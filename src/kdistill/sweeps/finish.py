@@ -13,18 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from kdistill.files import write_atomically
-from kdistill.finished import settings
 from kdistill.runs import RunFolder
 from kdistill.sweeps.names import key_of
 from kdistill.sweeps.ranking import Place, Sweep, as_value
-from kdistill.sweeps.record import JobRecord, read_record
+from kdistill.sweeps.record import FALLBACK, JobRecord, chosen_by, read_record
 
 SEED = "seed"
 TEST = ("accuracy", "f1", "auroc")
-_FALLBACK = "val/accuracy", "max"
 
 
 @dataclass(frozen=True)
@@ -117,16 +113,12 @@ def _given(record: JobRecord) -> dict[str, str]:
 
 def _metric(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
     """What validation chose checkpoints by, and whether `max` or `min` is better."""
-    found = set()
-    for path in finished:
-        flat = settings(OmegaConf.to_container(RunFolder(path).config()), without=())
-        chosen_by = str(flat.get("callbacks.checkpoint.monitor", _FALLBACK[0]))
-        found.add((chosen_by, str(flat.get("callbacks.checkpoint.mode", _FALLBACK[1]))))
+    found = {chosen_by(RunFolder(path)) for path in finished}
     metric, mode = next(iter(found))
     if len(found) == 1 and metric.removeprefix("val/") in RunFolder(finished[0]).summary()["val"]:
         return metric, mode, []
     why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
-    return *_FALLBACK, [f"ranked by {_FALLBACK[0]}: {why}"]
+    return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]
 
 
 def _figure(path: Path, metric: str) -> float:
@@ -136,7 +128,7 @@ def _figure(path: Path, metric: str) -> float:
 def _csv(result: FinishedSweep) -> str:
     ranks = {place: rank for rank, place in enumerate(result.sweep.ranked, start=1)} if result.sweep else {}
     place_of = {path: place for place, paths in result.runs.items() for path in paths}
-    metric = result.sweep.metric if result.sweep else _FALLBACK[0]
+    metric = result.sweep.metric if result.sweep else FALLBACK[0]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["rank", "job", "status", *result.swept, metric, "seconds"])

@@ -1,5 +1,6 @@
 """One job of a sweep, wherever a launcher runs it: it says how it ends, and failing it keeps no other from running."""
 
+import math
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ from kdistill.errors import UserError
 from kdistill.runs import RunFolder
 from kdistill.sweeps.launchers import runs_in_this_process, threads_per_job
 from kdistill.sweeps.names import prepare_hydra
-from kdistill.sweeps.record import JobRecord, Status
+from kdistill.sweeps.record import JobRecord, Status, chosen_by
 
 ERROR_FILE, LOG_FILE = "error.txt", "train.log"
 
@@ -105,7 +106,8 @@ def say(folder: Path, record: JobRecord) -> None:
     line = f"{record.status} {folder.name}"
     run = RunFolder(folder)
     if run.finished:
-        line += f": val/accuracy {run.summary()['val']['accuracy']:.4f}"
+        metric, _ = chosen_by(run)
+        line += f": {metric} {run.summary()['val'].get(metric.removeprefix('val/'), math.nan):.4f}"
     line += ", by an earlier start" if record.status == "skipped" else f", {record.seconds:.0f} s"
     print(line, flush=True)
 

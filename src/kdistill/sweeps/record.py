@@ -5,9 +5,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from omegaconf import OmegaConf
+
 from kdistill.files import write_atomically
+from kdistill.runs import RunFolder
 
 FILE = "job.json"
+FALLBACK = "val/accuracy", "max"  # of runs whose config does not say
 Status = Literal["running", "finished", "skipped", "pruned", "failed", "stopped"]
 
 
@@ -47,3 +51,11 @@ def find_jobs(folder: Path, sweep: str) -> list[Path]:
     """Folders of the jobs that one start of a sweep has touched, in the order of their names."""
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{FILE}")]
     return sorted(path for path in found if read_record(path).sweep == sweep)
+
+
+def chosen_by(run: RunFolder) -> tuple[str, str]:
+    """The metric of validation by which a run chose its checkpoint, and whether `max` or `min` of it is better."""
+    config = run.config()
+    keys = ("callbacks.checkpoint.monitor", "callbacks.checkpoint.mode")
+    metric, mode = (str(OmegaConf.select(config, key) or usual) for key, usual in zip(keys, FALLBACK, strict=True))
+    return metric, mode
