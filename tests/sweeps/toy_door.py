@@ -1,7 +1,7 @@
 """`kdistill.train` with a training that takes no time: the figures are arithmetic on the settings.
 
 Validation's accuracy is 0.9 - |temperature - 4| / 100 + alpha / 10 + seed / 1000, test's is 0.1 less. Temperature 7 is
-a user's mistake, 8 a bug, 9 ends the process, 10 is Ctrl-C.
+a user's mistake, 8 a bug, 9 ends the process once, 10 is Ctrl-C, 11 ends the process each time.
 """
 
 import os
@@ -28,6 +28,8 @@ def train(config: DictConfig) -> None:
         raise RuntimeError("a bug")
     if temperature == 9 and not (path / "killed").exists():
         (path / "killed").touch()
+        os._exit(9)
+    if temperature == 11:
         os._exit(9)
     if temperature == 10:
         raise KeyboardInterrupt

@@ -7,20 +7,23 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from kdistill.config.validate import validate
 from kdistill.errors import UserError
 from kdistill.runs import RunFolder
-from kdistill.sweeps.launchers import runs_in_this_process, threads_per_job
+from kdistill.sweeps.launchers import has_pool, runs_in_this_process, threads_per_job
 from kdistill.sweeps.names import prepare_hydra
-from kdistill.sweeps.record import JobRecord, Status, chosen_by
+from kdistill.sweeps.record import FILE, JobRecord, Status, chosen_by, read_record
 
 ERROR_FILE, LOG_FILE = "error.txt", "train.log"
+_STARTS = 3  # of a job whose process is killed each time
 
 
 class SweepJob:
@@ -50,15 +53,28 @@ class SweepJob:
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
         record = JobRecord(self.sweep, tuple(hydra.overrides.task))
+        before = read_record(folder) if (folder / FILE).exists() else None
+        if before is None or before.sweep != self.sweep or not has_pool(hydra.launcher):
+            return self._begun(record, folder, config, hydra.launcher)
+        if before.status != "running":  # the pool of processes is a new one: another was killed
+            return before.status
+        if before.starts == _STARTS:
+            error = f"its process was killed {_STARTS} times (out of memory? give it more, or run fewer jobs at a time)"
+            before.ended("failed", 0.0, error).write(folder)
+            return "failed"
+        with FileLock(Path(hydra.sweep.dir, ".killed")):  # what kills processes is to kill its own alone
+            return self._begun(replace(record, starts=before.starts + 1), folder, config, hydra.launcher)
+
+    def _begun(self, record: JobRecord, folder: Path, config: DictConfig, launcher: Any) -> Status:
         (folder / ERROR_FILE).unlink(missing_ok=True)
         record.write(folder)
-        if runs_in_this_process(hydra.launcher):
+        if runs_in_this_process(launcher):
             record = self._ended(record, folder, config)
             say(folder, record)
             return record.status
         if self.folder not in sys.path:
             sys.path.append(self.folder)
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_job(hydra.launcher)))  # torch is not imported yet
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_job(launcher)))  # torch is not imported yet
         with _output_in(folder / LOG_FILE):
             return self._ended(record, folder, config).status
 

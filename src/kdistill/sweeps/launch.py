@@ -25,7 +25,7 @@ from kdistill.errors import UserError
 from kdistill.runs import OPERATIONAL
 from kdistill.sweeps.finish import finish_sweep
 from kdistill.sweeps.job import SweepJob, say
-from kdistill.sweeps.launchers import check_plugin, keep_environment, most_at_a_time, runs_in_this_process
+from kdistill.sweeps.launchers import check_plugin, has_pool, keep_environment, most_at_a_time, runs_in_this_process
 from kdistill.sweeps.names import folder_name, is_below, key_of
 from kdistill.sweeps.record import find_jobs, read_record
 
@@ -79,7 +79,12 @@ def run_sweep(
         sweep = uuid.uuid4().hex
         place.mkdir(parents=True, exist_ok=True)
         with _alone(place), _watched(place, sweep, not runs_in_this_process(final.launcher)):
-            whole = _launched(lambda: hydra.multirun(config_name, SweepJob(task, sweep, os.getcwd()), given))
+            job = SweepJob(task, sweep, os.getcwd())
+            whole = _launched(lambda: hydra.multirun(config_name, job, given))
+            begun: dict[Path, int] = {}
+            while not whole and has_pool(final.launcher) and begun != (begun := _starts(place, sweep)):
+                print("a process was killed, and its pool with it: going on with what is left", file=sys.stderr)
+                whole = _launched(lambda: hydra.multirun(config_name, job, given))
     finally:
         GlobalHydra.instance().clear()
     jobs = find_jobs(place, sweep)
@@ -187,6 +192,12 @@ def _watched(place: Path, sweep: str, active: bool) -> Iterator[None]:
         over.set()
         watch.join()
         look()
+
+
+def _starts(place: Path, sweep: str) -> dict[Path, int]:
+    """How often each job was begun that has not ended."""
+    records = {path: read_record(path) for path in find_jobs(place, sweep)}
+    return {path: record.starts for path, record in records.items() if record.status == "running"}
 
 
 def _launched(launch: Callable[[], object]) -> bool:

@@ -38,7 +38,12 @@ def keep_environment(launcher: Any) -> None:
 
 def runs_in_this_process(launcher: Any) -> bool:
     """Whether jobs run one after the other in the process that the command started."""
-    return str(launcher["_target_"]).endswith("BasicLauncher")
+    return str(launcher["_target_"]).endswith("BasicLauncher") or _pool_size(launcher) == 1
+
+
+def has_pool(launcher: Any) -> bool:
+    """Whether jobs run in a pool of processes, which ends all of them when one is killed."""
+    return (_pool_size(launcher) or 1) > 1
 
 
 def threads_per_job(launcher: Any) -> int:
@@ -52,8 +57,7 @@ def threads_per_job(launcher: Any) -> int:
         return min(launcher["cpus_per_task"] or cores, cores)
     if (asked := OmegaConf.select(launcher, "ray.remote.num_cpus")) is not None:
         return max(1, min(int(asked), cores))
-    jobs = launcher.get("n_jobs") or 1  # joblib
-    return max(1, cores // (jobs if jobs > 0 else cores + 1 + jobs))
+    return max(1, cores // (_pool_size(launcher) or 1))
 
 
 def most_at_a_time(launcher: Any) -> int | None:
@@ -61,6 +65,14 @@ def most_at_a_time(launcher: Any) -> int | None:
     if not str(launcher["_target_"]).endswith(".LocalLauncher"):
         return None
     return max(1, _cores() // threads_per_job(launcher))  # submitit starts all that it gets, whatever the machine has
+
+
+def _pool_size(launcher: Any) -> int | None:
+    """Processes that joblib runs jobs in, one of them meaning this one; None of other launchers."""
+    if not str(launcher["_target_"]).endswith(".JoblibLauncher"):
+        return None
+    jobs = launcher.get("n_jobs") or 1
+    return max(1, jobs if jobs > 0 else _cores() + 1 + jobs)
 
 
 def _cores() -> int:

@@ -25,6 +25,7 @@ class JobRecord:
         status: of a job that was killed it stays `running`; `skipped` was finished by an earlier start.
         seconds: what this start spent on the job.
         error: what went wrong, for the screen.
+        starts: how often this start of the sweep has begun the job; more than once after its process was killed.
     """
 
     sweep: str
@@ -32,6 +33,7 @@ class JobRecord:
     status: Status = "running"
     seconds: float = 0.0
     error: str = ""
+    starts: int = 1
 
     def ended(self, status: Status, seconds: float, error: str = "") -> "JobRecord":
         return replace(self, status=status, seconds=seconds, error=error)
