@@ -1,12 +1,14 @@
-"""What logging costs: seconds of an epoch of distilling on MNIST with replay, without loggers and with them.
+"""What logging costs: an epoch of distilling on MNIST with replay with its loggers against one without, in one run.
 
-    python scripts/bench_logging.py --teacher outputs/teachers/mnist_cnn-... --epochs 12 --repeats 3 --json logging.json
+    python scripts/bench_logging.py --teacher outputs/teachers/mnist_cnn-... --pairs 20 --repeats 3 --json logging.json
 
-Each repeat runs every arm once, each in a process of its own, in turn. An arm's figure is the median over its repeats
-of each run's median epoch, the first two left out (what is computed once is stored there). Training, validation and
-checkpoints are in an epoch; what a run does once (starting W&B, its charts at the end) is told apart.
+The machine's own speed differs by more from run to run than loggers cost, so epochs with and without loggers take turns
+within a run (with, without, without, with, ...), and what counts is the ratio within each pair. The figure is the mean
+over all pairs of all runs, a tenth left out at either end, with a 95 % interval by bootstrap over pairs. Training,
+validation and checkpoints are in an epoch. The first two epochs are left out (what is computed once is stored there),
+and so is what a run does once: starting W&B, its first row, its charts at the end; `once` is a run beside its epochs.
 
-Arms: none (no logger at all), csv (metrics.csv and the learning rate), wandb (the same and W&B offline).
+Arms: csv (metrics.csv and the learning rate), wandb (the same and W&B offline).
 """
 
 import argparse
@@ -17,54 +19,74 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
-ARMS = {"none": ["~callbacks.lr"], "csv": [], "wandb": ["logger=wandb", "logger.wandb.mode=offline"]}
+from scipy.stats import bootstrap, trim_mean
+
+ARMS = {"csv": [], "wandb": ["logger=wandb", "logger.wandb.mode=offline"]}
 _LEFT_OUT = 2
+_TRIMMED = 0.1  # of the pairs, at either end
 
 
 def run_arm(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Trains once, in this process; returns seconds of each epoch and of the whole run."""
+    """Trains once, in this process; returns seconds of the epochs with loggers and of those without, pair by pair."""
+    from pytorch_lightning import Trainer
     from pytorch_lightning.callbacks import Callback
 
     from kdistill import experiment
     from kdistill.config.compose import compose_config
 
-    moments: list[tuple[float, float]] = []
+    moments: list[float] = []
 
-    class Clock(Callback):
-        def on_train_epoch_start(self, *_: Any) -> None:
-            moments.append((time.perf_counter(), time.process_time()))
+    class Turns(Callback):
+        """Takes the loggers away for every other epoch: with, without, without, with."""
 
-    class NoLoggers(experiment.Loggers):
-        all = ()  # type: ignore[assignment]
+        def on_fit_start(self, trainer: Trainer, *_: Any) -> None:
+            self.loggers = list(trainer.loggers)
 
-    def with_clock(sections: Any, kind: str, **supplied: Any) -> list[Any]:
-        return named(sections, kind, **supplied) + ([Clock()] if kind == "callbacks" else [])
+        def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+            moments.append(time.perf_counter())
+            trainer.loggers = self.loggers if _logs(len(moments) - 1) else []
 
-    named, experiment.assemble.named = experiment.assemble.named, with_clock
-    if name == "none":
-        experiment.Loggers = NoLoggers  # type: ignore[misc]
+        def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
+            trainer.loggers = self.loggers
+
+    def with_turns(sections: Any, kind: str, **supplied: Any) -> list[Any]:
+        found = named(sections, kind, **supplied)
+        return [Turns(), *found] if kind == "callbacks" else found  # before the learning rate's
+
+    named, experiment.assemble.named = experiment.assemble.named, with_turns
+    epochs = 2 * given.pairs + _LEFT_OUT
     overrides = [
         "+experiment=mnist_distill", f"dataset.root={given.root}", "dataset.views=1", "trainer.progress_bar=false",
-        f"trainer.max_epochs={given.epochs + _LEFT_OUT + 1}", f"trainer.tune_cache={folder}/tuned",
+        f"trainer.max_epochs={epochs + 1}", f"trainer.tune_cache={folder}/tuned",
         f"replay.cache={folder}/replay", f"teacher_cache={folder}/teachers", *ARMS[name],
     ]  # fmt: skip
     overrides += [f"teacher.checkpoint={given.teacher}"] if given.teacher else []
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as place:
         experiment.run(compose_config(overrides), Path(place))
-    wall, cpu = ([after - before for before, after in pairwise(clock)] for clock in zip(*moments, strict=True))
-    return {"epochs": wall[_LEFT_OUT:], "cpu": cpu[_LEFT_OUT:], "run": time.perf_counter() - started}
+    taken = [after - before for before, after in pairwise(moments)]
+    pairs = [sorted((not _logs(epoch), taken[epoch]) for epoch in pair) for pair in _pairs(epochs)]
+    once = time.perf_counter() - started - sum(taken)
+    return {"pairs": [[with_loggers, without] for (_, with_loggers), (_, without) in pairs], "once": once}
+
+
+def _logs(epoch: int) -> bool:
+    return (epoch - _LEFT_OUT) % 4 in (0, 3)
+
+
+def _pairs(epochs: int) -> list[tuple[int, int]]:
+    return [(epoch, epoch + 1) for epoch in range(_LEFT_OUT, epochs, 2)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="where MNIST's files lie, or go")
     parser.add_argument("--teacher", help="a finished teacher's folder; without, one is trained first")
-    parser.add_argument("--epochs", type=int, default=10, help="epochs that count, of each run")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=20, help="of epochs, with and without loggers, of each run")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each arm, each in a process of its own")
     parser.add_argument("--limit", type=float, default=3.0, help="per cent of an epoch that csv + W&B may take")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # one run, in a process of its own
@@ -76,27 +98,34 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ARMS}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, *sys.argv[1:], "--folder", folder]
-        subprocess.run([*command, "--arm", "none", "--epochs", "1"], check=True, stdout=subprocess.DEVNULL)  # stores
+        subprocess.run([*command, "--arm", "csv", "--pairs", "1"], check=True, stdout=subprocess.DEVNULL)  # stores
         for repeat in range(given.repeats):
             for name in ARMS if repeat % 2 == 0 else reversed(ARMS):
                 subprocess.run([*command, "--arm", name], check=True, stdout=subprocess.DEVNULL)
                 found[name].append(json.loads(Path(folder, "found.json").read_text()))
-    seconds = {name: median(median(run["epochs"]) for run in runs) for name, runs in found.items()}
-    print(f"{'':6} {'s/epoch':>8} {'runs':>24} {'over none':>11} {'CPU s/epoch':>12} {'whole run':>10}")
+    print(f"{'':6} {'s/epoch without':>16} {'with loggers':>13} {'95 % interval':>20} {'pairs':>6} {'once':>8}")
+    costs = {name: [100 * (a / b - 1) for run in runs for a, b in run["pairs"]] for name, runs in found.items()}
     for name, runs in found.items():
-        each = " ".join(f"{median(run['epochs']):.3f}" for run in runs)
-        whole = median(run["run"] for run in runs)
-        cpu = median(median(run["cpu"]) for run in runs)  # of this process; other work on the machine hardly moves it
-        print(f"{name:6} {seconds[name]:8.4f} {each:>24} {_over(seconds, name):+9.2f} % {cpu:12.4f} {whole:8.1f} s")
+        low, high = _interval(costs[name])
+        without = median(seconds for run in runs for _, seconds in run["pairs"])
+        once = mean(run["once"] for run in runs)
+        interval = f"{low:+.2f} to {high:+.2f} %"
+        print(
+            f"{name:6} {without:16.3f} {trim_mean(costs[name], _TRIMMED):+11.2f} % {interval:>20} "
+            f"{len(costs[name]):6} {once:6.1f} s"
+        )
     if given.json:
-        given.json.write_text(json.dumps({"seconds_per_epoch": seconds, "runs": found}, indent=2) + "\n")
-    cost = _over(seconds, "wandb")
+        given.json.write_text(json.dumps({"over_none_percent": costs, "runs": found}, indent=2) + "\n")
+    cost = trim_mean(costs["wandb"], _TRIMMED)
     print(f"csv + W&B offline take {cost:+.2f} % of an epoch; at most {given.limit:g} % is asked for")
-    raise SystemExit(cost > given.limit)
+    raise SystemExit(bool(cost > given.limit))
 
 
-def _over(seconds: dict[str, float], name: str) -> float:
-    return 100 * (seconds[name] / seconds["none"] - 1)
+def _interval(values: list[float]) -> tuple[float, float]:
+    found = bootstrap(
+        (values,), lambda sample, axis: trim_mean(sample, _TRIMMED, axis=axis), method="percentile", rng=0
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 
 A step is what a replayed run does: the student's forward pass on a batch of 256 random images, the loss with the
 teacher's answers given, its gradient, and the optimizer; mnist_cnn teaches mnist_small_cnn, in float32, by the module
-that trains in a run. The losses take turns, a few steps each, so that whatever else the machine does meets all alike;
+that trains in a run. Other networks:
+--pair student=timm student.name=resnet10t teacher=timm teacher.name=resnet34 --shape 3 64 64 --batch 64. The losses
+take turns, a few steps each, so that whatever else the machine does meets all alike;
 the figures are medians over the turns. `loss` is the loss alone, with its gradient and that of what it learns; `step`
 less `loss` is the student's own. The student is tiny and its teacher's maps are large: beside a larger student the same
 loss is a smaller part of a step, so `x kd` is the worst case. A loss that needs other networks is measured on those,
@@ -35,7 +37,7 @@ from kdistill.modules.layers import bind_loss
 from kdistill.process import settle_process
 
 KD, MARK = "kd", 1.5
-SHAPE, CLASSES, BATCH, IMAGES = (1, 28, 28), 10, 256, 55_000
+CLASSES, IMAGES = 10, 55_000
 STEPS = 3  # of a turn
 PAIR = ("student=mnist_small_cnn", "teacher=mnist_cnn")
 # Losses that these two networks can't show, and the networks that can.
@@ -85,8 +87,8 @@ class Entry:
         return 1000 * statistics.median(self.loss_s)
 
 
-def prepare(name: str, pair: tuple[str, ...]) -> Entry:
-    """A student, its loss and its optimizer, ready to step on one batch.
+def prepare(name: str, pair: tuple[str, ...], shape: tuple[int, ...], samples: int) -> Entry:
+    """A student, its loss and its optimizer, ready to step on one batch of so many images of shape (C, H, W).
 
     Raises:
         UserError: the loss can't be computed with these networks.
@@ -96,17 +98,17 @@ def prepare(name: str, pair: tuple[str, ...]) -> Entry:
     assert isinstance(section, DictConfig)
     torch.manual_seed(0)
     networks = {
-        kind: assemble.bare_network(config[kind], kind, num_classes=CLASSES, in_chans=SHAPE[0])
+        kind: assemble.bare_network(config[kind], kind, num_classes=CLASSES, in_chans=shape[0])
         for kind in ("student", "teacher")
     }
     teacher = networks["teacher"].eval()
     loss = assemble.weighted_loss(section, [IMAGES // CLASSES] * CLASSES, IMAGES)
     names = {f"{kind}_name": f"{kind}={assemble.label(config[kind])}" for kind in networks}
-    bind_loss(loss, networks["student"], teacher, SHAPE, **names)
+    bind_loss(loss, networks["student"], teacher, shape, **names)
     batch = Batch(
-        image=torch.rand(BATCH, *SHAPE),
-        target=torch.randint(CLASSES, (BATCH,)),
-        index=torch.randperm(IMAGES)[:BATCH],
+        image=torch.rand(samples, *shape),
+        target=torch.randint(CLASSES, (samples,)),
+        index=torch.randperm(IMAGES)[:samples],
     )
     if loss.views > 1:
         batch = replace(batch, second=batch)
@@ -118,8 +120,8 @@ def prepare(name: str, pair: tuple[str, ...]) -> Entry:
         loss=loss,
         optimizer=assemble.build(config.optimizer, "optimizer"),
         num_classes=CLASSES,
-        mean=[0.5],
-        std=[0.5],
+        mean=[0.5] * shape[0],
+        std=[0.5] * shape[0],
         channels_last=assemble.channels_last("auto", networks["student"]),
     )
     optimizer = module.configure_optimizers()
@@ -181,13 +183,13 @@ def figures(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["times_kd"])
 
 
-def table(rows: Sequence[dict[str, Any]], *, markdown: bool) -> str:
-    pairs = list(dict.fromkeys([PAIR, *(tuple(row["pair"]) for row in rows)]))
+def table(rows: Sequence[dict[str, Any]], usual: tuple[str, ...], *, markdown: bool) -> str:
+    pairs = list(dict.fromkeys([usual, *(tuple(row["pair"]) for row in rows)]))
     notes = [f"[{number}] {' '.join(pair)}" for number, pair in enumerate(pairs) if number]
     lines = [["loss", "step ms", "x kd", "loss ms", "share", ""]]
     for row in rows:
         pair = tuple(row["pair"])
-        name = row["loss"] if pair == PAIR else f"{row['loss']} [{pairs.index(pair)}]"
+        name = row["loss"] if pair == usual else f"{row['loss']} [{pairs.index(pair)}]"
         dear = row["times_kd"] > MARK
         mark = f"> {MARK} x: {FORCED.get(row['loss'], 'not forced by the maths')}" if dear else ""
         share = f"{row['loss_ms'] / row['step_ms']:.0%}"
@@ -207,25 +209,30 @@ def table(rows: Sequence[dict[str, Any]], *, markdown: bool) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--losses", nargs="+", help="names of conf/loss/; all, where none is given")
+    parser.add_argument("--pair", nargs="+", default=PAIR, metavar="KEY=VALUE", help="student and teacher")
+    parser.add_argument("--shape", nargs=3, type=int, default=(1, 28, 28), metavar=("C", "H", "W"))
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=15, help="turns of every loss")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
     every = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml"))
     names = [name for name in given.losses or every if name not in LEFT_OUT]
-    wanted = [(name, OTHER_PAIRS.get(name, PAIR)) for name in names]
+    usual, shape = tuple(given.pair), tuple(given.shape)
+    others = OTHER_PAIRS if usual == PAIR else {}
+    wanted = [(name, others.get(name, usual)) for name in names]
     wanted = list(dict.fromkeys([*((KD, pair) for _, pair in wanted), *wanted]))
     settle_process("cpu")
     entries, refused = [], [f"{name}: left out, {reason}" for name, reason in LEFT_OUT.items()]
     for name, pair in wanted:
         try:
-            entries.append(prepare(name, pair))
+            entries.append(prepare(name, pair, shape, given.batch))
         except UserError as reason:
             refused.append(f"{name}: not measured, {reason}")
     measure(entries, given.repeats)
     rows = figures(entries)
-    print(f"batch {BATCH}, float32, {torch.get_num_threads()} threads; {', '.join(PAIR)}")
-    print("\n".join([table(rows, markdown=given.markdown), *refused]))
+    print(f"batch {given.batch} of {shape}, float32, {torch.get_num_threads()} threads; {', '.join(usual)}")
+    print("\n".join([table(rows, usual, markdown=given.markdown), *refused]))
     if given.json:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -19,6 +19,7 @@ from kdistill.losses.base import DistillBatch
 from kdistill.losses.cc import cc
 from kdistill.losses.crd import CRD
 from kdistill.losses.ctkd import ctkd, reversal_at
+from kdistill.losses.deit import DeiT
 from kdistill.losses.dist import dist
 from kdistill.losses.dkd import dkd
 from kdistill.losses.feature import FeatureLoss
@@ -35,6 +36,7 @@ from kdistill.losses.reviewkd import ReviewKD, hcl
 from kdistill.losses.rkd import rkd
 from kdistill.losses.sp import sp
 from kdistill.losses.standardize import standardize
+from kdistill.losses.subclass import Subclass, spread
 from kdistill.losses.vid import VID
 from kdistill.losses.wsld import wsld
 
@@ -88,6 +90,21 @@ def whole(loss: FeatureLoss, *features: Tensor) -> Tensor:
     return value
 
 
+def token(student: Tensor, teacher: Tensor, target: Tensor, *, hard: bool) -> Tensor:
+    """DeiT's loss of a distillation head; the class head says nothing."""
+    none = torch.zeros_like(student)
+    seen = DistillBatch(none, target, torch.arange(len(none)), teacher_logits=teacher, distillation_logits=student)
+    return DeiT(hard=hard)(seen)
+
+
+def subclass(student: Tensor, teacher: Tensor) -> Tensor:
+    """The reference has the cross-entropy with the teacher, which is larger than KL by the teacher's entropy."""
+    loss = Subclass(temperature=4.0)
+    loss.layers = pairs(1)
+    soft = (teacher / 4).softmax(1)
+    return whole(loss, student, teacher) - 16 * (soft * soft.log()).sum(1).mean()
+
+
 def measured(loss: Callable[..., Tensor], student: Tensor, *others: Tensor) -> Pair:
     student = student.clone().requires_grad_()
     value = loss(student, *others)
@@ -109,7 +126,8 @@ VECTORS = [normal((samples, 5), (samples, 7)) for samples in (6, 20)]
 TWO_STAGES = [normal((6, 3, 8, 8), (6, 4, 4, 4), (6, 5, 8, 8), (6, 6, 4, 4))]
 THREE_STAGES = [normal((6, 4, 16, 16), (6, 5, 8, 8), (6, 6, 4, 4), (6, 6, 16, 16), (6, 7, 8, 8), (6, 8, 4, 4))]
 
-# With two classes, standardised logits have no gradient but a rounding error, and dist's rows none but an epsilon's.
+# With two classes, standardised logits have no gradient but a rounding error, and dist's rows none but an epsilon's;
+# so it is with `spread` of two subclasses.
 OURS: dict[str, tuple[list[list[Tensor]], Callable[..., Tensor]]] = {
     "kd": (LOGITS, lambda s, t, y: kd(s, t, temperature=4.0)),
     "kd without T^2": (LOGITS, lambda s, t, y: kd(s, t, temperature=4.0)),
@@ -127,6 +145,10 @@ OURS: dict[str, tuple[list[list[Tensor]], Callable[..., Tensor]]] = {
     ),
     "ofa": (LOGITS, lambda s, t, y: ofa(s, t, y, eps=1.0, temperature=1.0)),
     "ofa, eps = 1.5": (LOGITS, lambda s, t, y: ofa(s, t, y, eps=1.5, temperature=2.0)),
+    "deit, hard": (LOGITS, lambda s, t, y: token(s, t, y, hard=True)),
+    "deit, soft": (LOGITS, lambda s, t, y: token(s, t, y, hard=False)),
+    "subclass": (LOGITS, lambda s, t, y: subclass(s, t)),
+    "spread": (LOGITS[:2], lambda s, t, y: spread(s, temperature=1.0)),
     "hint": (LIKE_MAPS, hint),
     "at": (MAPS, lambda s, t: at(s, t, power=2.0)),
     "sp": (MAPS, sp),

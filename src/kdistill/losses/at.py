@@ -27,8 +27,8 @@ def at(student: Tensor, teacher: Tensor, *, power: float) -> Tensor:
         Scalar in 0..4 / (H W), 0 where both are equal.
 
     Source: Zagoruyko and Komodakis, "Paying more attention to attention", ICLR 2017, with the mean of squares as in the
-    authors' code, which has p = 2 alone; equation 2 has the norm itself, not squared. Ports of it take f^p without the
-    absolute value, which is the same for even p.
+    authors' code, which has p = 2 alone; equation 2 has half the norm itself, not squared. Ports of it take f^p without
+    the absolute value, which is the same for even p.
     """
     own, other = (_attention(maps, power=power) for maps in same_size(student, teacher.detach()))
     return (own - other).square().mean()

@@ -29,9 +29,10 @@ def cc(student: Tensor, teacher: Tensor, *, gamma: float, order: int) -> Tensor:
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Peng et al., "Correlation congruence for knowledge distillation", ICCV 2019, equations 5 to 9. The CC
-    of RepDistiller, by which the field's figures go, is another loss, which the paper's authors sent to its maintainer:
-    |f_s - f_t| of a sample times that of the next one. torchdistill has the root of the squares' sum, by N^2.
+    Source: Peng et al., "Correlation congruence for knowledge distillation", ICCV 2019, where equation 7 adds it to
+    the cross-entropy and KD. The CC of RepDistiller, by which the field's figures go, is another loss, which the
+    paper's authors sent to its maintainer: |f_s - f_t| of a sample times that of the next one. torchdistill has the
+    root of the squares' sum, by N^2.
     """
     own, other = (_kernel(features, gamma=gamma, order=order) for features in (student, teacher.detach()))
     return (own - other).square().mean()

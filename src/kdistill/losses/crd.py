@@ -41,10 +41,10 @@ class CRD(FeatureLoss):
     the checkpoint, because a run that resumes needs them. Negatives are samples of other classes, as in the authors'
     code: the class of a sample is known from the first time that it was shown.
 
-    Source: Tian, Krishnan and Isola, "Contrastive representation distillation", ICLR 2020, equations 10 to 18, and the
-    authors' code (Z is a constant, from the first batch). Unlike there, the samples of a batch share their negatives:
-    one product of matrices in place of a gather of N x M embeddings. Defaults of the field: 16384 negatives,
-    temperature .07, momentum .5, 128 values, .8 times the cross-entropy's weight.
+    Source: Tian, Krishnan and Isola, "Contrastive representation distillation", ICLR 2020, equation 18 with the h
+    of 19, and the authors' code (Z is a constant, from the first batch). Unlike there, the samples of a batch share
+    their negatives: one product of matrices in place of a gather of N x M embeddings. Defaults of the field: 16384
+    negatives, temperature .07, momentum .5, 128 values, .8 times the cross-entropy's weight.
     """
 
     choice = "last"

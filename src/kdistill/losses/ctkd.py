@@ -37,8 +37,9 @@ def ctkd(
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Li et al., "Curriculum temperature for knowledge distillation", AAAI 2023, the global variant (one theta
-    for all samples). With the defaults T lies in 1..21: the authors' option `t_end=20` is a span too.
+    Source: Li et al., "Curriculum temperature for knowledge distillation", AAAI 2023, equations 1 and 8, the global
+    variant (one theta for all samples). With the defaults T lies in 1..21: the authors' option `t_end=20` is a span
+    too.
     """
     turned = theta.detach() - reversal * (theta - theta.detach())  # the value of theta, with another gradient
     temperature = temperature_min + temperature_span * turned.sigmoid()
@@ -51,6 +52,8 @@ def reversal_at(epoch: int, *, reversal_epochs: int) -> float:
     Args:
         epoch: from 0; e = epoch + 1, as the authors' code counts.
         reversal_epochs: E; with 0 it is 1 from the start.
+
+    Source: equation 11 of the paper of `ctkd`.
     """
     return (1 - math.cos(math.pi * min(1.0, (epoch + 1) / max(1, reversal_epochs)))) / 2
 

@@ -34,7 +34,8 @@ class DeiT(nn.Module):
     without a token.
 
     Defaults of the paper: hard labels at alpha = .5; soft ones at alpha = .1 and T = 3. The authors' code divides the
-    soft loss by the number of classes too; here it is the mean over the batch alone, as the paper's equation 2.
+    soft loss by the number of classes too; here it is the mean over the batch alone, as the paper's equation 2. That
+    names the student first in KL; the code has KL(teacher || student), and so has this.
     """
 
     @validate_call

@@ -26,8 +26,8 @@ def dist(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, 
     Returns:
         Scalar in 0..2 (beta + gamma), 0 where both are equal and nothing is constant.
 
-    Source: Huang et al., "Knowledge distillation from a stronger teacher", NeurIPS 2022. The authors' code multiplies
-    by T^2, the listing in the paper's appendix A.1 does not; here as in the paper.
+    Source: Huang et al., "Knowledge distillation from a stronger teacher", NeurIPS 2022, equations 8 to 10. The
+    authors' code multiplies by T^2, the listing in the paper's appendix A.1 does not; here as in the paper.
     """
     student = (at_least_float(student_logits) / temperature).softmax(1)
     teacher = (at_least_float(teacher_logits.detach()) / temperature).softmax(1)

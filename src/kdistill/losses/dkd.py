@@ -43,8 +43,9 @@ def dkd(
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Zhao et al., "Decoupled knowledge distillation", CVPR 2022, equation 7. The authors' code takes log of a
-    probability that can be 0, hence is infinite for a confident student; here all is computed from logits.
+    Source: Zhao et al., "Decoupled knowledge distillation", CVPR 2022, equation 7, written for T = 1. The authors'
+    code takes log of a probability that can be 0, hence is infinite for a confident student; here all is computed from
+    logits.
     """
     student, teacher = at_least_float(student_logits) / temperature, at_least_float(teacher_logits) / temperature
     tckd = kl(_target_or_other(student, target), _target_or_other(teacher, target))

@@ -43,7 +43,7 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | T
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015, section 2.
+    Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015, section 2, in words.
     """
     return temperature**2 * kl(student_logits, teacher_logits, temperature=temperature).mean()
 
@@ -69,6 +69,9 @@ def cross_entropy(
 
     Returns:
         Scalar, the mean over the batch (weighted by each sample's class where there are weights).
+
+    Source: smoothing as in Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016,
+    section 7.
     """
     wanted = target if soft_target is None else soft_target
     logits = at_least_float(logits)

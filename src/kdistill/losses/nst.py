@@ -26,8 +26,9 @@ def nst(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, 0 where both are equal.
 
-    Source: Huang and Wang, "Like what you like: knowledge distill via neuron selectivity transfer", 2017, equations 7
-    and 10 with d = 2 and c = 0. The authors' code leaves the constant k(t, t) out, and compares the last maps alone.
+    Source: Huang and Wang, "Like what you like: knowledge distill via neuron selectivity transfer", 2017, equation 4
+    (of version 2) with the polynomial kernel, d = 2 and c = 0. The authors' code leaves the constant k(t, t) out, and
+    compares the last maps alone.
     """
     own, other = (unit(at_least_float(maps).flatten(2), dim=2) for maps in same_size(student, teacher.detach()))
     return _kernel(own, own) + _kernel(other, other) - 2 * _kernel(own, other)

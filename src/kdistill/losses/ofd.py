@@ -27,9 +27,9 @@ def ofd(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar, 0 where the student equals t'.
 
-    Source: Heo et al., "A comprehensive overhaul of feature distillation", ICCV 2019, equations 1 to 4. The margin is
-    the mean over the batch; the paper has that over all training images, which the authors' code works out from the
-    BatchNorm before the activation, where there is one.
+    Source: Heo et al., "A comprehensive overhaul of feature distillation", ICCV 2019, with the distance of equation 4.
+    The margin is the mean over the batch; the paper has that over all training images, which the authors' code works
+    out from the BatchNorm before the activation, where there is one.
     """
     student, target = at_least_float(student), margin_relu(at_least_float(teacher.detach()))
     counts = (student > target) | (target > 0)

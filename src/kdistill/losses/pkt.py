@@ -27,8 +27,8 @@ def pkt(student: Tensor, teacher: Tensor) -> Tensor:
         Scalar, 0 where both are equal, and of a batch of one.
 
     Source: Passalis and Tefas, "Learning deep representations with probabilistic knowledge transfer", ECCV 2018,
-    equations 2 to 5. As in the authors' code: the mean over N^2 pairs, not the sum; a sample is its own neighbour too;
-    1e-7 is added to both sides of the ratio.
+    with the cosine kernel. As in the authors' code: the mean over N^2 pairs, not the sum; a sample is its own neighbour
+    too; 1e-7 is added to both sides of the ratio.
     """
     own, other = _neighbours(student), _neighbours(teacher.detach())
     return (other * ((other + 1e-7) / (own + 1e-7)).log()).mean()

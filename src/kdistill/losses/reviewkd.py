@@ -44,7 +44,8 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class ReviewKD(FeatureLoss):
-    """`hcl`, the sum over the stages, of the student's stages fused from the deepest up; grows over the first epochs.
+    """`hcl`, the sum over the stages, of the student's stages fused from the deepest up (equation 11); grows over the
+    first epochs.
 
     Defaults of the field: 5 times the cross-entropy's weight (.6 to 8 by pair; ImageNet 1 or 8), 20 of 240 epochs to
     its full size (the authors' first epoch has none of it, mdistiller's a twentieth, as here). The authors also fuse

@@ -32,8 +32,8 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float, angle: float) -> T
     Returns:
         Scalar, 0 where both are equal, and of a batch of one.
 
-    Source: Park et al., "Relational knowledge distillation", CVPR 2019, equations 5 to 10. As in the authors' code, H
-    is a mean, where the paper has a sum, and entries with i = j or i = k count as 0.
+    Source: Park et al., "Relational knowledge distillation", CVPR 2019, sections 3.2.1 and 3.2.2. As in the
+    authors' code, H is a mean, where the paper has a sum, and entries with i = j or i = k count as 0.
     """
     dtype = at_least_float(student).dtype
     with full_precision(student):

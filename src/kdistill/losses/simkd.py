@@ -19,8 +19,8 @@ class SimKD(FeatureLoss):
     in place of its own (`models.reuse`), so this loss alone can teach it: the field has no cross-entropy beside it
     (alpha = 1). Where the teacher's maps are larger than the projector's, they are pooled to its size.
 
-    Source: Chen et al., "Knowledge distillation with the reused teacher classifier", CVPR 2022, equation 2. The
-    projector is that of the authors' code; its cost is part of the student's.
+    Source: Chen et al., "Knowledge distillation with the reused teacher classifier", CVPR 2022. The projector is
+    that of the authors' code; its cost is part of the student's.
     """
 
     needs_maps = False

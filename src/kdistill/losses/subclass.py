@@ -24,8 +24,8 @@ class Subclass(FeatureLoss):
     Student and teacher are given subclasses by `+student.subclasses=S +teacher.subclasses=S`; the teacher learns to use
     them by `Spread` or, where the data have votes, by `VoteBins`.
 
-    Source: Müller, Kornblith and Hinton, "Subclass distillation", 2020, section 3; on votes after Sajedi and
-    Plataniotis, "On the efficiency of subclass knowledge distillation in classification tasks", 2021.
+    Source: Müller, Kornblith and Hinton, "Subclass distillation", 2020, equation 3 (of version 1); on votes after
+    Sajedi and Plataniotis, "On the efficiency of subclass knowledge distillation in classification tasks", 2021.
     """
 
     choice = "subclasses"
@@ -64,8 +64,8 @@ def spread(scores: Tensor, *, temperature: float) -> Tensor:
     Returns:
         Scalar.
 
-    Source: Müller, Kornblith and Hinton, "Subclass distillation", 2020, the auxiliary loss; as in the authors' code,
-    the pair of a sample with itself counts too.
+    Source: Müller, Kornblith and Hinton, "Subclass distillation", 2020, equation 6 (of version 1); as in the
+    authors' code, the pair of a sample with itself counts too.
     """
     vectors = unit(centred(at_least_float(scores), dim=1), dim=1)
     with full_precision(vectors):

@@ -27,7 +27,8 @@ def vid(mean: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
     Returns:
         Scalar; not 0 where both are equal, and negative where the prediction is good.
 
-    Source: Ahn et al., "Variational information distillation for knowledge transfer", CVPR 2019, equation 5.
+    Source: Ahn et al., "Variational information distillation for knowledge transfer", CVPR 2019, equation 5, which has
+    the sum.
     """
     spread = variance[:, None, None]
     square = (at_least_float(mean) - at_least_float(teacher.detach())).square()
