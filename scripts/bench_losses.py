@@ -54,16 +54,19 @@ OTHER_PAIRS = {
     "spread": _SUBCLASSES,
 }
 LEFT_OUT = {"vote_bins": "counts annotators' votes, which digits have not"}
+OPTIONS = ("kd,standardize=true", "mlkd,second_view=true")  # that cost something
 # Losses that are dearer than MARK because of what they compute, beside a student of .4 MFLOPs an image.
 FORCED = {
-    "at": "reads the teacher's maps, 41,600 values an image",
-    "crd": "products with 2 x 16,384 negatives, 8 MFLOPs an image",
-    "nst": "products of all channels' maps, 64 x 64, beside reading the teacher's",
+    "at": "reads the teacher's maps, all of them",
+    "crd": "products with 2 x 16,384 negatives",
+    "hint": "predicts the teacher's maps",
+    "mlkd,second_view=true": "the student sees two views",
+    "nst": "products of all channels' maps, beside reading the teacher's",
     "ofa": "exits of convolutions that train",
-    "ofd": "predicts and compares the teacher's 64 channels at each position",
-    "reviewkd": "predicts the teacher's maps by 3 x 3 convolutions, 10 MFLOPs an image",
-    "rkd": "angles of every three samples of a batch, 65,536 an image",
-    "vid": "predicts the teacher's maps by three layers of convolutions, 3 MFLOPs an image",
+    "ofd": "predicts and compares the teacher's channels at each position",
+    "reviewkd": "predicts the teacher's maps by 3 x 3 convolutions",
+    "rkd": "angles of every three samples of a batch",
+    "vid": "predicts the teacher's maps by three layers of convolutions",
 }
 
 
@@ -94,7 +97,8 @@ def prepare(name: str, pair: tuple[str, ...], shape: tuple[int, ...], samples: i
         UserError: the loss can't be computed with these networks.
     """
     config = compose_config(["+experiment=mnist_distill", *pair])
-    section = OmegaConf.load(Path(conf_dir(), "loss", f"{name}.yaml"))
+    file, *changed = name.split(",")
+    section = OmegaConf.merge(OmegaConf.load(Path(conf_dir(), "loss", f"{file}.yaml")), OmegaConf.from_dotlist(changed))
     assert isinstance(section, DictConfig)
     torch.manual_seed(0)
     networks = {
@@ -208,7 +212,7 @@ def table(rows: Sequence[dict[str, Any]], usual: tuple[str, ...], *, markdown: b
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--losses", nargs="+", help="names of conf/loss/; all, where none is given")
+    parser.add_argument("--losses", nargs="+", help="names of conf/loss/, or kd,temperature=8; all by default")
     parser.add_argument("--pair", nargs="+", default=PAIR, metavar="KEY=VALUE", help="student and teacher")
     parser.add_argument("--shape", nargs=3, type=int, default=(1, 28, 28), metavar=("C", "H", "W"))
     parser.add_argument("--batch", type=int, default=256)
@@ -216,7 +220,7 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
-    every = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml"))
+    every = sorted([path.stem for path in Path(conf_dir(), "loss").glob("*.yaml")] + list(OPTIONS))
     names = [name for name in given.losses or every if name not in LEFT_OUT]
     usual, shape = tuple(given.pair), tuple(given.shape)
     others = OTHER_PAIRS if usual == PAIR else {}

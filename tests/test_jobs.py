@@ -49,5 +49,8 @@ def test_an_interruption_stops_what_runs(tmp_path: Path) -> None:
     assert not beat.exists()
 
 
-def test_auto_is_at_least_one() -> None:
-    assert jobs_at_a_time("auto") >= 1 and jobs_at_a_time(7) == 7
+def test_auto_is_a_job_for_every_four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 17)
+    assert jobs_at_a_time("auto", "cpu") == 4 and jobs_at_a_time(7, "auto") == 7
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert jobs_at_a_time("auto", "auto") == 1

@@ -43,7 +43,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             for name, arm in arms.items():
                 write_arm(folder / "arms", name, arm)
             missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
-            at_a_time = jobs_at_a_time(config.jobs)
+            at_a_time = jobs_at_a_time(config.jobs, config.device)
             there = len(arms) * len(seeds) - len(missing)
             what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
             log.info(f"{what}, {there} finished before: {folder}")

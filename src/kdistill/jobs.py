@@ -27,9 +27,22 @@ class Job:
     result: Callable[[], str]
 
 
-def jobs_at_a_time(wanted: int | str) -> int:
-    """`auto` to one job for every four cores, at least one: small networks seldom keep more busy."""
-    return max(1, (os.cpu_count() or 1) // 4) if wanted == "auto" else int(wanted)
+def jobs_at_a_time(wanted: int | str, device: str) -> int:
+    """`auto` to one job for every four cores, for small networks seldom keep more busy; to one where a GPU trains.
+
+    Args:
+        wanted: a number, or `auto`.
+        device: what the jobs train on: `cpu`, `cuda`, or `auto`.
+    """
+    if wanted != "auto":
+        return int(wanted)
+    most = max(1, (os.cpu_count() or 1) // 4)
+    if most > 1 and device != "cpu":
+        import torch  # takes a second, and a machine of few cores need not ask
+
+        if torch.cuda.is_available():
+            return 1  # several would share its memory
+    return most
 
 
 def run_jobs(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> list[Job]:

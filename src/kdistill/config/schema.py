@@ -95,7 +95,7 @@ class CompareConfig(TrainConfig):
 
     seeds: int = 3
     controls: list[str] = field(default_factory=lambda: list(CONTROLS))
-    jobs: int | str = 1
+    jobs: int | str = "auto"
     runs: list[str] = field(default_factory=list)
     arms: list[str] = field(default_factory=list)
     output: str | None = None
