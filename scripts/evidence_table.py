@@ -3,15 +3,17 @@
     python scripts/evidence_table.py [--seeds 3] [--epochs 20] [--limit 10000] [teacher.checkpoint=... dataset.root=...]
 
 Losses on logits and on last features: mnist_cnn teaches mnist_mlp. Losses on feature maps: mnist_cnn teaches
-mnist_small_cnn. kd, scratch and label smoothing are in both. All have the same images, augmented views, epochs and
-optimizer, and the settings of conf/loss/, chosen on other data and not tuned here; only warm-ups are shortened in the
-field's proportion (so many of 240 epochs). Everything runs in this process, seed by seed. A run that is there already
+mnist_small_cnn. deit: mnist_cnn teaches a small transformer with a distillation head. subclass: mnist_cnn with 3
+subclasses of each class, trained with `spread`, teaches mnist_mlp with as many. kd, scratch and label smoothing are in
+all four. All have the same images, augmented views, epochs and optimizer, and the settings of conf/loss/, chosen on
+other data and not tuned here; only warm-ups are shortened in the field's proportion (so many of 240 epochs). Everything
+runs in this process, seed by seed. A run that is there already
 (in --folder) is not run again, one that was killed goes on, and one that fails is shown and keeps no other from
 running. The teacher's answers are stored for a seed's runs and removed after them.
 
 The tables are printed and written to <folder>/evidence.md. Validation and test are means over the seeds, test with the
 lowest and the highest. The difference to scratch is taken seed by seed on the same test samples, with a 95 % interval
-over new seeds and new samples (kdistill.evidence.spread); the verdict is Holm's over all rows of both tables.
+over new seeds and new samples (kdistill.evidence.spread); the verdict is Holm's over all rows of all tables.
 """
 
 import argparse
@@ -39,14 +41,20 @@ from kdistill.finished import NOT_TRAINED, FinishedRun, check_fit, read_run, set
 from kdistill.runs import RunFolder
 
 CONTROLS = {"scratch": "ce", "label smoothing": "label_smoothing"}
+STUDENTS = ("mnist_mlp", "mnist_small_cnn", "vit", "mnist_mlp_subclasses")
 ON_MAPS = ("hint", "at", "nst", "vid", "ofd", "reviewkd", "simkd", "ofa")
-# Losses that need other networks than the two pairs.
-LEFT_OUT = {
-    "deit": "needs a student with a distillation head",
-    "spread": "needs a network with subclasses, and no teacher",
-    "subclass": "needs a teacher with subclasses",
-    "vote_bins": "needs annotators' votes",
-}
+ON_TOKENS, ON_SUBCLASSES = ("deit",), ("subclass",)
+LEFT_OUT = {"spread": "trains the teacher of subclass", "vote_bins": "needs annotators' votes"}
+_VIT = (
+    "student=timm",
+    "student.name=deit_tiny_distilled_patch16_224",
+    "+student.img_size=28",
+    "+student.patch_size=4",
+    "+student.embed_dim=48",
+    "+student.depth=4",
+    "+student.num_heads=3",
+)
+_SPREAD = ("+teacher.subclasses=3", "teacher.recipe_overrides=[loss=spread]")
 _FIELD_EPOCHS = 240  # that the warm-ups of conf/loss/ were meant for
 _DRAWS = 2000
 
@@ -55,37 +63,42 @@ Runs = dict[str, list[FinishedRun]]  # by method
 
 @dataclass(frozen=True)
 class Group:
-    """Methods that teach one student; `views` as in `dataset.views`."""
+    """Methods that teach one student; `views` as in `dataset.views`, `teacher` overrides those of the command line."""
 
     student: str
     methods: tuple[str, ...]
     views: int
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...]
+    teacher: tuple[str, ...] | None = None
 
 
 def groups(given: argparse.Namespace) -> list[Group]:
     losses = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml"))
     losses = [name for name in losses if name not in (*CONTROLS.values(), *LEFT_OUT, "kd")]
     wanted = [name for name in losses if given.only is None or name in given.only.split(",")]
-    first = (*CONTROLS, "kd")
-    on_maps = tuple(name for name in wanted if name in ON_MAPS)
-    others = tuple(name for name in wanted if name not in ON_MAPS)
-    halves = ("replay.dtype=fp16",)  # a teacher's maps fill gigabytes
+    methods: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for name in wanted:
+        kind = next((kind for kind in (ON_MAPS, ON_TOKENS, ON_SUBCLASSES) if name in kind), ())
+        methods[kind] = (*methods.get(kind, (*CONTROLS, "kd")), name)
+    halves = ("student=mnist_small_cnn", "replay.dtype=fp16")  # a teacher's maps fill gigabytes
+    divided = ("student=mnist_mlp", "+student.subclasses=3")
     found = [
-        Group("mnist_mlp", (*first, *others), given.views),
-        Group("mnist_small_cnn", (*first, *on_maps), given.map_views, halves),
+        Group("mnist_mlp", methods.get((), ()), given.views, ("student=mnist_mlp",)),
+        Group("mnist_small_cnn", methods.get(ON_MAPS, ()), given.map_views, halves),
+        Group("vit", methods.get(ON_TOKENS, ()), given.views, _VIT),
+        Group("mnist_mlp_subclasses", methods.get(ON_SUBCLASSES, ()), given.views, divided, _SPREAD),
     ]
-    return [group for group in found if given.student in (None, group.student)]
+    return [group for group in found if group.methods and given.student in (None, group.student)]
 
 
 def config_of(group: Group, method: str, seed: int, given: argparse.Namespace) -> DictConfig:
     """The `train` config of one run."""
     loss = CONTROLS.get(method, method)
-    own = [word for word in given.overrides if method not in CONTROLS or not word.startswith("teacher.")]
+    others = [word for word in given.overrides if not word.startswith("teacher.")]
+    teacher = [word for word in given.overrides if word not in others] if group.teacher is None else group.teacher
     config = compose_config(
         [
             f"+experiment={'mnist_scratch' if method in CONTROLS else 'mnist_distill'}",
-            f"student={group.student}",
             f"loss={loss}",
             f"seed={seed}",
             f"dataset.limit={given.limit}",
@@ -94,7 +107,8 @@ def config_of(group: Group, method: str, seed: int, given: argparse.Namespace) -
             "trainer.progress_bar=false",
             f"replay.cache={given.folder / 'replay'}",
             *group.overrides,
-            *own,
+            *others,
+            *(() if method in CONTROLS else teacher),
         ]
     )
     for key in ("warmup_epochs", "reversal_epochs"):
@@ -217,7 +231,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def report(found: Mapping[Group, Runs], failed: Sequence[str], given: argparse.Namespace) -> str:
-    """Both tables, and what a reader must know of them."""
+    """All tables, and what a reader must know of them."""
     tested = {group: effects(runs) for group, runs in found.items() if "scratch" in runs}
     questions = [
         Question(f"{group.student}/{method}", "accuracy", effect, effect.p)
@@ -245,7 +259,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=4, help="augmented views of each, for mnist_mlp")
     parser.add_argument("--map-views", type=int, default=2, help="the same for mnist_small_cnn: maps take gigabytes")
     parser.add_argument("--only", help="losses beside scratch, label smoothing and kd, with commas between")
-    parser.add_argument("--student", choices=("mnist_mlp", "mnist_small_cnn"), help="one of the two tables")
+    parser.add_argument("--student", choices=STUDENTS, help="one of the tables")
     parser.add_argument("--folder", type=Path, default=Path("outputs/evidence"), help="where the runs go")
     given = parser.parse_intermixed_args()
     given.folder = given.folder.resolve()
