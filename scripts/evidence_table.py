@@ -54,7 +54,7 @@ _VIT = (
     "+student.depth=4",
     "+student.num_heads=3",
 )
-_SPREAD = ("+teacher.subclasses=3", "teacher.recipe_overrides=[loss=spread]")
+_SPREAD = ("+teacher.subclasses=3", "teacher.recipe_overrides=['loss=spread']")
 _FIELD_EPOCHS = 240  # that the warm-ups of conf/loss/ were meant for
 _DRAWS = 2000
 

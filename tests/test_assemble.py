@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from kdistill import assemble
+from kdistill.config.compose import compose_config
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.errors import UserError
 
@@ -89,3 +90,20 @@ def test_the_device_is_what_is_there() -> None:
     assert assemble.device_name("auto") == assemble.device_name("cpu") == "cpu"
     with pytest.raises(UserError, match="device=cuda, but torch sees no CUDA device"):
         assemble.device_name("cuda")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss=several", "~loss.weights.kd"], r"parts \['dist', 'kd'\] and weights \['dist'\] must have the same"),
+        (["loss=at", "loss.power=0.5"], r"^loss=kdistill\.losses\.at\.AT: power=0\.5: must be 1 or more$"),
+        (["loss=mlkd", "loss.temperatures=[]"], r"temperatures=\[\]: mlkd needs at least one$"),
+        (["loss=several", "loss.parts.dist._target_=kdistill.losses.at.AT", "~loss.parts.dist.temperature",
+          "~loss.parts.dist.beta", "~loss.parts.dist.gamma", "~loss.parts.dist.standardize",
+          "+loss.parts.dist.power=0.5"], r"power=0\.5: must be 1 or more$"),
+    ],
+)  # fmt: skip
+def test_values_that_a_target_refuses_are_the_users_to_mend(overrides: list[str], said: str) -> None:
+    config = compose_config(["+experiment=mnist_distill", *overrides])
+    with pytest.raises(UserError, match=said):
+        assemble.weighted_loss(config.loss)

@@ -1,11 +1,26 @@
 """`python -m kdistill.compare +experiment=...`: trains what is missing, each in a process of its own, then compares."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
+
+NAMES = ("smoothed", "distilled")
+KILLS_ONCE = """
+import os, signal
+from pathlib import Path
+from pytorch_lightning import Callback
+
+class KillsOnce(Callback):
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 2 and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def door(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,6 +74,52 @@ def test_an_experiment_is_trained_compared_and_not_trained_again(mnist_root: Pat
     for arm in ("scratch", "distilled"):
         expected = [summaries[f"{arm}-seed{seed}"]["test"]["accuracy"] for seed in (0, 1)]
         assert accuracy[arm] == pytest.approx(expected)
+
+    report_of = shlex.split(first.stdout.splitlines()[-1].partition("as one page: ")[2])
+    assert report_of == ["python", "-m", "kdistill.report", f"outputs/compare/{folder.name}"]
+    assert shlex.split(report["command"]) == ["python", "-m", "kdistill.compare", *asked]
+
+    # Another temperature: the control without a teacher is there, the one with smoothed labels is not.
+    more = [text for text in asked if not text.startswith(("seeds=", "controls="))]
+    second = door(tmp_path, "seeds=1", "loss.temperature=8", "logger=wandb", "logger.wandb.mode=offline", *more)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert f"adopted scratch-seed0: finished with the same settings on the same data in {folder}" in second.stdout
+    assert "2 trainings, 1 at a time, 1 finished before" in second.stdout
+    other = next(path for path in (tmp_path / "outputs" / "compare").iterdir() if path != folder)
+    assert json.loads((other / "scratch-seed0" / "summary.json").read_text()) == summaries["scratch-seed0"]
+    assert f"started smoothed-seed0: {other / 'smoothed-seed0' / 'train.log'}" in second.stdout
+    smoothed, distilled = (yaml.safe_load((other / f"{arm}-seed0" / "config.yaml").read_text()) for arm in NAMES)
+    assert smoothed["loss"]["label_smoothing"] == 0.1 and distilled["loss"]["temperature"] == 8
+    assert smoothed["logger"]["wandb"]["group"] == distilled["logger"]["wandb"]["group"] == other.name
+    assert all(len(list(other.glob(f"{arm}-seed0/wandb/offline-run-*"))) == 1 for arm in NAMES)
+    found = json.loads((other / "comparison.json").read_text())
+    prints = {json.loads((other / f"{arm}-seed0" / "summary.json").read_text())["fingerprint"] for arm in NAMES}
+    assert len(prints | {summaries["scratch-seed0"]["fingerprint"]}) == 3, "three networks"
+    assert [pair["baseline"] for pair in found["pairs"]] == ["scratch", "smoothed"]
+
+
+@pytest.mark.slow
+def test_a_killed_arm_goes_on_where_it_was_when_the_comparison_is_started_again(blocks: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.py").write_text(KILLS_ONCE)
+    asked = [
+        *("+experiment=mnist_distill", f"dataset.root={blocks}", "dataset.verify=false", "dataset.val_size=100"),
+        *(
+            "trainer.max_epochs=3",
+            "trainer.tune=off",
+            "teacher.gate=off",
+            "teacher.recipe_overrides=['trainer.max_epochs=1']",
+        ),
+        *("seeds=1", "controls=[scratch]", "+callbacks.cut._target_=cut.KillsOnce"),
+    ]
+    first = door(tmp_path, *asked)
+    assert first.returncode == 1 and "distilled-seed0" in first.stdout and "exit code -9" in first.stdout, first.stderr
+    again = door(tmp_path, *asked)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "1 training, 1 at a time, 1 finished before" in again.stdout
+    (place,) = (tmp_path / "outputs" / "compare").glob("*/distilled-seed0")
+    assert "goes on from" in (place / "train.log").read_text()
+    rows = (place / "metrics.csv").read_text()
+    assert (place / "summary.json").is_file() and rows.count("\n") >= 3
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A comparison of finished runs: what it refuses, which arms it makes, and that its verdicts are those of the data."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,48 @@ def test_the_teacher_comes_first_and_everyone_is_held_against_it(result: dict[st
     assert "agreement_top1" not in teacher["metrics"]
 
 
+def test_the_control_of_calibration_is_the_other_after_a_temperature(result: dict[str, Any]) -> None:
+    (pair,) = result["pairs"]
+    arms = {arm["name"]: arm["metrics"] for arm in result["arms"]}
+    for metric in ("nll", "ece"):
+        expected = arms["kd"][metric]["mean"] - arms["plain"][f"{metric}_scaled"]["mean"]
+        found = pair["metrics"][f"{metric}_vs_scaled"]
+        assert found["mean"] == pytest.approx(expected) and found["better"] == "lower"
+
+
+def test_of_arms_without_a_control_that_question_is_not_asked(runs: Path, tmp_path: Path) -> None:
+    other = str(finished_run(tmp_path / "other", "distill", 0, temperature=8))
+    (pair,) = compare(named_arms([f"{runs}/kd-0", other], []), "toy")["pairs"]
+    assert "nll_scaled" in pair["metrics"] and "nll_vs_scaled" not in pair["metrics"]
+
+
+def test_a_metrics_verdict_is_the_same_however_many_metrics_there_are(result: dict[str, Any]) -> None:
+    (pair,) = result["pairs"]
+    assert all(found["p_holm"] == found["p"] for found in pair["metrics"].values()), "one pair: nothing to adjust for"
+
+
+def test_a_temperature_that_makes_the_control_worse_is_pointed_out(tmp_path: Path) -> None:
+    paths = [finished_run(tmp_path / role, role, 0) for role in ("student", "distill")]
+    val = RunFolder(paths[0]).read_predictions("val")
+    val["logits"] = val["logits"] * 20  # overconfident on validation alone
+    RunFolder(paths[0]).write_predictions("val", val)
+    notes = compare(named_arms([str(path) for path in paths], ["plain", "kd"]), "toy")["notes"]
+    assert any(note.startswith("the temperature from validation makes plain's NLL worse on test") for note in notes)
+
+
+def test_logits_that_are_not_finite_are_refused_with_the_file(tmp_path: Path) -> None:
+    path = finished_run(tmp_path / "diverged", "student", 0)
+    for part in ("val", "test"):
+        kept = RunFolder(path).read_predictions(part)  # type: ignore[arg-type]
+        broken = kept | {"logits": kept["logits"].copy()}
+        broken["logits"][[3, 5], 1] = np.nan, np.inf
+        RunFolder(path).write_predictions(part, broken)  # type: ignore[arg-type]
+        name = RunFolder(path).predictions(part).name  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=rf"diverged/{name}: logits of 2 of 600 images are nan or infinite"):
+            read_run(path)
+        RunFolder(path).write_predictions(part, kept)  # type: ignore[arg-type]
+
+
 def test_a_result_is_plain_json(result: dict[str, Any]) -> None:
     assert json.loads(json.dumps(result, allow_nan=False))["name"] == "toy"
 
@@ -244,6 +287,9 @@ def test_the_door_compares_finished_runs_in_seconds_and_writes_three_files(runs:
     found = json.loads((tmp_path / "report" / "comparison.json").read_text())
     assert found["pairs"][0]["metrics"]["accuracy"]["verdict"] == "helped"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert shlex.split(found["command"])[3:] == [f"runs=[{runs}/plain-*,{runs}/kd-*]", "output=report"]
+    assert found["command"] in (tmp_path / "report" / "comparison.md").read_text()
+    assert "python -m kdistill.report 'runs=[" in done.stdout.splitlines()[-1]
 
 
 def test_the_door_has_a_place_of_its_own_for_a_report(runs: Path, tmp_path: Path) -> None:

@@ -188,6 +188,40 @@ def test_a_given_teacher_that_does_not_fit_is_refused_before_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["loss=at"], "loss at compares feature maps, and student=mnist_mlp or teacher=mnist_cnn has none"),
+        (["loss=hint"], "loss hint compares feature maps"),
+        (["loss=deit"], "loss deit needs a student with a distillation head, not student=mnist_mlp"),
+        (["loss=subclass"], "loss subclass looks at subclasses"),
+        (
+            ["loss=at", "student=mnist_small_cnn", "loss.layers=[['3','99']]"],
+            r"unknown layer '99'; did you mean '9'\? \(teacher=mnist_cnn\)",
+        ),
+        (["loss=at", "loss.power=0.5"], r"loss=kdistill\.losses\.at\.AT: power=0\.5: must be 1 or more"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_networks_is_refused_before_a_teacher_is_trained(
+    small: Slice, tmp_path: Path, wrong: list[str], said: str
+) -> None:
+    overrides = ["+experiment=mnist_distill", *small, f"teacher_cache={tmp_path / 'teachers'}", *wrong]
+    with pytest.raises(UserError, match=said):
+        run(compose_config(overrides), tmp_path / "run")
+    assert not (tmp_path / "teachers").exists()
+
+
+def test_a_link_of_a_chain_that_does_not_fit_is_refused_before_the_first_is_trained(
+    small: Slice, tmp_path: Path
+) -> None:
+    """The run's own loss fits; that of the assistant, which teaches it, does not fit its own teacher."""
+    chain = ["teacher.name=mnist_mlp2", "teacher.recipe=mnist_distill", "teacher.recipe_overrides=['loss=at']"]
+    overrides = ["+experiment=mnist_distill", *small, f"teacher_cache={tmp_path / 'teachers'}", *chain]
+    with pytest.raises(UserError, match="loss at compares feature maps, and student=mnist_mlp2 or teacher=mnist_cnn"):
+        run(compose_config(overrides), tmp_path / "run")
+    assert not (tmp_path / "teachers").exists()
+
+
 def test_a_given_teacher_that_knows_nothing_is_refused(distill_overrides: Slice, tmp_path: Path) -> None:
     network = create_model("mnist_cnn", num_classes=10, in_chans=1)
     torch.save({name: torch.zeros_like(value) for name, value in network.state_dict().items()}, tmp_path / "zero.pt")

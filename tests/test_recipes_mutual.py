@@ -124,3 +124,11 @@ def test_a_loss_within_a_list_that_looks_at_layers_is_refused_before_training(jo
     with pytest.raises(UserError, match="loss hint looks at layers"):
         run(config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_peers_refuse_a_distillation_head_and_take_deits_hard_labels_without_it(job: list[str], tmp_path: Path) -> None:
+    deit = [*job, "loss=deit"]
+    with pytest.raises(UserError, match=r"loss deit teaches a distillation head: loss\.token=false, or choose loss=kd"):
+        run(compose_config(deit), tmp_path / "refused")
+    assert not (tmp_path / "refused" / "checkpoints").exists()
+    assert run(compose_config([*deit, "loss.token=false"]), tmp_path / "run")["role"] == "mutual"

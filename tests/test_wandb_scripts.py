@@ -29,7 +29,7 @@ def test_every_job_of_the_sweep_is_a_config_that_can_run(monkeypatch: pytest.Mon
     names, columns = list(sweep["parameters"]), [ends(one) for one in sweep["parameters"].values()]
     template = create_sweep_command(sweep["command"])
     jobs = [dict(zip(names, values, strict=True)) for values in product(*columns)]
-    assert len(jobs) >= 100
+    assert len(jobs) >= 50 and "seed" not in names, "a search over seeds would find a lucky one"
     first = {name: column[0] for name, column in zip(names, columns, strict=True)}
     one_by_one = [first | {name: value} for name, column in zip(names, columns, strict=True) for value in column]
     for job in [*one_by_one, jobs[-1]]:
@@ -43,7 +43,7 @@ def test_every_job_of_the_sweep_is_a_config_that_can_run(monkeypatch: pytest.Mon
         assert command[:4] == ["/usr/bin/env", "python", "-m", "kdistill.train"]
         config, found = check_overrides(command[4:])
         assert not found and config is not None
-        assert config.loss.temperature == job["loss.temperature"] and config.seed == job["seed"]
+        assert config.loss.temperature == job["loss.temperature"] and config.seed == 0
         assert config.logger.wandb.project == sweep["project"]
     assert sweep["metric"]["name"] == "val/accuracy", "test is never searched on"
 

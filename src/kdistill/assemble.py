@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
 from torch import nn
 
 from kdistill.config.schema import SECTION_KEYS
@@ -35,10 +37,40 @@ def plain(section: DictConfig) -> dict[str, Any]:
 
 
 def build(section: DictConfig, kind: str, **supplied: Any) -> Any:
-    """Calls a section's `_target_` with its keys and those supplied values that it takes; sections in it alike."""
+    """Calls a section's `_target_` with its keys and those supplied values that it takes; sections in it alike.
+
+    Raises:
+        UserError: a target refuses the values of its arguments.
+    """
     arguments = {key: value for key, value in plain(section).items() if key not in SECTION_KEYS.get(kind, {})}
     inner = {key: _filled(value, supplied) for key, value in arguments.items()}
-    return instantiate({"_convert_": "all", **inner}, **_taken(arguments["_target_"], supplied))
+    try:
+        return instantiate({"_convert_": "all", **inner}, **_taken(arguments["_target_"], supplied))
+    except InstantiationException as error:
+        cause = _cause(error)
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, ValueError):  # anything else is a bug, in ours or in the user's own code
+            raise UserError(f"{kind}={section.get('name') or arguments['_target_']}: {_reason(cause)}") from error
+        raise
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What a target raised, which Hydra has wrapped once for each section around it."""
+    inner: BaseException | None = error
+    while isinstance(inner, InstantiationException):
+        inner = inner.__cause__
+    return inner
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    wrong = [
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}, not {one['input']!r}"
+        for one in error.errors()
+    ]
+    return "; ".join(dict.fromkeys(wrong))
 
 
 def _filled(node: Any, supplied: Mapping[str, Any]) -> Any:

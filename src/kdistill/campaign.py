@@ -5,14 +5,15 @@ import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from kdistill.adopt import adopt
 from kdistill.arms import DISTILLED, arms_key, compose_arms, write_arm
 from kdistill.config.compose import running_folders
 from kdistill.errors import UserError
 from kdistill.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.runs import RunFolder
-from kdistill.wandb_comparison import wandb_sections
+from kdistill.wandb_run import wandb_sections
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +21,10 @@ log = logging.getLogger(__name__)
 def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Job]]:
     """Trains every arm with every seed, in `outputs/compare/<name>-<key>/<arm>-seed<k>`.
 
-    All configs are checked before the first training starts. The first distilled student goes first and has the teacher
-    trained, once for all seeds: its recipe has a seed of its own. The other distilled students go last; should the
-    teacher still be in training by then, they wait for it at its lock.
+    All configs are checked before the first training starts. A control that another comparison in `outputs/compare` has
+    finished with the same settings on the same data is copied from there (`adopt`). The first distilled student goes
+    first and has the teacher trained, once for all seeds: its recipe has a seed of its own. The other distilled
+    students go last; should the teacher still be in training by then, they wait for it at its lock.
 
     Args:
         config: a composed `compare` config.
@@ -43,6 +45,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             for name, arm in arms.items():
                 write_arm(folder / "arms", name, arm)
             missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
+            missing = [(name, seed, place) for name, seed, place in missing if not _adopted(arms[name], seed, place)]
             at_a_time = jobs_at_a_time(config.jobs, config.device)
             there = len(arms) * len(seeds) - len(missing)
             what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
@@ -53,6 +56,13 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
     except Timeout as error:
         raise UserError(f"another comparison is training in {folder}: let it finish") from error
     return folder, places, failed
+
+
+def _adopted(arm: DictConfig, seed: int, place: Path) -> bool:
+    source = adopt(OmegaConf.merge(arm, {"seed": seed}), place)  # type: ignore[arg-type]
+    if source is not None:
+        log.info(f"adopted {place.name}: finished with the same settings on the same data in {source}")
+    return source is not None
 
 
 def _ordered(places: dict[str, list[Path]], seeds: range) -> list[tuple[str, int, Path]]:

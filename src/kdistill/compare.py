@@ -1,7 +1,10 @@
 """`python -m kdistill.compare`: did distilling help? On finished runs, or on an experiment that it trains first."""
 
 import json
+import os
+import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.config.cli import run_door
+from kdistill.typed import typed_command
 
 _OWN_KEYS = ("runs", "arms", "output", "name", "logger")  # what goes with `runs`
 
@@ -37,12 +41,17 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
 
     Returns:
         The comparison of what is finished, the folder that all of it lies in, and whether a training failed.
+
+    Raises:
+        UserError: an arm's config is wrong, several processes were started, or another comparison trains there.
     """
     from kdistill.campaign import train_arms
     from kdistill.comparison import compare
     from kdistill.finished import read_run
+    from kdistill.ranks import refuse_ranks
     from kdistill.runs import RunFolder
 
+    refuse_ranks(os.environ)
     folder, places, failed = train_arms(config)
     arms = {name: [read_run(path) for path in paths if RunFolder(path).finished] for name, paths in places.items()}
     finished = {name: runs for name, runs in arms.items() if runs}
@@ -60,13 +69,17 @@ def job(config: DictConfig) -> None:
     failed = False
     if config.runs:
         result, folder = of_finished_runs(config)
+        compared = [_listed(name, getattr(config, name)) for name in ("runs", "arms") if getattr(config, name)]
     else:
         result, folder, failed = of_an_experiment(config)
+        compared = [os.path.relpath(folder)]
+    if HydraConfig.initialized():  # else nobody typed it
+        result["command"] = typed_command("compare")
     folder = Path(config.output) if config.output is not None else folder
     texts = {"json": json.dumps(result, indent=2, allow_nan=False) + "\n", "md": markdown(result), "html": page(result)}
     for ending, text in texts.items():
         write_atomically(folder / f"comparison.{ending}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
-    print_comparison(result, str(folder))
+    print_comparison(result, str(folder), more=shlex.join(["python", "-m", "kdistill.report", *compared]))
     if config.logger:
         from kdistill.wandb_comparison import log_comparison
 
@@ -76,9 +89,15 @@ def job(config: DictConfig) -> None:
         raise SystemExit(1)
 
 
+def _listed(key: str, values: Sequence[str]) -> str:
+    from kdistill.config.words import literal
+
+    return f"{key}={literal(list(values))}"
+
+
 def main() -> None:
     """The door; also the console script `kdistill-compare`."""
-    run_door(job, "compare")
+    run_door(job, "compare", paths="runs")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,19 @@
 """Arms of finished runs to figures, intervals and verdicts; seconds, without torch."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from kdistill.evidence.calibration import fit_temperature, log_odds
-from kdistill.evidence.delong import delong
-from kdistill.evidence.mcnemar import mcnemar
+from kdistill.evidence.calibration import fit_temperature
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
-from kdistill.evidence.spread import Estimate, estimate
-from kdistill.evidence.verdict import Question, verdicts
-from kdistill.finished import FinishedRun, check_fit
+from kdistill.finished import FinishedRun, check_fit, versions_of
+from kdistill.pairs import Drawn, joint_estimate, paired, plain_estimate
 
 _DRAWS = 2000
 _FEW_SEEDS = 5
-
-Drawn = dict[str, np.ndarray]  # by metric (1 + B,): the figure, and the same of every resampling of the samples
 
 
 def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, Any]:
@@ -30,8 +24,8 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
         name: of the comparison.
 
     Returns:
-        Plain data, as `comparison.json` holds it: name, test, arms (the teacher first), pairs with their
-        verdicts, notes.
+        Plain data, as `comparison.json` holds it but for the command: name, test, arms (the teacher first), pairs
+        with their verdicts, versions, notes.
 
     Raises:
         UserError: the runs do not fit together.
@@ -70,14 +64,15 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
     for row in rows:
         row["ratio"] = heaviest["cost"]["flops"] / row["cost"]["flops"] if row["cost"]["flops"] else None
     facts = everyone[0].summary["data"]
-    pairs = _pairs(arms, drawn)
+    pairs = paired(arms, drawn)
     timed_on = list(dict.fromkeys(row["cost"]["latency_on"] for row in rows if "latency_on" in row["cost"]))
     return {
         "name": name,
         "test": {"samples": facts["test"], "class_names": facts["class_names"], "fingerprint": facts["fingerprint"]},
         "arms": rows,
         "pairs": pairs,
-        "notes": _notes(pairs, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
+        "versions": versions_of(run.summary for run in everyone),
+        "notes": _notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
     }
 
 
@@ -132,83 +127,21 @@ def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
     """Mean and interval of one arm's metric, which stays within what the metric can be."""
-    found = _estimate(drawn)
+    found = joint_estimate(drawn)
     least, most = measures[metric].bounds
-    return _plain(dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)), without=("p",))
-
-
-def _estimate(drawn: Sequence[np.ndarray]) -> Estimate:
-    table = np.stack(drawn, axis=1)
-    return estimate(table[0], table[1:])
-
-
-def _plain(found: Estimate, without: Sequence[str] = ()) -> dict[str, Any]:
-    content = dataclasses.asdict(found) | {"df": found.df if math.isfinite(found.df) else None}
-    return {key: value for key, value in content.items() if key not in without}
-
-
-def _pairs(arms: Mapping[str, Sequence[FinishedRun]], drawn: Mapping[str, dict[int, Drawn]]) -> list[dict[str, Any]]:
-    """Every distilled arm against every student without a teacher; where that gives none, all against the first."""
-    roles = {name: runs[0].summary["role"] for name, runs in arms.items()}
-    controls = [name for name, role in roles.items() if role == "student"]
-    tried = [name for name, role in roles.items() if role in ("distill", "mutual")]
-    if not controls or not tried:
-        controls, tried = list(arms)[:1], list(arms)[1:]
-    pairs, questions = [], []
-    for arm in tried:
-        for baseline in controls:
-            seeds = sorted(drawn[arm].keys() & drawn[baseline].keys())
-            pair: dict[str, Any] = {"arm": arm, "baseline": baseline, "seeds": seeds}
-            pairs.append(pair | {"metrics": {}, **_tests(arms[arm], arms[baseline], seeds)})
-            for metric in ALL:
-                if seeds and all(metric in drawn[name][seed] for name in (arm, baseline) for seed in seeds):
-                    found = _estimate([drawn[arm][seed][metric] - drawn[baseline][seed][metric] for seed in seeds])
-                    p = _exact_p(metric, pairs[-1]) if len(seeds) == 1 else None
-                    questions.append(
-                        (pairs[-1], Question(f"{arm} - {baseline}", metric, found, found.p if p is None else p))
-                    )
-    for (pair, _), verdict in zip(questions, verdicts([question for _, question in questions]), strict=True):
-        question = verdict.question
-        pair["metrics"][question.metric] = _plain(question.effect) | {
-            "p": question.p,
-            "p_holm": verdict.p_holm,
-            "better": "higher" if ALL[question.metric].better > 0 else "lower",
-            "verdict": verdict.word,
-        }
-    return pairs
-
-
-def _tests(arm: Sequence[FinishedRun], baseline: Sequence[FinishedRun], seeds: Sequence[int]) -> dict[str, Any]:
-    """McNemar's and, of two classes, DeLong's test: of these very networks, on new samples."""
-    if not seeds:
-        return {}
-    tried, held = ({run.seed: run.test for run in runs} for runs in (arm, baseline))
-    target = tried[seeds[0]]["target"]
-    right = [np.stack([side[seed]["logits"].argmax(1) == target for seed in seeds]) for side in (held, tried)]
-    found = mcnemar(*right)
-    tests: dict[str, Any] = {
-        "mcnemar": {
-            "only_baseline_right": found.only_a,
-            "only_arm_right": found.only_b,
-            "p_per_seed": found.p_per_seed,
-            "p_of_these_networks": found.p,
-        }
-    }
-    if held[seeds[0]]["logits"].shape[1] == 2 and min(np.bincount(target, minlength=2)) >= 2:
-        scores = [[log_odds(side[seed]["logits"])[:, 1] for side in (held, tried)] for seed in seeds]
-        tests["delong"] = {"p_per_seed": [delong(a, b, target == 1).p for a, b in scores]}
-    return tests
-
-
-def _exact_p(metric: str, pair: Mapping[str, Any]) -> float | None:
-    """With one seed only samples vary, and for two metrics there is a test made for that."""
-    if metric == "accuracy":
-        return pair["mcnemar"]["p_of_these_networks"]
-    return pair["delong"]["p_per_seed"][0] if metric == "auroc" and "delong" in pair else None
+    return plain_estimate(
+        dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)), without=("p",)
+    )
 
 
 def _notes(
-    pairs: Sequence[Mapping[str, Any]], *, scaled: bool, teachers: int, one_arm: bool, timed_on: Sequence[str]
+    pairs: Sequence[Mapping[str, Any]],
+    arms: Sequence[Mapping[str, Any]],
+    *,
+    scaled: bool,
+    teachers: int,
+    one_arm: bool,
+    timed_on: Sequence[str],
 ) -> list[str]:
     """What a reader must know before believing the verdicts."""
     notes = []
@@ -232,6 +165,14 @@ def _notes(
         notes.append(f"{teachers} different teachers taught the distilled students")
     if not scaled:
         notes.append("a run kept no val_predictions.npz: no temperature was fitted, scaled figures are left out")
+    metrics = {arm["name"]: arm["metrics"] for arm in arms}
+    for name in dict.fromkeys(pair["baseline"] for pair in pairs if "nll_vs_scaled" in pair["metrics"]):
+        own, after = (metrics[name][metric]["mean"] for metric in ("nll", "nll_scaled"))
+        if after > own:
+            notes.append(
+                f"the temperature from validation makes {name}'s NLL worse on test ({own:.4f} to {after:.4f}): go by "
+                "its figures as they are rather than by 'control scaled'"
+            )
     if len(timed_on) > 1:
         notes.append(f"latency was measured on {' and on '.join(timed_on)}: compare it only where that is the same")
     return notes

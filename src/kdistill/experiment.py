@@ -26,14 +26,14 @@ from kdistill.models.freeze import describe_trainable
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import DistillModule, TeacherAnswers
-from kdistill.modules.ensemble import check_loss
-from kdistill.modules.layers import bind_loss
+from kdistill.modules.layers import bind_loss, describe_layers
 from kdistill.modules.mutual import MutualModule
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
 from kdistill.peers import build_peers, peer_facts
 from kdistill.process import settle_process
 from kdistill.progress import progress_callbacks
+from kdistill.rehearsal import rehearse
 from kdistill.replaying import replay_prefix, replay_teacher
 from kdistill.report.mistakes import telling
 from kdistill.report.screen import config_tree, print_result, screen
@@ -104,6 +104,7 @@ def _train_and_test(
     kind = "teacher" if config.role == "teacher" else "student"
     label = assemble.label(config[kind])
 
+    rehearse(config, arrays)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     network = assemble.network(config[kind], kind, data)
     mean, std = assemble.normalisation(config[kind], network, arrays)
@@ -123,8 +124,6 @@ def _train_and_test(
     if parts["loss"].views > 1:
         data.show_two_views()
     peers = build_peers(config, data, parts)
-    if config.role == "distill" and "members" in config.teacher:
-        check_loss(parts["loss"])
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
     precision = way.precision
     replay_started = time.perf_counter()
@@ -144,6 +143,8 @@ def _train_and_test(
         asked = replay_teacher(config, teacher.answers, data, device=device, precision=precision)
     elif not peers:
         bind_loss(parts["loss"], network, None, arrays.image_shape, student_name=f"{kind}={label}")
+    for line in describe_layers(parts["loss"]):
+        log.info(line)
     if parts["loss"].student_layers:
         way = replace(way, compile=None)  # a compiled network may leave out the hooks that read its layers
     cost = count_cost(network, arrays.image_shape, device=device)  # with what its loss put on it

@@ -1,10 +1,10 @@
 """Finished runs as a comparison reads them: found by folder or pattern, checked to fit together, sorted into arms."""
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -49,19 +49,38 @@ def read_run(path: Path) -> FinishedRun:
     """Reads a finished run's folder.
 
     Raises:
-        UserError: there is no finished run, or it kept no predictions.
+        UserError: there is no finished run, it kept no predictions, or some of them are not finite.
     """
     folder = RunFolder.open(path)
     if not folder.predictions("test").is_file():
         raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
-    val = _sorted(folder.read_predictions("val")) if folder.predictions("val").is_file() else None
+    val = _predictions(folder, "val") if folder.predictions("val").is_file() else None
     trained = settings(OmegaConf.to_container(folder.config()), without=(*NOT_TRAINED, *_OWN))
-    return FinishedRun(path, folder.summary(), trained, _sorted(folder.read_predictions("test")), val)
+    return FinishedRun(path, folder.summary(), trained, _predictions(folder, "test"), val)
 
 
-def _sorted(predictions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    order = predictions["index"].argsort(kind="stable")
-    return {name: array[order] for name, array in predictions.items()}
+def versions_of(summaries: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What runs were trained with, by package; more than one version where they differ."""
+    found: dict[str, dict[str, None]] = {}
+    for summary in summaries:
+        for name, version in summary.get("versions", {}).items():  # not in a folder of an older kdistill
+            found.setdefault(name, {})[version] = None
+    return {name: list(versions) for name, versions in found.items()}
+
+
+def _predictions(folder: RunFolder, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
+    """In the order of the index."""
+    found = folder.read_predictions(part)
+    for name in ("logits", "teacher_logits"):
+        if name in found and (lost := int((~np.isfinite(found[name]).all(1)).sum())):
+            raise UserError(
+                f"{folder.predictions(part)}: {name} of {lost} of {len(found[name])} images are nan or infinite: the "
+                "training has diverged, and there is nothing to compare. Leave the run out, or train it again with a "
+                "smaller learning rate (optimizer.lr), clipped gradients (trainer.gradient_clip_val=1) or in float32 "
+                "(trainer.precision=32-true)"
+            )
+    order = found["index"].argsort(kind="stable")
+    return {name: array[order] for name, array in found.items()}
 
 
 def settings(node: Any, *, without: Sequence[str], key: str = "") -> dict[str, Any]:

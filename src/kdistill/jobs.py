@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdistill.cores import usable_cores
+
 _TAIL = 15  # lines of a failed job's log
 
 
@@ -36,7 +38,7 @@ def jobs_at_a_time(wanted: int | str, device: str) -> int:
     """
     if wanted != "auto":
         return int(wanted)
-    most = max(1, (os.cpu_count() or 1) // 4)
+    most = max(1, usable_cores() // 4)
     if most > 1 and device != "cpu":
         import torch  # takes a second, and a machine of few cores need not ask
 
@@ -58,13 +60,14 @@ def run_jobs(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) ->
     """
     environment = dict(os.environ)
     if at_a_time > 1:  # else every process would start a thread for every core
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_a_time)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // at_a_time)))
     waiting, failed, done = list(jobs), [], 0
     running: dict[Job, tuple[subprocess.Popen[bytes], float]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 job = waiting.pop(0)
+                say(f"started {job.name}: {job.log}")
                 running[job] = (_start(job, environment), time.perf_counter())
             for job, (process, started) in list(running.items()):
                 if process.poll() is None:

@@ -36,7 +36,7 @@ def wandb_logger(
         project: W&B project.
         experiment: what is run.
         seed: its seed, also a tag.
-        job_type: teacher, student or distill.
+        job_type: teacher, student, distill or mutual.
         name: the run's name; None: experiment, of a sweep what sets the job apart, and seed.
         group: what the run is grouped by; None: the folder's name of the sweep, outside of one the experiment.
         tags: more tags of the run.

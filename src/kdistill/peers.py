@@ -11,6 +11,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
 from kdistill.losses.base import WeightedSum
+from kdistill.losses.deit import DeiT
 from kdistill.models.weights import fingerprint
 from kdistill.modules.student import StudentModule
 
@@ -26,11 +27,9 @@ def build_peers(config: DictConfig, data: ArrayDataModule, options: dict[str, An
         options: those of the student's module; its own weights, normalisation and loss replace some.
 
     Raises:
-        UserError: the loss looks at more than logits, or a network can't be had.
+        UserError: a network can't be had.
     """
     arrays, peers = data.arrays, []
-    if config.peers:
-        check_loss(options["loss"])
     for section in config.peers:
         network = assemble.network(section, "student", data)
         mean, std = assemble.normalisation(section, network, arrays)
@@ -45,7 +44,7 @@ def build_peers(config: DictConfig, data: ArrayDataModule, options: dict[str, An
 
 
 def check_loss(loss: WeightedSum) -> None:
-    """Refuses a loss with a part that must know the shapes of layers, or names layers.
+    """Refuses a loss with a part that must know the shapes of layers, or names layers, or wants more than logits.
 
     Raises:
         UserError: naming the part.
@@ -55,6 +54,11 @@ def check_loss(loss: WeightedSum) -> None:
             raise UserError(f"peers learn from each other's logits, and loss {name} looks at layers: choose loss=kd")
         if getattr(part, "views", 1) > 1:
             raise UserError(f"peers learn from one view of an image, and loss {name} looks at two: choose loss=kd")
+        if isinstance(part, DeiT) and part.token:
+            raise UserError(
+                f"peers learn from each other with the head that answers, and loss {name} teaches a distillation head: "
+                "loss.token=false, or choose loss=kd"
+            )
 
 
 def peer_facts(

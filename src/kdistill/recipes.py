@@ -14,6 +14,7 @@ from kdistill.config.compose import compose_config
 from kdistill.config.schema import TEACHER_KEYS
 from kdistill.errors import UserError
 from kdistill.runs import RunFolder
+from kdistill.wandb_run import sweep_name, wandb_sections
 
 # How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
 _SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "mixup", "views", "seed", "sampling", "targets")
@@ -64,7 +65,7 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
         else:
             recipe.student = _network(section)
         recipe.device = config.device
-        recipe.logger = config.logger
+        recipe.logger = _grouped(config)
         recipe.teacher_cache = config.teacher_cache
         recipe.replay = config.replay
         if config.replay.prefix == "on":  # it asks for the student's: a teacher with nothing frozen has none
@@ -72,6 +73,14 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
         recipe.trainer.progress_bar = config.trainer.progress_bar
         recipe.trainer.tune_cache = config.trainer.tune_cache
     return recipe
+
+
+def _grouped(config: DictConfig) -> DictConfig:
+    """The student's loggers, with its W&B group said: the teacher's run belongs there, whatever its own recipe is."""
+    logger = copy.deepcopy(config.logger)
+    for key, section in wandb_sections(config).items():
+        logger[key].group = section.get("group") or sweep_name() or config.name
+    return logger
 
 
 def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> str:

@@ -1,5 +1,6 @@
 """`python -m kdistill.train`: trains a teacher, a student from scratch, or a student from a teacher."""
 
+import os
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -7,11 +8,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdistill.config.cli import run_door
+from kdistill.ranks import refuse_ranks
 from kdistill.sweeps.launch import run_sweep
 
 
 def job(config: DictConfig) -> None:
     """One job of the command line, in the folder that Hydra made for it."""
+    refuse_ranks(os.environ)
     from kdistill.experiment import run  # imports torch and Lightning: not before the config is valid
     from kdistill.search.pruning import watch_of_this_job
 

@@ -7,15 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.report.comparison import headlines, page, sheets
-from kdistill.wandb_run import open_run, staged_in
+from kdistill.wandb_run import open_run, staged_in, wandb_sections
 
 _OF_A_PAIR = ("mean", "low", "high", "verdict", "p", "p_holm")
-
-
-def wandb_sections(config: DictConfig) -> dict[str, DictConfig]:
-    """The loggers that are W&B's, by their keys below `logger`."""
-    sections = {str(name): section for name, section in config.logger.items() if section is not None}
-    return {name: one for name, one in sections.items() if one.get("_target_") == "kdistill.loggers.wandb_logger"}
 
 
 def log_comparison(config: DictConfig, result: Mapping[str, Any], folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from kdistill.errors import UserError
 
@@ -40,7 +41,7 @@ def open_run(
         project: W&B project.
         name: the run's name.
         group: what the run is grouped by.
-        job_type: teacher, student, distill or compare.
+        job_type: teacher, student, distill, mutual or compare.
         tags: tags of the run.
         mode: online, offline or disabled; None chooses.
         save_dir: the folder whose `wandb/` holds W&B's files.
@@ -83,6 +84,12 @@ def has_key() -> bool:
         return path.is_file() and any("wandb" in host for host in netrc.netrc(path).hosts)
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def wandb_sections(config: DictConfig) -> dict[str, DictConfig]:
+    """The loggers that are W&B's, by their keys below `logger`."""
+    sections = {str(name): section for name, section in config.logger.items() if section is not None}
+    return {name: one for name, one in sections.items() if one.get("_target_") == "kdistill.loggers.wandb_logger"}
 
 
 def sweep_name() -> str | None:

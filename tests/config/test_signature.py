@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -173,3 +174,18 @@ def test_a_key_in_the_wrong_section_is_found_by_its_last_part() -> None:
     assert near_key("loss.temprature", keys) == "; did you mean 'loss.temperature'?"
     assert near_key("optimiser.lr", keys) == "; did you mean 'optimizer.lr'?"
     assert near_key("loss.qqq", keys) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([[3, 0]], "must be 'auto' or a string at [0][0], not [[3, 0]]; did you mean [['3','0']]?"),
+        (["3", "0"], "must be 'auto' or a list at [0], not ['3', '0']; did you mean [['3','0']]?"),
+        ([3, 0], "must be 'auto' or a list at [0], not [3, 0]; did you mean [['3','0']]?"),
+        ([["3"]], "must be 'auto' or a value at [0][1], not [['3']]"),
+        ("autoo", "must be 'auto' or a list, not 'autoo'; did you mean 'auto'?"),
+        ([["3", "0"], ["5", "5"]], None),
+    ],
+)
+def test_wrong_pairs_of_layers_are_told_where_and_the_form_they_should_have(given: object, said: str | None) -> None:
+    assert mistake(given, Literal["auto"] | list[tuple[str, str]]) == said

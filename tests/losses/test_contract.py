@@ -1,5 +1,6 @@
-"""What every loss between the logits of student and teacher keeps, plain and with standardised logits."""
+"""What every loss on logits keeps, plain and with standardised logits, and what the cross-entropy with labels keeps."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,7 +27,11 @@ EVERY = [
     for standardize in (False, True)
 ]
 PLAIN = [pytest.param(loss, id=loss.__name__) for loss in LOSSES]
-Make = Callable[[], LogitLoss]
+LABELS = [
+    pytest.param(lambda s=smoothing: CrossEntropy(label_smoothing=s), id="CrossEntropy" + "-smoothed" * (smoothing > 0))
+    for smoothing in (0.0, 0.1)
+]
+Make = Callable[[], torch.nn.Module]
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def extreme(pattern: list[float], n: int) -> torch.Tensor:
     return torch.tensor([pattern]).repeat(n, 1).requires_grad_()
 
 
-@pytest.mark.parametrize("make", EVERY)
+@pytest.mark.parametrize("make", [*EVERY, *LABELS])
 def test_a_loss_of_float64_is_a_float64_scalar(make: Make, batch: DistillBatch) -> None:
     value = make()(batch).detach()
     assert value.shape == () and value.dtype == torch.float64 and float(value) > 0
@@ -70,9 +75,29 @@ def test_a_loss_passes_gradcheck(loss: type[LogitLoss], standardize: bool, batch
     assert torch.autograd.gradcheck(lambda z: module(replace(batch, student_logits=z)), (student,))
 
 
+@pytest.mark.parametrize("make", LABELS)
+def test_cross_entropy_passes_gradcheck(make: Make, batch: DistillBatch) -> None:
+    student = batch.student_logits.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: make()(replace(batch, student_logits=z)), (student,))
+
+
+@pytest.mark.parametrize(("smoothing", "sure"), [(0.0, 0.0), (0.1, 0.05 * 1e4)])
+def test_cross_entropy_by_hand(smoothing: float, sure: float, batch: DistillBatch) -> None:
+    """(3/4, 1/4), label 0: ln 4/3 of a share 1 - eps / 2, ln 4 of the rest.
+
+    Certain of the label by 1e4 it is 0 without smoothing; with it, what the other class's share costs.
+    """
+    alone = replace(batch, target=torch.tensor([0]), student_logits=torch.tensor([[math.log(3.0), 0.0]]))
+    value = CrossEntropy(label_smoothing=smoothing)(alone)
+    expected = (1 - smoothing / 2) * math.log(4 / 3) + smoothing / 2 * math.log(4)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+    certain = replace(alone, student_logits=torch.tensor([[1e4, 0.0]]))
+    assert CrossEntropy(label_smoothing=smoothing)(certain).item() == pytest.approx(sure, rel=1e-6)
+
+
 @pytest.mark.parametrize("n", [1, 4])
 @pytest.mark.parametrize("scale", [1e4, -1e4, 30.0])
-@pytest.mark.parametrize("make", EVERY)
+@pytest.mark.parametrize("make", [*EVERY, *LABELS])
 def test_a_loss_and_its_gradient_are_finite_at_extreme_logits(make: Make, scale: float, n: int) -> None:
     patterns = ([scale, 0.0, -scale], [-scale, 0.0, scale], [0.0, 0.0, 0.0])
     for student, teacher in ((s, t) for s in patterns for t in patterns):
@@ -87,7 +112,7 @@ def test_a_loss_and_its_gradient_are_finite_at_extreme_logits(make: Make, scale:
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3, 1e4])
-@pytest.mark.parametrize("make", EVERY)
+@pytest.mark.parametrize("make", [*EVERY, *LABELS])
 def test_a_student_whose_logits_are_all_equal_gets_a_moderate_gradient(make: Make, start: float) -> None:
     """A new class head of zeros is such a student: 1 / std, or 1 / norm, must not blow its first step up."""
     student = extreme([start] * 3, 4)
@@ -104,7 +129,7 @@ def test_no_gradient_reaches_the_teacher(make: Make, batch: DistillBatch) -> Non
     assert student.grad is not None and student.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("make", EVERY)
+@pytest.mark.parametrize("make", [*EVERY, *LABELS])
 def test_bf16_logits_are_computed_in_float32(make: Make, batch: DistillBatch) -> None:
     student, teacher = batch.student_logits.bfloat16(), batch.from_teacher.bfloat16()
     value = make()(replace(batch, student_logits=student, teacher_logits=teacher))
@@ -113,7 +138,7 @@ def test_bf16_logits_are_computed_in_float32(make: Make, batch: DistillBatch) ->
     assert value.item() == pytest.approx(exact.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("make", EVERY)
+@pytest.mark.parametrize("make", [*EVERY, *LABELS])
 def test_mixed_precision_changes_nothing(make: Make, batch: DistillBatch) -> None:
     single = replace(batch, student_logits=batch.student_logits.float(), teacher_logits=batch.from_teacher.float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -122,7 +147,7 @@ def test_mixed_precision_changes_nothing(make: Make, batch: DistillBatch) -> Non
     assert value.item() == pytest.approx(make()(batch).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("make", EVERY)
+@pytest.mark.parametrize("make", [*EVERY, *LABELS])
 def test_the_order_of_samples_and_of_classes_changes_nothing(make: Make, batch: DistillBatch) -> None:
     samples, classes = torch.tensor([3, 1, 5, 0, 2, 4]), torch.tensor([2, 0, 4, 1, 3])
     other = replace(
@@ -134,7 +159,7 @@ def test_the_order_of_samples_and_of_classes_changes_nothing(make: Make, batch: 
     assert make()(other).item() == pytest.approx(make()(batch).item(), rel=1e-10)
 
 
-@pytest.mark.parametrize("make", [case for case in EVERY if case.id != "MSE"])
+@pytest.mark.parametrize("make", [case for case in (*EVERY, *LABELS) if case.id != "MSE"])
 def test_a_number_added_to_all_logits_of_a_sample_changes_nothing(make: Make, batch: DistillBatch) -> None:
     """But for the plain mean squared difference."""
     shift = torch.linspace(-50, 50, 6, dtype=torch.float64)[:, None]

@@ -1,11 +1,12 @@
 """CRD: the noise-contrastive loss, its negatives, its memory."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.crd import CRD, nce
@@ -51,6 +52,42 @@ def test_nce_passes_gradcheck_and_is_finite_at_extreme_scores() -> None:
     for scale in (1e4, -1e4):
         value = nce(torch.full((3,), -scale), torch.full((3, 5), scale), wrong, log_prior=0.0)
         assert torch.isfinite(value)
+
+
+def test_two_steps_are_the_formula_with_memories_and_z() -> None:
+    """Equations 18 and 19 in NumPy, both ways: first of random memories, then of those that the first step moved."""
+    module = made(momentum=0.3, temperature=0.2).double()
+    memory, known = module.memory.numpy().copy(), np.full(40, -1)
+    log_z = [0.0, 0.0]
+    for step in range(2):
+        seen = batch(seed=0 if step == 0 else 1)
+        index, target = seen.index.numpy(), seen.target.numpy()
+        drawn = torch.randint(40, (30,), generator=torch.Generator().manual_seed(module.seed + step)).numpy()
+        own = []
+        for embed, side in zip(
+            module.embeddings, (seen.student_features["s"], seen.teacher_features["t"]), strict=True
+        ):
+            weight, bias = (p.detach().numpy() for p in embed.parameters())
+            vectors = side.double().numpy() @ weight.T + bias
+            own.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        counts = (known[drawn][None] != target[:, None]) & (drawn[None] != index[:, None])
+        expected = 0.0
+        for side in range(2):
+            other = memory[1 - side]
+            positive, negative = (own[side] * other[index]).sum(1) / 0.2, own[side] @ other[drawn].T / 0.2
+            if step == 0:
+                scores = np.append(positive, negative)
+                log_z[side] = logsumexp(scores) - np.log(len(scores) / 40)
+            true, false = (np.exp(x - log_z[side]) / (np.exp(x - log_z[side]) + 30 / 40) for x in (positive, negative))
+            expected -= (np.log(true) + (np.log(1 - false) * counts).sum(1)).mean()
+        found = module(replace(
+            seen, student_features={"s": seen.student_features["s"].double()},
+            teacher_features={"t": seen.teacher_features["t"].double()},
+        ))  # fmt: skip
+        assert found.item() == pytest.approx(0.8 * expected, abs=1e-9)
+        moved = 0.3 * memory[:, index] + 0.7 * np.stack(own)
+        memory[:, index] = moved / np.linalg.norm(moved, axis=2, keepdims=True)
+        known[index] = target
 
 
 def test_both_embeddings_train_and_no_gradient_reaches_the_teacher() -> None:

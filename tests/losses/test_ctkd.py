@@ -59,3 +59,16 @@ def test_an_optimizer_of_the_sum_moves_theta_up_the_loss(student: np.ndarray, te
     before.backward()
     optimizer.step()
     assert loss(batch)[0].item() > before.item()
+
+
+@pytest.mark.parametrize("theta", [-1e4, -3.0, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_theta_has_a_finite_gradient_at_extreme_logits_and_at_its_own_ends(scale: float, theta: float) -> None:
+    loss = CTKD(theta=theta)
+    patterns = [torch.tensor([row, row]) for row in ([scale, 0.0, -scale], [-scale, 0.0, scale], [0.0, 0.0, 0.0])]
+    for student, teacher in ((s, t) for s in patterns for t in patterns):
+        target = torch.tensor([0, 1])
+        loss.zero_grad()
+        value = loss(DistillBatch(student.clone().requires_grad_(), target, target, 50, None, teacher))
+        value.backward()
+        assert torch.isfinite(value) and loss.theta.grad is not None and torch.isfinite(loss.theta.grad)

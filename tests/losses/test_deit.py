@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, rel_entr, softmax
+from scipy.stats import zscore
 
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
@@ -44,6 +45,21 @@ def test_hard_and_soft_labels_are_the_formulas(
     soft = 9 * rel_entr(softmax(teacher / 3, axis=1), softmax(student / 3, axis=1)).sum(1).mean()
     assert DeiT(hard=True, token=token)(batch).item() == pytest.approx(hard, abs=1e-9)
     assert DeiT(hard=False, token=token)(batch).item() == pytest.approx(soft, abs=1e-9)
+
+
+@pytest.mark.parametrize("token", [True, False])
+@pytest.mark.parametrize("hard", [True, False])
+def test_standardised_it_is_the_loss_of_z_scores(
+    batch: DistillBatch, student: np.ndarray, teacher: np.ndarray, token: bool, hard: bool
+) -> None:
+    """But for the 1e-7; the cross-entropy beside it sees the logits as they are."""
+    student = zscore(student if token else student[:, ::-1], axis=1, ddof=1)
+    teacher = zscore(teacher, axis=1, ddof=1)
+    if hard:
+        expected = -log_softmax(student, axis=1)[np.arange(6), teacher.argmax(1)].mean()
+    else:
+        expected = 9 * rel_entr(softmax(teacher / 3, axis=1), softmax(student / 3, axis=1)).sum(1).mean()
+    assert DeiT(hard=hard, token=token, standardize=True)(batch).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_they_are_zero_where_the_student_says_what_the_teacher_says(batch: DistillBatch) -> None:

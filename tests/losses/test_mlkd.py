@@ -89,3 +89,34 @@ def test_both_views_pass_gradcheck_and_no_gradient_reaches_the_teacher(
     assert torch.autograd.gradcheck(value, (own, other))
     value(own, other).backward()
     assert answers.grad is None and all(x.grad is not None and x.grad.abs().max() > 0 for x in (own, other))
+
+
+def two_views(student: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor) -> DistillBatch:
+    """The second view's logits are those of the first, the other way round."""
+    index = torch.arange(len(target))
+    second = DistillBatch(student.flip(1), target, index, teacher_logits=teacher.flip(1))
+    return DistillBatch(student, target, index, teacher_logits=teacher, second=second)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("scale", [1e4, -1e4, 0.0])
+def test_both_views_have_finite_gradients_at_extremes(scale: float, n: int, standardize: bool) -> None:
+    loss = MLKD(second_view=True, standardize=standardize)
+    logits = torch.tensor([[scale, 0.0, -scale]]).repeat(n, 1).requires_grad_()
+    value = loss(two_views(logits, -logits.detach(), torch.zeros(n).long()))
+    value.backward()
+    assert torch.isfinite(value) and logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_both_views_in_bf16_are_computed_in_float32_and_the_order_of_samples_changes_nothing(
+    student: np.ndarray, teacher: np.ndarray, target: np.ndarray
+) -> None:
+    loss, labels = MLKD(second_view=True), torch.from_numpy(target)
+    own, other = (torch.from_numpy(x).bfloat16() for x in (student, teacher))
+    exact = loss(two_views(own.double(), other.double(), labels)).item()
+    value = loss(two_views(own, other, labels))
+    assert value.dtype == torch.float32 and value.item() == pytest.approx(exact, rel=1e-5)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    shuffled = loss(two_views(own.double()[order], other.double()[order], labels[order]))
+    assert shuffled.item() == pytest.approx(exact, rel=1e-10)

@@ -136,3 +136,20 @@ def test_shapes_and_runs_that_do_not_fit_are_refused() -> None:
         OFA(layers=[])
     with pytest.raises(UserError, match="role=distill, or loss=ce"):
         made().double()(replace(batch(), teacher_logits=None))
+
+
+def test_bf16_logits_are_computed_in_float32() -> None:
+    own, other = (torch.from_numpy(np.random.default_rng(seed).normal(size=(6, 5))).bfloat16() for seed in range(2))
+    target = torch.arange(6) % 5
+    value = ofa(own, other, target, eps=1.3, temperature=2.0)
+    exact = ofa(own.double(), other.double(), target, eps=1.3, temperature=2.0)
+    assert value.dtype == torch.float32 and value.item() == pytest.approx(exact.item(), rel=1e-5)
+    seen = batch()
+    features = {name: x.bfloat16() for name, x in seen.student_features.items()}
+    half = replace(
+        seen, student_logits=seen.student_logits.bfloat16(), teacher_logits=seen.from_teacher.bfloat16(),
+        student_features=features,
+    )  # fmt: skip
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = made()(half)
+    assert value.dtype == torch.float32 and value.item() == pytest.approx(made().double()(seen).item(), rel=2e-2)

@@ -25,13 +25,25 @@ def test_an_option_names_all_that_its_class_takes(name: str) -> None:
     assert takes == {str(key) for key in OPTIONS[name]} - {"_target_", "alpha", "ce"}
 
 
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "several"])
+def test_an_options_values_are_the_defaults_of_its_class(name: str) -> None:
+    """But for what makes label smoothing another option of the same class; `several` is a list without defaults."""
+    takes = signature(get_object(OPTIONS[name]._target_)).parameters
+    given = {str(key): value for key, value in OPTIONS[name].items() if key not in ("_target_", "alpha", "ce")}
+    expected = {key: takes[key].default for key in given}
+    if name == "label_smoothing":
+        assert given.pop("label_smoothing") == 0.1 and expected.pop("label_smoothing") == 0.0
+    assert given == {key: list(value) if isinstance(value, tuple) else value for key, value in expected.items()}
+
+
 @pytest.mark.parametrize("name", LOGIT)
 def test_an_option_weighs_the_loss_of_its_name_with_alpha(name: str) -> None:
     loss = weighted_loss(OPTIONS[name])
     alpha = OPTIONS[name].alpha
     assert loss.weights == pytest.approx({"ce": 1 - alpha, name: alpha})
     logits, target = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
-    total, parts = loss(DistillBatch(logits, target, target, teacher_logits=-logits))
+    seen = DistillBatch(logits, target, target, teacher_logits=-logits, distillation_logits=logits)
+    total, parts = loss(seen)
     assert torch.isfinite(total) and set(parts) == {"ce", name}
 
 

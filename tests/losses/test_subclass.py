@@ -62,6 +62,28 @@ def test_spread_is_the_formula() -> None:
     assert spread(torch.from_numpy(scores), temperature=0.5).item() == pytest.approx(expected, abs=1e-9)
 
 
+def test_subclass_by_hand() -> None:
+    """Teacher (1/2, 1/4, 1/8, 1/8) over two subclasses of each of two classes, student all 1/4, T = 1.
+
+    1/2 ln 2 + 0 + 2 (1/8 ln 1/2) = 1/4 ln 2. Its classes would be (3/4, 1/4) and (1/2, 1/2).
+    """
+    teacher = torch.tensor([[math.log(4.0), math.log(2.0), 0.0, 0.0]])
+    loss = Subclass(temperature=1.0)
+    loss.layers = [("s", "t")]
+    seen = of_scores(torch.zeros(1, 8), torch.zeros(1, 8))
+    seen = replace(seen, student_features={"s": torch.zeros(1, 4)}, teacher_features={"t": teacher})
+    assert loss(seen).item() == pytest.approx(math.log(2) / 4, abs=1e-6)
+
+
+def test_vote_bins_by_hand() -> None:
+    """One of eight scores is ln 8 and seven are 0: 8/15 for it. Votes 5 name it, votes 2 another one of 1/15."""
+    scores = torch.zeros(2, 8)
+    scores[:, 5] = math.log(8.0)
+    seen = replace(of_scores(scores, scores), votes=torch.tensor([5, 2]), target=torch.tensor([1, 0]))
+    expected = (math.log(15 / 8) + math.log(15)) / 2
+    assert bound(VoteBins(annotators=7))(seen).item() == pytest.approx(expected, abs=1e-6)
+
+
 def test_subclass_is_the_formula_and_zero_where_both_are_equal(batch: DistillBatch) -> None:
     s, t = batch.student_features["s"], batch.teacher_features["t"]
     expected = 9 * rel_entr(softmax(t.numpy() / 3, axis=1), softmax(s.numpy() / 3, axis=1)).sum(1).mean()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.special import log_softmax, rel_entr, softmax
 
-from kdistill.losses.wsld import wsld
+from kdistill.losses.base import DistillBatch
+from kdistill.losses.wsld import WSLD, wsld
 
 
 def test_wsld_by_hand() -> None:
@@ -48,3 +49,30 @@ def test_the_gradient_is_that_of_kd_with_the_weights_held(
 def test_a_sample_that_the_student_has_right_beyond_doubt_counts_nothing() -> None:
     value = wsld(torch.tensor([[1e4, 0.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([0]), temperature=1.0)
     assert float(value) == 0.0
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_gradient_is_that_of_the_loss_whose_weights_are_numbers(
+    student: np.ndarray, teacher: np.ndarray, target: np.ndarray, standardize: bool
+) -> None:
+    """Central differences of the formula, its weights kept; standardised, both sides and weights are of z-scores."""
+
+    def seen(z: np.ndarray) -> np.ndarray:
+        return (z - z.mean(1, keepdims=True)) / (1e-7 + z.std(1, ddof=1, keepdims=True)) if standardize else z
+
+    held, p = weights(seen(student), seen(teacher), target), softmax(seen(teacher) / 2, axis=1)
+
+    def value(z: np.ndarray) -> float:
+        return float(4 * (held * rel_entr(p, softmax(seen(z) / 2, axis=1)).sum(1)).mean())
+
+    logits = torch.from_numpy(student).requires_grad_()
+    batch = DistillBatch(logits, torch.from_numpy(target), torch.arange(6), teacher_logits=torch.from_numpy(teacher))
+    found = WSLD(temperature=2.0, standardize=standardize)(batch)
+    assert found.item() == pytest.approx(value(student), abs=1e-9)
+    found.backward()
+    assert logits.grad is not None
+    for place in np.ndindex(student.shape):
+        step = np.zeros_like(student)
+        step[place] = 1e-5
+        slope = (value(student + step) - value(student - step)) / 2e-5
+        assert logits.grad[place].item() == pytest.approx(slope, abs=1e-8)

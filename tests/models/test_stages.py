@@ -31,10 +31,16 @@ def test_a_stage_without_a_last_activation_gives_its_output_as_the_response() ->
     assert [stage.response == stage.layer for stage in stages] == [False, True, True, True, True]
 
 
-def test_maps_of_one_position_and_tokens_are_no_stages() -> None:
+def test_maps_of_one_position_are_no_stages() -> None:
     assert [stage.stride for stage in find_stages(timm_net("test_resnet", 1), (1, 28, 28))] == [2, 4, 8, 16]
-    assert find_stages(timm_net("test_vit"), (3, 160, 160)) == []
     assert find_stages(create_model("mnist_mlp", num_classes=10, in_chans=1), (1, 28, 28)) == []
+
+
+def test_each_block_of_a_vit_is_a_stage_and_maps_with_channels_last_are_maps() -> None:
+    stages = find_stages(timm_net("test_vit"), (3, 160, 160))
+    assert [(stage.layer, stage.stride) for stage in stages] == [(f"blocks.{number}", 16) for number in range(6)]
+    stages = find_stages(timm_net("test_mambaout"), (3, 64, 64))
+    assert [(stage.layer, stage.stride) for stage in stages] == [(f"stages.{n}", 4 * 2**n) for n in range(4)]
 
 
 def test_stages_of_another_network_end_where_the_size_changes() -> None:
@@ -59,6 +65,9 @@ def test_a_stage_ends_with_the_outermost_layer_not_with_one_inside_the_next() ->
         ((4, 8, 16, 32), (1, 2), [(16, 1), (32, 2)]),
         ((2, 4, 8, 16, 32), (2, 4, 8, 16, 32), [(4, 4), (8, 8), (16, 16), (32, 32)]),
         ((), (1, 2), []),
+        ((2, 4, 8, 16, 32), (16,) * 12, [(16, 16)]),
+        ((16,) * 12, (2, 4, 8), [(16, 8)]),
+        ((32,) * 4, (16,) * 12, [(32, 16)] * 4),
     ],
 )
 def test_stages_pair_by_stride_or_from_the_end(
@@ -66,6 +75,21 @@ def test_stages_pair_by_stride_or_from_the_end(
 ) -> None:
     pairs = pair_stages(small(*student), small(*teacher))
     assert [(own.stride, other.stride) for own, other in pairs] == expected
+
+
+def test_blocks_of_two_vits_pair_by_their_part_of_the_depth_and_one_with_a_stage_is_the_last() -> None:
+    vit, deep = ([Stage(f"b{n}", f"b{n}", 16) for n in range(1, depth + 1)] for depth in (3, 12))
+    pairs = [(own.layer, other.layer) for own, other in pair_stages(vit, deep)]
+    assert pairs == [("b1", "b4"), ("b2", "b8"), ("b3", "b12")]
+    assert pair_stages(small(4, 8, 16, 32), deep) == [(small(16)[0], deep[-1])]
+
+
+def test_networks_without_maps_have_a_hidden_layer_in_the_middle() -> None:
+    mlp, mlp2 = (create_model(name, num_classes=10, in_chans=1) for name in ("mnist_mlp", "mnist_mlp2"))
+    assert pair_layers("middle", mlp, mlp2, (1, 28, 28)) == [("2", "4")]
+    assert pair_layers("stages", mlp, mlp2, (1, 28, 28)) == []
+    cnn = create_model("mnist_cnn", num_classes=10, in_chans=1)
+    assert pair_layers("middle", mlp, cnn, (1, 28, 28)) == [], "a map and a vector have no middle in common"
 
 
 def test_a_choice_says_which_layers() -> None:

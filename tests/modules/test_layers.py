@@ -9,13 +9,17 @@ from torch import nn
 from kdistill.data.batch import Batch
 from kdistill.errors import UserError
 from kdistill.losses.at import AT
-from kdistill.losses.base import WeightedSum
+from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.feature import FeatureLoss
 from kdistill.losses.hint import Hint
 from kdistill.losses.logit import KD, CrossEntropy
+from kdistill.losses.nst import NST
+from kdistill.losses.ofd import OFD
 from kdistill.losses.pkt import PKT
+from kdistill.losses.reviewkd import ReviewKD
 from kdistill.losses.vid import VID
 from kdistill.models.build import create_model
+from kdistill.models.taps import tapped
 from kdistill.modules.distill import DistillModule
 from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
@@ -95,6 +99,34 @@ def test_a_student_without_maps_is_refused_for_a_loss_of_maps_and_fits_the_last_
     loss = summed(PKT())
     bound(loss, mlp(), cnn())
     assert loss.student_layers == ("3:input",)
+
+
+def test_two_networks_without_maps_hint_at_a_hidden_layer() -> None:
+    loss = summed(Hint())
+    bound(loss, mlp(), create_model("mnist_mlp2", num_classes=10, in_chans=1))
+    assert (loss.student_layers, loss.teacher_layers) == (("2",), ("4",))
+
+
+@pytest.mark.parametrize("part", [Hint, AT, NST, VID, OFD, ReviewKD])
+@pytest.mark.parametrize(
+    "names", [("test_vit", "test_resnet"), ("test_mambaout", "test_vit2"), ("test_vit", "test_vit2")]
+)
+def test_a_loss_of_maps_takes_a_transformer_and_a_network_with_channels_last(
+    part: type[FeatureLoss], names: tuple[str, str]
+) -> None:
+    torch.manual_seed(0)
+    shape = (3, 160, 160)
+    student, teacher = (create_model(name, num_classes=4, in_chans=3).eval() for name in names)
+    loss = WeightedSum({"other": part()}, {"other": 1.0})  # type: ignore[call-arg]
+    bind_loss(loss, student, teacher, shape, student_name="student", teacher_name="teacher")
+    image, target = torch.rand(2, *shape), torch.tensor([0, 1])
+    with tapped(student, loss.student_layers, owner="student") as own:
+        logits = student(image)
+    with torch.no_grad(), tapped(teacher, loss.teacher_layers, owner="teacher") as other:
+        taught = teacher(image)
+    loss(DistillBatch(logits, target, target, 0, None, taught, own, other))[0].backward()
+    learnt = [parameter.grad is not None for parameter in student.parameters()]
+    assert any(learnt) and len(own) == len(other) == len(loss.parts["other"].pairs)
 
 
 def test_unlike_numbers_of_classes_are_refused() -> None:

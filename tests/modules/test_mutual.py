@@ -68,6 +68,28 @@ def test_equal_peers_teach_each_other_nothing_and_extremes_stay_finite() -> None
     assert torch.isfinite(mutual_values([loss()] * 2, [seen(z) for z in sure])).all()
 
 
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("scale", [1e4, -1e4, 0.0])
+def test_every_peer_s_gradient_is_finite_at_extremes(scale: float, n: int) -> None:
+    patterns = ([scale, 0.0, -scale], [-scale, 0.0, scale], [0.0, scale, 0.0])
+    logits = [torch.tensor([pattern]).repeat(n, 1).requires_grad_() for pattern in patterns]
+    values = mutual_values([loss()] * 3, [seen(z) for z in logits])
+    values.sum().backward()
+    assert torch.isfinite(values).all()
+    assert all(z.grad is not None and torch.isfinite(z.grad).all() for z in logits)
+
+
+def test_peers_in_bf16_are_compared_in_float32_and_the_order_of_samples_changes_nothing() -> None:
+    logits = [torch.from_numpy(z).bfloat16() for z in peers_logits(3)]
+    exact = mutual_values([loss()] * 3, [seen(z.double()) for z in logits])
+    found = mutual_values([loss()] * 3, [seen(z) for z in logits])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-7)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    moved = [replace(seen(z.double()[order]), target=torch.tensor(TARGET)[order]) for z in logits]
+    torch.testing.assert_close(mutual_values([loss()] * 3, moved), exact, rtol=1e-10, atol=0)
+
+
 def test_a_peer_s_loss_has_a_gradient_in_its_own_logits_alone() -> None:
     logits = [torch.from_numpy(z).requires_grad_() for z in peers_logits(3)]
     values = mutual_values([loss()] * 3, [seen(z) for z in logits])

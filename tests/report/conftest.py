@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from kdistill.evidence.measures import MEASURES
 from kdistill.runs import RunFolder
+from kdistill.sweeps.record import JobRecord
 
 SAMPLES, EPOCHS = 90, 4
 COST = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100, "uncounted_ops": ["aten::add"]}
@@ -31,6 +32,8 @@ def write_run(
     val_accuracy: float = 0.9,
     images: bool = False,
     curves: bool = True,
+    job: tuple[str, ...] = (),
+    name: str = "",
     **loss: Any,
 ) -> Path:
     """A run folder.
@@ -43,10 +46,12 @@ def write_run(
         val_accuracy: of the summary.
         images: whether it kept any.
         curves: whether it kept metrics.csv.
+        job: overrides of the sweep's job that the run was; none: no sweep has started it.
+        name: of the experiment; else by the role.
         loss: what the loss is set to.
     """
     config = {
-        "name": "mnist_distill" if role == "distill" else "mnist_scratch",
+        "name": name or ("mnist_distill" if role == "distill" else "mnist_scratch"),
         "role": role,
         "seed": seed,
         "loss": {"_target_": "kdistill.losses.logit.KD", **loss},
@@ -68,12 +73,15 @@ def write_run(
     if role == "distill":
         cost = {**COST, "flops": 1700, "macs": 850}
         summary["teacher"] = {"label": "big net", "checkpoint": "big.safetensors", "fingerprint": "t", "cost": cost}
+        summary["teacher"]["val"] = {"accuracy": 0.975}
     if curves:
         (path / "metrics.csv").write_text(metrics_csv(role, seed))
     if images:
-        wrong = np.flatnonzero(parts["test"]["logits"].argmax(1) != parts["test"]["target"])[:6]
+        wrong = np.flatnonzero(parts["test"]["logits"].argmax(1) != parts["test"]["target"])[:24]
         pictures = np.full((len(wrong), 1, 8, 8), 200, dtype=np.uint8)
         np.savez(path / "mistakes.npz", index=parts["test"]["index"][wrong], image=pictures)
+    if job:
+        JobRecord("start", job, "finished").write(path)
     folder.write_json("summary.json", summary)
     return path
 

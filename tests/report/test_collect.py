@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdistill.errors import UserError
-from kdistill.report.collect import arms_of, common_folder, find
+from kdistill.report.collect import common_folder, find, subject_of
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def test_a_pattern_names_runs_and_folders_above_runs(runs: Path) -> None:
 
 
 def test_a_run_that_is_named_twice_counts_once(runs: Path) -> None:
-    arms = arms_of([str(runs), f"{runs}/sweep/*"], [])
+    arms = subject_of([str(runs), f"{runs}/sweep/*"], []).arms
     assert {name: len(found) for name, found in arms.items()} == {"net distilled": 3, "net scratch": 1}
 
 
 def test_arms_may_be_named(runs: Path) -> None:
-    assert list(arms_of([f"{runs}/sweep", f"{runs}/scratch"], ["mine", "theirs"])) == ["mine", "theirs"]
+    assert list(subject_of([f"{runs}/sweep", f"{runs}/scratch"], ["mine", "theirs"]).arms) == ["mine", "theirs"]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,11 @@ def test_arms_may_be_named(runs: Path) -> None:
 )
 def test_what_has_no_finished_run_is_an_error_that_says_so(runs: Path, entries, names, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said.format(runs))):
-        arms_of([entry.format(runs) for entry in entries], names)
+        subject_of([entry.format(runs) for entry in entries], names)
 
 
-def test_the_page_goes_beside_the_runs(runs: Path) -> None:
-    everyone = [run for found in arms_of([str(runs)], []).values() for run in found]
-    assert common_folder(everyone) == runs
-    assert common_folder(everyone[:1]) == runs / "scratch"
+def test_the_page_goes_beside_the_runs_also_beside_those_that_were_not_chosen(make_run, runs: Path) -> None:
+    make_run(runs / "sweep" / "more" / "seed=3", "distill", 3, val_accuracy=0.5, temperature=4.0)
+    assert common_folder(subject_of([str(runs)], [])) == runs
+    assert common_folder(subject_of([str(runs / "sweep")], [])) == runs / "sweep"
+    assert common_folder(subject_of([str(runs / "scratch")], [])) == runs / "scratch"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kdistill.report.comparison import headlines, markdown, page, print_comparison
+from kdistill.report.comparison import headlines, markdown, page, print_comparison, sheets
 
 
 def figure(mean: float) -> dict[str, Any]:
@@ -46,15 +46,22 @@ RESULT: dict[str, Any] = {
                 "accuracy": answer(0.0028, "higher", "helped", 0.002), "nll": answer(0.01, "lower", "hurt", 1e-7),
                 "f1": answer(0.0, "higher", "inconclusive", 1.0),
             },
+            "mcnemar": {
+                "only_arm_right": [40, 52], "only_baseline_right": [30, 31],
+                "p_per_seed": [0.28, 0.0275], "p_of_these_networks": 0.011,
+            },
+            "delong": {"p_per_seed": [0.5, 0.25]},
         }
     ],
+    "command": "python -m kdistill.compare 'runs=[a,b]' <x>",
+    "versions": {"python": ["3.11.1"], "torch": ["2.13.0", "2.14.0"]},
     "notes": ["2 seeds: too few"],
 }  # fmt: skip
 
 
 def printed(width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_comparison(RESULT, "outputs/here", console)
+    print_comparison(RESULT, "outputs/here", console, more="python -m kdistill.report here")
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -84,7 +91,29 @@ def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
     for block in text.split("\n\n"):
         counts = {line.count("|") for line in block.splitlines() if line.startswith("|")}
         assert len(counts) <= 1
-    assert "| accuracy ↑ | +0.28 pp | +0.18 .. +0.38 | helped | .0020 | .0020 |" in text
+    assert "| accuracy ↑ | helped | +0.28 pp | +0.18 .. +0.38 | .0020 | .0020 |" in text
+
+
+TESTS = (
+    "McNemar, images that only one has right: distilled 40 52, scratch 30 31; exact p .2800 .0275, together .0110; "
+    "DeLong, AUROC: p .5000 .2500"
+)
+
+
+def test_the_counts_and_p_of_mcnemar_and_delong_stand_below_their_pair_in_all_three() -> None:
+    for text in (printed(110), printed(60), markdown(RESULT), page(RESULT)):
+        assert text.count(TESTS) == 1 and text.index("98.61%") < text.index(TESTS)
+
+
+def test_the_command_and_the_versions_are_kept_and_the_screen_says_how_to_see_more() -> None:
+    assert RESULT["command"] in markdown(RESULT) and "torch 2.13.0 and 2.14.0" in markdown(RESULT)
+    assert "python -m kdistill.compare &#x27;runs=[a,b]&#x27; &lt;x&gt;" in page(RESULT)
+    assert printed(110).splitlines()[-1].endswith("as one page: python -m kdistill.report here")
+
+
+def test_the_verdict_comes_right_after_the_metric_where_a_phone_shows_it() -> None:
+    *_, pair = sheets(RESULT)
+    assert pair.columns[:2] == ("", "verdict") and pair.rows[1][:2] == ("NLL ↓", "hurt")
 
 
 def test_the_page_is_whole_escaped_and_needs_no_other_file() -> None:

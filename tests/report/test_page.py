@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kdistill.comparison import compare
-from kdistill.report.collect import arms_of
+from kdistill.report.collect import subject_of
 from kdistill.report.page import report_page
 
 VOID = {"meta", "img"}
@@ -46,9 +46,9 @@ class Reader(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-def page(*entries: Path) -> str:
-    arms = arms_of([str(entry) for entry in entries], [])
-    return report_page(compare(arms, "toy <report>"), arms, command="python -m kdistill.report 'runs=[here]'")
+def page(*entries: Path, arms: tuple[str, ...] = ()) -> str:
+    subject = subject_of([str(entry) for entry in entries], arms)
+    return report_page(compare(subject.arms, "toy <report>"), subject, command="python -m kdistill.report here")
 
 
 def read(text: str) -> Reader:
@@ -94,7 +94,6 @@ def test_the_page_can_be_read_without_seeing_it(text: str) -> None:
     assert all(attrs["alt"] for attrs in reader.all("img"))
     assert all(attrs.get("scope") in ("col", "row") for attrs in reader.all("th"))
     assert all(attrs["aria-label"] for attrs in reader.all("table")) and reader.all("html") == [{"lang": "en"}]
-    assert "validation: accuracy by epoch; at the end: big net" not in text, "of the teacher there are no curves"
 
 
 def test_dark_and_paper_have_colours_of_their_own(text: str) -> None:
@@ -111,7 +110,8 @@ def test_the_charts_show_the_runs_own_figures(text: str) -> None:
     assert "net scratch 0.805" in accuracy, "the mean over the seeds of .8 and .81"
     (flops,) = [label for label in labels if label.startswith("test accuracy by FLOPs")]
     assert flops.startswith("test accuracy by FLOPs: big net") and " at 1.7e+03; net" in flops
-    assert len(labels) == 4 + 1 + 4 + 1, "curves; accuracy against FLOPs; ROC and PR, macro and micro; reliability"
+    assert "teacher 0.975" in accuracy, "its level on validation, for there are no curves of it"
+    assert len(labels) == 1 + 4 + 1 + 4 + 1, "sweep; curves; accuracy against FLOPs; ROC and PR, twice; reliability"
 
 
 def test_the_confusion_table_counts_every_test_sample(text: str) -> None:
@@ -135,10 +135,33 @@ def test_a_network_without_a_teacher_shows_its_own_mistakes(make_run: Any, tmp_p
     assert all(re.fullmatch(r"test image \d+: true <\d>, network <\d> \(\d+%\)", i["alt"] or "") for i in images)
 
 
+def test_images_are_shown_of_each_distilled_arm(make_run: Any, tmp_path: Path) -> None:
+    names = ("one", "two", "three", "four", "five")
+    for n, name in enumerate(names):
+        make_run(tmp_path / name, "distill", n, images=n != 1, temperature=n)
+    text = page(*(tmp_path / name for name in names), arms=names)
+    shown = text.partition('id="disagreement-and-mistakes"')[2].partition("</section>")[0]
+    assert re.findall("<h3>(.*?)</h3>", shown)[1:] == ["one", "three", "four", "five"], "two kept none"
+    assert 0 < shown.count("<img") <= 48
+
+
+def test_of_a_sweep_alone_the_sweep_comes_first_and_nothing_is_held_against_another_setting(
+    make_run: Any, tmp_path: Path
+) -> None:
+    for temperature, val in ((1, 0.8), (2, 0.9), (4, 0.85)):
+        job = ("+experiment=mnist_distill", f"loss.temperature={temperature}")
+        make_run(tmp_path / f"T{temperature}", "distill", val_accuracy=val, job=job, temperature=temperature)
+    text = page(tmp_path)
+    assert read(text).texts["h2"][:2] == ["Sweep", "Test"] and "Verdict" not in text and "3 finished runs" in text
+    rest = text.partition('id="test"')[2].partition('id="do-it-again"')[0]
+    assert "net distilled (loss.temperature=2)" in rest
+    assert "loss.temperature=1" not in rest and "loss.temperature=4" not in rest
+
+
 def test_commands_are_those_of_the_runs(text: str) -> None:
     code = "".join(read(text).texts["code"])
     assert code.count("python -m kdistill.train +experiment=mnist_distill") == 8
-    assert "seed=1" in code and "loss.temperature=1.0" in code and "python -m kdistill.report 'runs=[here]'" in code
+    assert "seed=1" in code and "loss.temperature=1.0" in code and "python -m kdistill.report here" in code
 
 
 def test_one_run_alone_has_a_page_with_its_teacher(make_run: Any, tmp_path: Path) -> None:
@@ -174,7 +197,7 @@ def door(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_door_writes_the_page_beside_the_runs_without_torch(make_run: Any, tmp_path: Path) -> None:
     for seed in (0, 1):
         make_run(tmp_path / "runs" / str(seed), "distill", seed, temperature=2.0)
-    done = door(tmp_path, "runs=[runs]")
+    done = door(tmp_path, "runs")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False", "torch was imported"
     read((tmp_path / "runs" / "report.html").read_text())
@@ -186,6 +209,8 @@ def test_the_door_writes_the_page_beside_the_runs_without_torch(make_run: Any, t
 def test_the_door_says_what_is_wrong(tmp_path: Path) -> None:
     done = door(tmp_path, "runs=[nowhere]")
     assert done.returncode == 2 and done.stderr == "runs: there is no folder 'nowhere'\n"
+    done = door(tmp_path, "nowhere/else")
+    assert done.returncode == 2 and done.stderr.startswith("there is no 'nowhere/else'")
     done = door(tmp_path)
     assert done.returncode == 2 and "runs=[<run folder" in done.stderr
     done = door(tmp_path, "runz=[a]")
@@ -193,20 +218,46 @@ def test_the_door_says_what_is_wrong(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def chromium(folder: Path, text: str, *switches: str) -> subprocess.CompletedProcess[str]:
+    """Shows a page in headless Chromium."""
+    (folder / "page.html").write_text(text)
+    quiet = ["no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"]
+    plain = ["headless", "no-sandbox", "disable-gpu", "disable-quic", f"user-data-dir={folder / 'profile'}"]
+    command = ["chromium", *(f"--{switch}" for switch in (*plain, *quiet, *switches))]
+    address = (folder / "page.html").as_uri()
+    return subprocess.run([*command, address], capture_output=True, text=True, check=False, timeout=60)
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_a_browser_shows_the_page_without_a_complaint(text: str, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(text)
-    quiet = ["no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"]
-    switches = [
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        *quiet,
-        f"user-data-dir={tmp_path / 'profile'}",
-    ]
-    command = ["chromium", *(f"--{switch}" for switch in switches), "--enable-logging=stderr", "--dump-dom"]
-    address = (tmp_path / "page.html").as_uri()
-    done = subprocess.run([*command, address], capture_output=True, text=True, check=False, timeout=60)
+    done = chromium(tmp_path, text, "enable-logging=stderr", "dump-dom")
     assert done.returncode == 0 and "CONSOLE" not in done.stderr
     assert done.stdout.count("<svg") == text.count("<svg") and "Do it again" in done.stdout
+
+
+PAPER = pytest.mark.skipif(None in map(shutil.which, ("chromium", "pdftotext", "pdfimages")), reason="needs poppler")
+
+
+def printed(folder: Path, text: str) -> tuple[list[str], Counter[int]]:
+    """A page on paper: the text of each sheet, and how many images each has, counted from 1."""
+    paper = folder / "page.pdf"
+    assert chromium(folder, text, f"print-to-pdf={paper}").returncode == 0
+    sheets = subprocess.run(["pdftotext", "-layout", paper, "-"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["pdfimages", "-list", paper], capture_output=True, text=True, check=True).stdout
+    return sheets.split("\f"), Counter(int(line.split()[0]) for line in listing.splitlines()[2:])
+
+
+@pytest.mark.slow
+@PAPER
+def test_on_paper_what_is_folded_is_open(text: str, tmp_path: Path) -> None:
+    sheets, _ = printed(tmp_path, text)
+    assert text.count("monitor: val/accuracy") == "".join(sheets).count("monitor: val/accuracy") == 2, "two arms"
+
+
+@pytest.mark.slow
+@PAPER
+def test_on_paper_an_image_and_its_caption_share_a_sheet(text: str, tmp_path: Path) -> None:
+    head, images, rest = re.split(r'(<div class="images">.*?</figure>\n</div>)', text, flags=re.DOTALL)
+    sheets, count = printed(tmp_path, head + 12 * images + rest)
+    captions = {n: len(re.findall(r"\bstudent <", sheet)) for n, sheet in enumerate(sheets, start=1)}
+    assert count == Counter({n: number for n, number in captions.items() if number}) and len(count) > 1

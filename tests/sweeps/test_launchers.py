@@ -97,7 +97,7 @@ def test_a_missing_plugin_is_an_error_with_the_command_that_installs_it() -> Non
 
 
 def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers, "_cores", lambda: 16)
+    monkeypatch.setattr(launchers, "usable_cores", lambda: 16)
     assert threads_per_job(preset("joblib", n_jobs=4)) == 4 and threads_per_job(preset("joblib", n_jobs=-1)) == 1
     assert threads_per_job(preset("submitit_slurm")) == 4 and threads_per_job(preset("ray")) == 1
     local = preset("submitit_local", cpus_per_task=4)

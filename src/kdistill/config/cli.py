@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -17,6 +17,7 @@ from kdistill.config.compose import VERSION_BASE, check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
 from kdistill.config.validate import report, validate
+from kdistill.config.words import paths_as_key
 from kdistill.errors import UserError
 from kdistill.sweeps.names import prepare_hydra
 
@@ -35,13 +36,16 @@ class RunSweep(Protocol):
     ) -> None: ...
 
 
-def run_door(task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunSweep | None = None) -> None:
+def run_door(
+    task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunSweep | None = None, paths: str | None = None
+) -> None:
     """Runs `task` with the config that the command line asks for; leaves with exit code 2 if a user can mend it.
 
     Args:
         task: does the work; it imports torch when called, not before.
         config_name: the primary config of this command, without `.yaml`.
         sweep: what runs the jobs of -m; without it Hydra does, and stops at the first that fails.
+        paths: the key that plain paths on the command line stand for; without it there are none.
     """
     register()
     prepare_hydra()
@@ -54,6 +58,8 @@ def run_door(task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunS
     # A folder given by --config-path is relative to the task's file: there Hydra and the check in the job must do.
     if not (shows_only or args.config_path or args.experimental_rerun):
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # a bug shows its whole traceback
+        if paths is not None:
+            args.overrides = _with_paths(args.overrides, paths)
         folders = [args.config_dir] if args.config_dir else []
         cfg, found = check_overrides(args.overrides, args.config_name or config_name, folders, args.multirun)
         if found:
@@ -81,6 +87,17 @@ def run_door(task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunS
         _leave(str(error))
 
 
-def _leave(message: str) -> None:
+def _with_paths(words: list[str], key: str) -> list[str]:
+    """The overrides with plain paths as one of them; Hydra, which reads the command line itself, gets the same."""
+    try:
+        overrides = paths_as_key(words, key)
+    except UserError as error:
+        _leave(str(error))
+    if overrides != words:
+        sys.argv = [word for word in sys.argv if word not in words] + overrides
+    return overrides
+
+
+def _leave(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     raise SystemExit(2)

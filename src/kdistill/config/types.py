@@ -9,6 +9,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import SequenceMatcher, get_close_matches
 from itertools import takewhile
 from pathlib import Path
@@ -69,15 +70,40 @@ def mistake(value: Any, kind: Any) -> str | None:
     """
     from pydantic import TypeAdapter, ValidationError  # 0.2 s, which --help need not wait for
 
+    adapter = TypeAdapter(kind)
     try:
-        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+        adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        causes = dict.fromkeys(cause["msg"].removeprefix("Input should be ") for cause in error.errors())
-        allowed = " or ".join(causes).replace("a valid integer", "a valid whole number").replace("array", "list")
-        allowed = allowed.replace("a valid ", "a ")
+        causes: dict[str, str] = {}  # what is wanted, and where in a list for the first time
+        for cause in error.errors():
+            place = "".join(f"[{part}]" for part in cause["loc"] if isinstance(part, int))
+            causes.setdefault(cause["msg"].removeprefix("Input should be "), f" at {place}" if place else "")
+        allowed = " or ".join(wanted + place for wanted, place in causes.items())
+        for said, meant in _PYDANTIC_WORDS.items():
+            allowed = allowed.replace(said, meant)
         words = re.findall(r"'([^']+)'", allowed)  # of a Literal
-        return f"must be {allowed}, not {value!r}{did_you_mean(str(value), words)}"
+        near = did_you_mean(str(value), words) if words or not isinstance(value, list) else ""
+        for other in (_quoted(value), [value], [_quoted(value)]) if isinstance(value, list) else ():
+            with suppress(ValidationError):
+                adapter.validate_json(json.dumps(other), strict=True)
+                near = near or f"; did you mean {str(other).replace(' ', '')}?"
+        return f"must be {allowed}, not {value!r}{near}"
     return None
+
+
+_PYDANTIC_WORDS = {
+    "a valid integer": "a valid whole number",
+    "array": "list",
+    "Field required": "a value",
+    "a valid ": "a ",
+}
+
+
+def _quoted(value: Any) -> Any:
+    """A list with its numbers as words: the names of layers may be numbers."""
+    if isinstance(value, list):
+        return [_quoted(entry) for entry in value]
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def type_named_by(annotation: ast.expr) -> Any:

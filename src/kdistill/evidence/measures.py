@@ -101,6 +101,13 @@ SCALED = {
     if name in ("nll", "ece")
 }
 ALL = MEASURES | SCALED
+# One network as it is against another after `fit_temperature`: does it beat what a temperature alone would do?
+AGAINST_SCALED = {
+    f"{name}_vs_scaled": Measure(f"{one.label} (control scaled)", one.columns, one.value, one.better, one.bounds)
+    for name, one in MEASURES.items()
+    if f"{name}_scaled" in SCALED
+}
+QUESTIONS = ALL | AGAINST_SCALED
 AGREEMENT = {
     "agreement_top1": Measure("agreement", lambda z, t: per_sample(z, t)[:, :1], _only, better=1),
     "agreement_kl": Measure("KL", lambda z, t: per_sample(z, t)[:, 1:], _only, better=-1, bounds=(0.0, np.inf)),

@@ -27,7 +27,11 @@ def nce(positive: Tensor, negative: Tensor, wrong: Tensor, *, log_prior: float) 
         log_prior: log of M / (number of samples).
 
     Returns:
-        Scalar.
+        Scalar, > 0: a cross-entropy of telling pairs apart, which is 0 for no scores, not even where both sides are
+        equal; it nears 0 as positives grow and negatives fall.
+
+    Source: Tian, Krishnan and Isola, "Contrastive representation distillation", ICLR 2020, equation 18 with the h of
+    19; noise-contrastive estimation is by Gutmann and Hyvarinen, AISTATS 2010.
     """
     rejected = F.softplus(negative - log_prior).masked_fill(wrong, 0.0)
     return (F.softplus(log_prior - positive) + rejected.sum(1)).mean()

@@ -2,12 +2,13 @@
 
 import torch.nn.functional as F
 from pydantic import validate_call
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdistill.config.types import PositiveFloat
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.logit import kd
+from kdistill.losses.standardize import LogitLoss
 
 
 def hard_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -26,7 +27,7 @@ def hard_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return F.cross_entropy(at_least_float(student_logits), teacher_logits.detach().argmax(1))
 
 
-class DeiT(nn.Module):
+class DeiT(LogitLoss):
     """`hard_label` of the distillation head, or `kd` of it; the cross-entropy beside it sees the class head.
 
     timm's distilled transformers (`deit_tiny_distilled_patch16_224` and their kin) have both heads; they predict with
@@ -39,20 +40,23 @@ class DeiT(nn.Module):
     """
 
     @validate_call
-    def __init__(self, *, hard: bool = True, temperature: PositiveFloat = 3.0, token: bool = True) -> None:
+    def __init__(
+        self, *, hard: bool = True, temperature: PositiveFloat = 3.0, token: bool = True, standardize: bool = False
+    ) -> None:
         """Says what is learned from the teacher.
 
         Args:
             hard: its class; else its probabilities at the temperature.
             temperature: T > 0, of soft labels.
             token: the student has a distillation head.
+            standardize: the logits of the head that learns from the teacher, and the teacher's, are standardised first.
         """
-        super().__init__()
+        super().__init__(standardize=standardize)
         self.hard = hard
         self.temperature = temperature
         self.token = token
 
-    def forward(self, batch: DistillBatch) -> Tensor:
+    def compare(self, batch: DistillBatch) -> Tensor:
         logits = batch.distillation_logits if self.token else batch.student_logits
         if logits is None:
             raise UserError(f"loss deit needs a student with a distillation head; {NO_TOKEN}")

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from kdistill.errors import UserError
 from kdistill.losses.base import OUTPUT, DistillBatch, Shapes, at_least_float, full_precision
 
-# stages: the ends of the stages of a convolutional network. responses: the same, before the last activation.
-# middle: one of the stages. last: what goes into the class head. subclasses: the scores that it sums to classes.
+# stages: the ends of a network's stages, or a ViT's blocks. responses: the same, before the last activation. middle:
+# one of them, or a hidden layer of two networks without maps. last: what goes into the class head. subclasses: the
+# scores that it sums to classes.
 Choice = Literal["stages", "responses", "middle", "last", "subclasses"]
 # exits: up to four layers from the first to the last, of whatever shape. subclasses: as above.
 OwnChoice = Literal["exits", "subclasses"]

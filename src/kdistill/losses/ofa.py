@@ -12,6 +12,7 @@ from kdistill.config.types import NonNegativeFloat, PositiveFloat
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.feature import OwnFeatureLoss, Shape
+from kdistill.losses.standardize import standardize
 
 
 def ofa(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, eps: float, temperature: float) -> Tensor:
@@ -45,11 +46,11 @@ class OFA(OwnFeatureLoss):
     """`ofa` of the student's logits, plus `exit_weight` times the sum of `ofa` of the exits' logits.
 
     An exit is a small branch that trains with the student and is thrown away after. `layers: auto` takes the ends of
-    the last four stages of a convolutional network, else four blocks of timm's other networks, else what the last four
-    activations give. On maps a branch is one separable convolution of stride 2 for each exit that follows (a 1 x 1
-    convolution at the last), the mean over positions and a linear layer; on tokens and vectors, one hidden layer. The
-    authors' are a little larger: two convolutions for each of ours, attention on tokens. Theirs have BatchNorm, ours
-    normalise within a sample, so that a batch of one trains.
+    the last four stages of a convolutional network, the blocks that end the quarters of a ViT, else what the last four
+    activations give. On maps that shrink a branch is one separable convolution of stride 2 for each exit that follows
+    (a 1 x 1 convolution at the last), the mean over positions and a linear layer; on maps of one size (a ViT's), tokens
+    and vectors, one hidden layer of the mean. The authors' are a little larger: two convolutions for each of ours,
+    attention on tokens. Theirs have BatchNorm, ours normalise within a sample, so that a batch of one trains.
 
     Defaults of the field beside a cross-entropy of weight 1: eps 1 to 1.5 by pair, T = 1, 4 exits, all at weight 1.
     """
@@ -64,16 +65,19 @@ class OFA(OwnFeatureLoss):
         eps: PositiveFloat = 1.0,
         temperature: PositiveFloat = 1.0,
         exit_weight: NonNegativeFloat = 1.0,
+        standardize: bool = False,
     ) -> None:
         """As `ofa`.
 
         Args:
             exit_weight: what the sum over the exits is multiplied by.
+            standardize: the logits of the student, of the exits and of the teacher are standardised first.
         """
         super().__init__(layers=layers)
         self.eps = eps
         self.temperature = temperature
         self.exit_weight = exit_weight
+        self.standardize = standardize
         self.exits = nn.ModuleList()
 
     def adapt(self, shapes: Sequence[Shape], num_classes: int) -> None:
@@ -84,16 +88,20 @@ class OFA(OwnFeatureLoss):
                     f"{shape}; name others: loss.layers=[student layer, ...]"
                 )
         widths = [shape[0] if len(shape) == 3 else shape[-1] for shape in shapes]
+        shrink = len(shapes) == 1 or len({shape[1:] for shape in shapes}) > 1
         self.exits = nn.ModuleList(
             _of_maps(width, widths[-1], num_classes, halvings=len(shapes) - number)
-            if len(shape) == 3
-            else _of_vectors(width, num_classes)
+            if len(shape) == 3 and shrink
+            else _of_vectors(width, num_classes, is_map=len(shape) == 3)
             for number, (shape, width) in enumerate(zip(shapes, widths, strict=True), start=1)
         )
 
     def measure(self, features: Sequence[Tensor], batch: DistillBatch) -> Tensor:
+        teacher = standardize(batch.from_teacher) if self.standardize else batch.from_teacher
+
         def of(logits: Tensor) -> Tensor:
-            return ofa(logits, batch.from_teacher, batch.target, eps=self.eps, temperature=self.temperature)
+            own = standardize(logits) if self.standardize else logits
+            return ofa(own, teacher, batch.target, eps=self.eps, temperature=self.temperature)
 
         exits = [
             of(exit(values.mean(1) if values.ndim == 3 else values))
@@ -117,5 +125,6 @@ def _of_maps(channels: int, last: int, num_classes: int, *, halvings: int) -> nn
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, num_classes))
 
 
-def _of_vectors(width: int, num_classes: int) -> nn.Module:
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, num_classes))
+def _of_vectors(width: int, num_classes: int, *, is_map: bool) -> nn.Module:
+    mean = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if is_map else []
+    return nn.Sequential(*mean, nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, num_classes))

@@ -15,6 +15,9 @@ from kdistill.losses.hint import hint
 class SimKD(FeatureLoss):
     """(project(f_s) - f_t)^2, the mean over all values, of the last features (`hint` after a projector that stays).
 
+    What is compared is maps (N, C, H, W) on both sides, of the teacher's C, where both networks take their mean over
+    positions, else vectors (N, C), to which maps of 1 x 1 count too. It is 0 where both are equal.
+
     The network that is trained, counted and handed over is the student with a projector and the teacher's class head
     in place of its own (`models.reuse`), so this loss alone can teach it: the field has no cross-entropy beside it
     (alpha = 1). Where the teacher's maps are larger than the projector's, they are pooled to its size.
@@ -30,6 +33,7 @@ class SimKD(FeatureLoss):
         """As above.
 
         Args:
+            factor: of the loss; the field has 1.
             bottleneck: the projector's middle has the teacher's channels divided by this; for vectors it is linear.
         """
         super().__init__(layers="auto", factor=factor)

@@ -69,9 +69,11 @@ class LogitLoss(nn.Module, ABC):
 
 
 def _standardized(batch: DistillBatch) -> DistillBatch:
+    distillation = batch.distillation_logits
     return replace(
         batch,
         student_logits=standardize(batch.student_logits),
         teacher_logits=standardize(batch.from_teacher),
+        distillation_logits=None if distillation is None else standardize(distillation),
         second=None if batch.second is None else _standardized(batch.second),
     )

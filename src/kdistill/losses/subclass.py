@@ -13,7 +13,7 @@ from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss, Shape
 from kdistill.losses.logit import kd
-from kdistill.losses.standardize import centred, unit
+from kdistill.losses.standardize import centred, standardize, unit
 
 _HOW = "give both as many: +teacher.subclasses=<number> +student.subclasses=<the same>"
 
@@ -32,9 +32,16 @@ class Subclass(FeatureLoss):
     needs_maps = False
 
     @validate_call
-    def __init__(self, *, temperature: PositiveFloat = 4.0) -> None:
+    def __init__(self, *, temperature: PositiveFloat = 4.0, standardize: bool = False) -> None:
+        """As `kd`.
+
+        Args:
+            temperature: T > 0.
+            standardize: the subclass scores of both are standardised first, each sample over all subclasses.
+        """
         super().__init__(layers="auto", factor=1.0)
         self.temperature = temperature
+        self.standardize = standardize
 
     def adapt(self, shapes: Sequence[tuple[Shape, Shape]]) -> None:
         for student, teacher in shapes:
@@ -44,10 +51,10 @@ class Subclass(FeatureLoss):
                 )
 
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:
-        values = [
-            kd(student.flatten(1), teacher.flatten(1), temperature=self.temperature) for student, teacher in features
-        ]
-        return torch.stack(values).sum()
+        scores = [(student.flatten(1), teacher.flatten(1)) for student, teacher in features]
+        if self.standardize:
+            scores = [(standardize(student), standardize(teacher)) for student, teacher in scores]
+        return torch.stack([kd(*pair, temperature=self.temperature) for pair in scores]).sum()
 
 
 def spread(scores: Tensor, *, temperature: float) -> Tensor:
@@ -117,7 +124,10 @@ def vote_bins(target: Tensor, votes: Tensor, *, annotators: int) -> Tensor:
 
 
 class VoteBins(OwnFeatureLoss):
-    """Cross-entropy of the subclass scores with `vote_bins`: for a teacher on data with votes, such as MHIST's.
+    """Cross-entropy of the subclass scores (N, 2 S) with `vote_bins` (N,), the mean over the batch.
+
+    For a teacher on data with votes, such as MHIST's: A = 7, so S = 4. It has no weights of its own to choose; A comes
+    with the data set. It is 0 where the network is certain of every sample's bin.
 
     Source: Sajedi and Plataniotis, "On the efficiency of subclass knowledge distillation in classification tasks",
     2021, have subclass labels of this kind.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdistill.models.head import head_name
+from kdistill.models.maps import layout_of
 from kdistill.models.taps import INPUT, asleep
 
 _ACTIVATIONS = (
@@ -46,8 +47,9 @@ class _Ran:
 def find_stages(network: nn.Module, image_shape: Sequence[int]) -> list[Stage]:
     """The stages of a network, first to last; none where it has no maps larger than 1 x 1.
 
-    timm's networks say where their stages end (`feature_info`). Of another network, a stage ends with the last of the
-    outermost layers whose maps have its stride, the nearest power of 2.
+    timm's networks say where their stages end (`feature_info`); where all have one stride, as a ViT's blocks, each is a
+    stage. Of another network, a stage ends with the last of the outermost layers whose maps have its stride, the
+    nearest power of 2.
 
     Args:
         network: left as it was; two blank images run through it.
@@ -55,13 +57,13 @@ def find_stages(network: nn.Module, image_shape: Sequence[int]) -> list[Stage]:
     """
     ran = _run(network, image_shape)
     if known := getattr(network, "feature_info", None):
-        ends = {
-            info["reduction"]: info["module"]
+        ends = [
+            Stage(info["module"], ran[info["module"]].response, info["reduction"])
             for info in known
             if info["module"] in ran and ran[info["module"]].is_map
-            and ran[info["module"]].shape[1] == info["num_chs"]  # else the channels come last
-        }  # fmt: skip
-        return [Stage(layer, ran[layer].response, stride) for stride, layer in ends.items()]
+            and ran[info["module"]].shape[1] == info["num_chs"]  # else timm has them from somewhere else
+        ]  # fmt: skip
+        return ends if _columnar(ends) else list({stage.stride: stage for stage in ends}.values())
     found: dict[int, str] = {}
     for layer, what in ran.items():
         if not what.is_map or isinstance(network.get_submodule(layer), _NOT_AN_END):
@@ -70,6 +72,16 @@ def find_stages(network: nn.Module, image_shape: Sequence[int]) -> list[Stage]:
         if stride not in found or layer.count(".") <= found[stride].count("."):
             found[stride] = layer
     return [Stage(layer, ran[layer].response, stride) for stride, layer in sorted(found.items())]
+
+
+def _columnar(stages: Sequence[Stage]) -> bool:
+    """Whether the maps of all the stages have one size, as those of a ViT."""
+    return len(stages) > 1 and len({stage.stride for stage in stages}) == 1
+
+
+def _evenly(stages: Sequence[Stage], count: int) -> list[Stage]:
+    """Those that end each of `count` equal parts of the depth."""
+    return [stages[len(stages) * number // count - 1] for number in range(1, count + 1)]
 
 
 def _stride(image_shape: Sequence[int], shape: Sequence[int]) -> int:
@@ -88,7 +100,9 @@ def _run(network: nn.Module, image_shape: Sequence[int]) -> dict[str, _Ran]:
         if isinstance(module, _ACTIVATIONS):
             last = name, output
         response = last[0] + INPUT if last is not None and last[1] is output else name
-        ran[name] = _Ran(tuple(output.shape), response, once=name not in ran)
+        layout = layout_of(network, name)
+        values = output if layout is None or layout.holder is not network else layout.as_maps(output, image_shape[1:])
+        ran[name] = _Ran(tuple(values.shape), response, once=name not in ran)
 
     handles = [
         module.register_forward_hook(lambda module, _inputs, output, name=name: note(name, module, output))
@@ -107,37 +121,40 @@ def _run(network: nn.Module, image_shape: Sequence[int]) -> dict[str, _Ran]:
 def find_exits(network: nn.Module, image_shape: Sequence[int]) -> list[str]:
     """Up to four layers from the first to the last, of whatever shape: (C, H, W), (L, C) or (C,) for one sample.
 
-    The ends of the last stages where there are maps; else of the blocks that timm names (`feature_info`) those that
-    end each quarter; else what the last activations give.
+    The ends of the last stages where there are maps (of a ViT the blocks that end each quarter); else what the last
+    activations give.
 
     Args:
         network: left as it was; two blank images run through it.
         image_shape: (C, H, W).
     """
     if stages := find_stages(network, image_shape):
-        return [stage.layer for stage in stages[-_MOST_PAIRS:]]
-    ran = {name: what for name, what in _run(network, image_shape).items() if what.once and len(what.shape) in (2, 3)}
-    blocks = [info["module"] for info in getattr(network, "feature_info", None) or () if info["module"] in ran]
-    if blocks:
-        count = min(_MOST_PAIRS, len(blocks))
-        return [blocks[len(blocks) * number // count - 1] for number in range(1, count + 1)]
-    return [name for name in ran if isinstance(network.get_submodule(name), _ACTIVATIONS)][-_MOST_PAIRS:]
+        few = _evenly(stages, min(_MOST_PAIRS, len(stages))) if _columnar(stages) else stages[-_MOST_PAIRS:]
+        return [stage.layer for stage in few]
+    ran = _run(network, image_shape).items()
+    vectors = [name for name, what in ran if what.once and len(what.shape) in (2, 3)]
+    return [name for name in vectors if isinstance(network.get_submodule(name), _ACTIVATIONS)][-_MOST_PAIRS:]
 
 
 def pair_stages(student: Sequence[Stage], teacher: Sequence[Stage]) -> list[tuple[Stage, Stage]]:
     """Stages that correspond, at most the last four pairs.
 
     Where both networks end at one stride, those of equal stride; else they divide the image in unlike ways, and the
-    last correspond to the last, those before to those before.
+    last correspond to the last, those before to those before. The blocks of two ViTs correspond by their part of the
+    depth; of a ViT and a network with strides there is one pair, the last block and the stage of its stride, or the
+    last.
     """
     if not student or not teacher:
         return []
-    if student[-1].stride == teacher[-1].stride:
-        strides = {stage.stride: stage for stage in teacher}
-        pairs = [(stage, strides[stage.stride]) for stage in student if stage.stride in strides]
-    else:
-        count = min(len(student), len(teacher))
-        pairs = list(zip(student[-count:], teacher[-count:], strict=True))
+    strides = {stage.stride: stage for stage in teacher}
+    pairs = [(stage, strides[stage.stride]) for stage in student if stage.stride in strides]
+    count = min(_MOST_PAIRS, len(student), len(teacher))
+    if _columnar(student) and _columnar(teacher):
+        return list(zip(_evenly(student, count), _evenly(teacher, count), strict=True))
+    if _columnar(student) or _columnar(teacher):
+        return pairs[-1:] or [(student[-1], teacher[-1])]
+    if student[-1].stride != teacher[-1].stride:
+        return list(zip(student[-count:], teacher[-count:], strict=True))
     return pairs[-_MOST_PAIRS:]
 
 
@@ -147,15 +164,19 @@ def pair_layers(
     """Pairs of layers of two networks; none where one of them has no maps and `choice` needs them.
 
     Args:
-        choice: `stages` (their ends), `responses` (the same, before the last activation), `middle` (one stage), or
-            `last` (what goes into the class heads).
+        choice: `stages` (their ends), `responses` (the same, before the last activation), `middle` (one stage; of two
+            networks without maps, one hidden layer), or `last` (what goes into the class heads).
         student, teacher: left as they were.
         image_shape: (C, H, W).
     """
     if choice == "last":
         return [(head_name(student) + INPUT, head_name(teacher) + INPUT)]
-    stages = pair_stages(find_stages(student, image_shape), find_stages(teacher, image_shape))
+    own, other = find_stages(student, image_shape), find_stages(teacher, image_shape)
+    stages = pair_stages(own, other)
     if choice == "responses":
-        return [(own.response, other.response) for own, other in stages]
-    pairs = [(own.layer, other.layer) for own, other in stages]
+        return [(mine.response, theirs.response) for mine, theirs in stages]
+    pairs = [(mine.layer, theirs.layer) for mine, theirs in stages]
+    if choice == "middle" and not own and not other:
+        hidden = [find_exits(network, image_shape) for network in (student, teacher)]
+        return [(hidden[0][len(hidden[0]) // 2], hidden[1][len(hidden[1]) // 2])] if all(hidden) else []
     return pairs if choice == "stages" else pairs[len(pairs) // 2 :][:1]

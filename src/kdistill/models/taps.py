@@ -1,8 +1,13 @@
-"""What a network computes on the way: outputs of its layers by name, or what goes into them."""
+"""What a network computes on the way: outputs of its layers by name, or what goes into them.
+
+Hooks read them, in timm's networks too: one forward pass then gives the logits and any layer, also one inside a block,
+before an activation, or of a student that a loss has changed, which `forward_intermediates` does not.
+"""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdistill.errors import UserError
+from kdistill.models.maps import MapLayout, layout_of
 
 INPUT = ":input"
 
@@ -17,6 +23,9 @@ INPUT = ":input"
 @contextmanager
 def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator[dict[str, Tensor]]:
     """Collects what some layers of a network compute whenever it runs inside the block.
+
+    What timm's stages and blocks give comes as maps (N, C, H, W), as its `forward_intermediates` has it: the tokens of
+    a transformer without class and other prefix tokens, and the channels first.
 
     Args:
         network: has the layers; hooks are on it only within the block.
@@ -33,14 +42,25 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
     versions: dict[str, int] = {}
     handles: list[RemovableHandle] = []
 
-    def keep(layer: str, value: object) -> None:
+    sizes: dict[nn.Module, Sequence[int]] = {}  # of the images that go into a network of timm's
+
+    def keep(layer: str, layout: MapLayout | None, value: object) -> None:
         if not isinstance(value, Tensor):
             raise UserError(f"layer {layer!r} gives a {type(value).__name__}, not a tensor; name another ({owner})")
-        kept[layer], versions[layer] = value, value._version
+        kept[layer] = value if layout is None else layout.as_maps(value, sizes[layout.holder])
+        versions[layer] = value._version  # a view of it counts with it
+
+    def measure(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        sizes[module] = inputs[0].shape[-2:]
 
     try:
         for layer in layers:
-            handles.append(_hook(network, layer, keep, owner))
+            name = layer.removesuffix(INPUT)
+            module = _module(network, name, owner)
+            layout = layout_of(network, name)
+            if layout is not None:
+                handles.append(layout.holder.register_forward_pre_hook(measure))
+            handles.append(_hook(module, layer, partial(keep, layer, layout)))
         yield kept
         for layer, value in kept.items():
             if value._version != versions[layer]:
@@ -53,15 +73,12 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
             handle.remove()
 
 
-def _hook(network: nn.Module, layer: str, keep: Callable[[str, object], None], owner: str) -> RemovableHandle:
-    module = _module(network, layer.removesuffix(INPUT), owner)
+def _hook(module: nn.Module, layer: str, keep: Callable[[object], None]) -> RemovableHandle:
     if not layer.endswith(INPUT):
-        return module.register_forward_hook(lambda _module, _inputs, output: keep(layer, output))
+        return module.register_forward_hook(lambda _module, _inputs, output: keep(output))
     # A ReLU in place would write its output over what is kept.
     in_place = getattr(module, "inplace", False)
-    return module.register_forward_pre_hook(
-        lambda _module, inputs: keep(layer, inputs[0].clone() if in_place else inputs[0])
-    )
+    return module.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0].clone() if in_place else inputs[0]))
 
 
 def _module(network: nn.Module, name: str, owner: str) -> nn.Module:

@@ -1,6 +1,5 @@
 """Changes a student as its loss asks, before anything is counted or trained."""
 
-import logging
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -9,8 +8,6 @@ from kdistill.errors import UserError
 from kdistill.losses.deit import NO_TOKEN, DeiT
 from kdistill.losses.simkd import SimKD
 from kdistill.models.reuse import reuse_head
-
-log = logging.getLogger(__name__)
 
 
 def change_student(
@@ -47,7 +44,6 @@ def change_student(
                 teacher_name=teacher_name,
             )
             part.layers = [pair]
-            log.info(f"loss {name}: {student_name} ends in the class head of {teacher_name}, behind a projector")
         elif isinstance(part, DeiT) and part.token:
             speak = getattr(student, "set_distilled_training", None)
             if not callable(speak):

@@ -1,19 +1,17 @@
 """Settles which layers of student and teacher a loss looks at, before anything trains."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from kdistill.errors import UserError
 from kdistill.losses.base import OUTPUT, WeightedSum
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
+from kdistill.losses.simkd import SimKD
 from kdistill.models.stages import find_exits, pair_layers
 from kdistill.models.subclass import subclass_layer
 from kdistill.models.taps import layer_shapes
 from kdistill.modules.deploy import change_student
-
-log = logging.getLogger(__name__)
 
 
 def bind_loss(
@@ -47,11 +45,8 @@ def bind_loss(
     for name, part in parts.items():
         if isinstance(part, OwnFeatureLoss) and part.layers == "auto":
             part.layers = _own_layers(name, part, student, image_shape, student_name)
-            log.info(f"loss {name} looks at {', '.join(part.layers)} ({student_name})")
         if isinstance(part, FeatureLoss) and part.layers == "auto" and teacher is not None:
             part.layers = _pairs(name, part, student, teacher, image_shape, f"{student_name} or {teacher_name}")
-            listed = ", ".join(f"{own} - {other}" for own, other in part.layers)
-            log.info(f"loss {name} compares {listed} ({student_name} - {teacher_name})")
     own_shapes, own_output = layer_shapes(student, loss.student_layers, image_shape, owner=student_name)
     if teacher is None:
         loss.bind({**own_shapes, OUTPUT: own_output}, {})
@@ -63,6 +58,18 @@ def bind_loss(
             "a teacher must know the student's classes, no more and no fewer"
         )
     loss.bind({**own_shapes, OUTPUT: own_output}, {**other_shapes, OUTPUT: other_output})
+
+
+def describe_layers(loss: WeightedSum) -> Iterator[str]:
+    """Which layers each part of a bound loss looks at, one line for each."""
+    for name, part in loss.parts.items():
+        if isinstance(part, SimKD):
+            yield f"loss {name}: the student ends in the teacher's class head, behind a projector"
+        elif isinstance(part, FeatureLoss):
+            listed = ", ".join(f"{own} - {other}" for own, other in part.pairs)
+            yield f"loss {name} compares (student - teacher) {listed}"
+        elif isinstance(part, OwnFeatureLoss):
+            yield f"loss {name} looks at {', '.join(part.student_layers)}"
 
 
 def _pairs(

@@ -1,4 +1,4 @@
-"""`python -m kdistill.report runs=[...]`: finished runs as one page that needs no other file."""
+"""`python -m kdistill.report outputs/...`: finished runs as one page that needs no other file."""
 
 import shlex
 from pathlib import Path
@@ -7,8 +7,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.config.cli import run_door
-
-_MOST_NAMES = 3  # of experiments in the title
 
 
 def report(config: DictConfig) -> tuple[str, Path]:
@@ -24,19 +22,16 @@ def report(config: DictConfig) -> tuple[str, Path]:
         UserError: there are no such runs, or they do not fit together.
     """
     from kdistill.comparison import compare
-    from kdistill.report.again import literal
-    from kdistill.report.collect import arms_of, common_folder
+    from kdistill.config.words import literal
+    from kdistill.report.collect import common_folder, subject_of
     from kdistill.report.page import report_page
 
-    arms = arms_of(list(config.runs), list(config.arms))
-    everyone = [run for runs in arms.values() for run in runs]
-    known = sorted({run.summary["experiment"] for run in everyone})
-    name = ", ".join(known) if len(known) <= _MOST_NAMES else "comparison"
+    subject = subject_of(list(config.runs), list(config.arms))
     plain: Any = OmegaConf.to_container(config)
     given = [f"{key}={literal(value)}" for key, value in plain.items() if value]
     command = shlex.join(["python", "-m", "kdistill.report", *given])
-    place = Path(config.output) if config.output is not None else common_folder(everyone)
-    page = report_page(compare(arms, name), arms, command=command)
+    place = Path(config.output) if config.output is not None else common_folder(subject)
+    page = report_page(compare(subject.arms, subject.title), subject, command=command)
     return page, place if place.suffix == ".html" else place / "report.html"
 
 
@@ -51,7 +46,7 @@ def job(config: DictConfig) -> Any:
 
 def main() -> None:
     """The door; also the console script `kdistill-report`."""
-    run_door(job, "report")
+    run_door(job, "report", paths="runs")
 
 
 if __name__ == "__main__":

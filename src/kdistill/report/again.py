@@ -1,8 +1,6 @@
 """The command that does a run again: its experiment, and every value in which the run differs from it."""
 
 import copy
-import json
-import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
@@ -14,9 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.config.compose import check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import SECTION_KEYS, TrainConfig, open_sections
+from kdistill.config.words import literal
 
-_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
-_WORDS = ("null", "true", "false", "nan", "inf")  # what Hydra does not take for text
 _ABSENT = object()
 
 
@@ -109,17 +106,3 @@ def _at(tree: Any, key: str) -> Any:
             return _ABSENT
         tree = tree[name]
     return tree
-
-
-def literal(value: Any) -> str:
-    """A plain value as Hydra's command line reads it."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{literal(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(literal, value)) + "]"
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    quoted = value.replace('"', '\\"')
-    return f'"{quoted}"'

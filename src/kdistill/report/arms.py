@@ -1,7 +1,7 @@
 """The arms of a comparison with the runs that they are made of, as every part of the page needs them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ class Arm:
         runs: its runs; of a teacher that is known through its students alone, none.
         logits: of each run on test, (N, K), in the order of the index.
         target: (N,) class numbers.
+        val: figures of validation where `runs` are none.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Arm:
     runs: Sequence[FinishedRun]
     logits: Sequence[np.ndarray]
     target: np.ndarray
+    val: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -70,7 +72,8 @@ def shown_arms(result: Mapping[str, Any], arms: Mapping[str, Sequence[FinishedRu
     for number, row in enumerate(result["arms"]):
         if number < teachers:
             pupil = next(run for run in everyone if _teacher_of(run) == row["runs"][0])
-            shown.append(Arm(number, row, (), (pupil.test["teacher_logits"],), target))
+            val = pupil.summary["teacher"].get("val", {})
+            shown.append(Arm(number, row, (), (pupil.test["teacher_logits"],), target, val))
         else:
             runs = arms[row["name"]]
             shown.append(Arm(number, row, runs, [run.test["logits"] for run in runs], target))

@@ -1,18 +1,41 @@
-"""Which runs a report is about: folders, patterns, and folders that hold finished runs somewhere below."""
+"""What a report is about: folders, patterns, and folders that hold finished runs somewhere below."""
 
 import glob
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdistill.errors import UserError
 from kdistill.finished import FinishedRun, by_settings, read_run
+from kdistill.report.places import comparison_arm
+from kdistill.report.swept import SweptRuns, find_sweeps
 from kdistill.runs import RunFolder
 
+_MOST_NAMES = 3  # of experiments in the title
 
-def arms_of(entries: Sequence[str], names: Sequence[str]) -> dict[str, list[FinishedRun]]:
-    """Runs in arms: by the names given for the entries, else by their settings.
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        title: of the page.
+        arms: the runs whose test figures it shows, by arm.
+        sweeps: where of each sweep the settings that validation chose are an arm, and the others none.
+        commands: what was typed to have all of it trained, where a comparison or a sweep has kept it.
+    """
+
+    title: str
+    arms: dict[str, list[FinishedRun]]
+    sweeps: list[SweptRuns]
+    commands: list[str]
+
+
+def subject_of(entries: Sequence[str], names: Sequence[str]) -> Subject:
+    """Runs in arms: by the names given for the entries; else by their comparison's arms, sweeps and settings.
 
     Raises:
         UserError: an entry has no finished run, or there are not as many names as entries.
@@ -21,13 +44,53 @@ def arms_of(entries: Sequence[str], names: Sequence[str]) -> dict[str, list[Fini
         raise UserError("nothing says what to report on: runs=[<run folder, folder above some, or pattern>, ...]")
     if names and len(names) != len(entries):
         raise UserError(f"arms names {len(names)} arms for the {len(entries)} entries of runs: give one name for each")
-    if not names:
-        unique = {path.resolve(): path for entry in entries for path in find(entry)}
-        return by_settings([read_run(path) for path in unique.values()])
-    arms: dict[str, list[FinishedRun]] = {}
-    for name, entry in zip(names, entries, strict=True):
-        arms.setdefault(name, []).extend(read_run(path) for path in find(entry))
-    return arms
+    if names:
+        sweeps: list[SweptRuns] = []
+        arms: dict[str, list[FinishedRun]] = {}
+        for name, entry in zip(names, entries, strict=True):
+            arms.setdefault(name, []).extend(read_run(path) for path in find(entry))
+    else:
+        paths = {path.resolve(): path for entry in entries for path in find(entry)}.values()
+        sweeps = find_sweeps(paths)
+        left = {path for swept in sweeps for path in swept.left}
+        arms = _named([read_run(path) for path in paths if path not in left], sweeps)
+    return Subject(_title(arms, sweeps), arms, sweeps, _commands(arms, sweeps))
+
+
+def _named(runs: Sequence[FinishedRun], sweeps: Sequence[SweptRuns]) -> dict[str, list[FinishedRun]]:
+    """Runs of equal settings as arms, by the name that a comparison gave them or what their sweep chose."""
+    arms = by_settings(runs)
+    chosen = {path: swept.described(swept.sweep.chosen) for swept in sweeps for path in swept.chosen}
+    own = []
+    for name, group in arms.items():
+        words = {comparison_arm(run.path) for run in group}
+        if words != {None} and len(words) == 1:
+            own.append(str(words.pop()))
+        elif group[0].path in chosen:
+            own.append(f"{group[0].summary['label']} ({chosen[group[0].path]})")
+        else:
+            own.append(name)
+    return dict(zip(own, arms.values(), strict=True)) if len(set(own)) == len(own) else arms
+
+
+def _title(arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptRuns]) -> str:
+    known = sorted({_experiment(run) for runs in arms.values() for run in runs})
+    name = ", ".join(known) if len(known) <= _MOST_NAMES else "comparison"
+    if len(sweeps) == 1 and len(arms) == 1:
+        return f"{name}: sweep of {', '.join(sweeps[0].sweep.varied)}"
+    return name
+
+
+def _experiment(run: FinishedRun) -> str:
+    return str(run.summary["experiment"]).removesuffix(f"-{comparison_arm(run.path)}")
+
+
+def _commands(arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptRuns]) -> list[str]:
+    compared = [run.path for runs in arms.values() for run in runs if comparison_arm(run.path) is not None]
+    files = [swept.folder / "sweep.json" for swept in sweeps]
+    files += [path.parent / "comparison.json" for path in compared]
+    kept = [json.loads(file.read_text()) for file in dict.fromkeys(files) if file.is_file()]
+    return list(dict.fromkeys(content["command"] for content in kept if content.get("command")))
 
 
 def find(entry: str) -> list[Path]:
@@ -59,6 +122,8 @@ def _in_counting_order(path: Path) -> list[tuple[str, int]]:
     return [(word, int(digits or 0)) for word, digits in re.findall(r"(\D*)(\d*)", str(path))]
 
 
-def common_folder(runs: Sequence[FinishedRun]) -> Path:
-    """The folder that holds all of the runs; of one run its own."""
-    return Path(os.path.commonpath([os.path.abspath(run.path) for run in runs]))
+def common_folder(subject: Subject) -> Path:
+    """The folder that holds all of the runs, those of settings that were not chosen too; of one run its own."""
+    paths = [run.path for runs in subject.arms.values() for run in runs]
+    paths += [path for swept in subject.sweeps for path in swept.left]
+    return Path(os.path.commonpath([os.path.abspath(path) for path in paths]))

@@ -1,6 +1,6 @@
 """Learning curves: every part of the loss and every figure of validation, the arms over each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,9 +21,12 @@ def learning_curves(arms: Sequence[Arm]) -> str:
     names = sorted(known, key=lambda name: (not name.startswith("train/"), name != "train/loss"))
     if not names:
         return ""
-    figures = [figure(_title(name), _chart(name, [arm for arm in arms if arm.curves])) for name in names]
+    figures = [
+        figure(_title(name), _chart(name, [arm for arm in arms if arm.curves], _levels(name, arms))) for name in names
+    ]
     return paragraph(
-        "Thick: the mean over the seeds; thin: each seed; the marker is the epoch that validation chose. Look whether "
+        "Thick: the mean over the seeds; thin: each seed; the marker is the epoch that validation chose; dashed: "
+        "where the teacher stands. Look whether "
         "the validation curves are still rising at the end (train longer) or have turned (train shorter). Training "
         "losses of arms with different losses are not comparable; those of validation are.",
         "note",
@@ -43,11 +46,19 @@ def _title(name: str) -> str:
     return f"{words[part]}: {label}"
 
 
-def _chart(name: str, arms: Sequence[Arm]) -> str:
+def _levels(name: str, arms: Sequence[Arm]) -> dict[int, float]:
+    """What validation says of the teachers that have no curves here, by arm."""
+    part, _, metric = name.partition("/")
+    return {arm.number: arm.val[metric] for arm in arms if part == "val" and metric in arm.val}
+
+
+def _chart(name: str, arms: Sequence[Arm], levels: Mapping[int, float]) -> str:
     seeds = {arm.number: [run[name] for run in arm.curves if name in run] for arm in arms}
     means = {arm.number: mean_curve(seeds[arm.number]) for arm in arms}
 
     def draw(axes: Axes) -> None:
+        for number, level in levels.items():
+            axes.axhline(level, color=colour(number), linestyle="--", linewidth=1.4)
         for arm in arms:
             if len(seeds[arm.number]) > 1:
                 for curve in seeds[arm.number]:
@@ -60,8 +71,10 @@ def _chart(name: str, arms: Sequence[Arm]) -> str:
                     axes.plot([chosen], [curves[name][chosen]], marker(arm.number), color=colour(arm.number), ms=5)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         values = [value for curves in seeds.values() for curve in curves for value in curve.values()]
+        values += levels.values()
         if name.startswith(_LOSSES) and min(values) > 0 and max(values) > _SPREAD * min(values):
             axes.set_yscale("log")
 
     ends = [f"{arm.name} {list(means[arm.number].values())[-1]:.4g}" for arm in arms if means[arm.number]]
+    ends += [f"teacher {level:.4g}" for level in levels.values()]
     return chart(draw, x="epoch", y="", alt=f"{_title(name)} by epoch; at the end: {', '.join(ends)}")

@@ -1,4 +1,4 @@
-"""What the runs cost, what they were set to, what they ran on, and how to do it again."""
+"""What the runs cost, what they were set to, and what they ran on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from kdistill.finished import FinishedRun
-from kdistill.report.again import command
 from kdistill.report.arms import Arm
 from kdistill.report.elements import code, folded, paragraph, table
 from kdistill.report.screen import latency
@@ -86,16 +85,3 @@ def origins(arms: Sequence[Arm]) -> str:
     rows = [(name.replace("_", " "), *(str(facts.get(name, "-")) for facts, _ in sets)) for name in names]
     columns = [f"{len(runs)} run{'s' * (len(runs) > 1)}" for _, runs in sets]
     return table("what the runs ran on", ("", *columns), rows, "words") if rows else ""
-
-
-def do_again(arms: Sequence[Arm], report_command: str) -> str:
-    """The commands that train each run again, test it from its files, and make this page."""
-    runs = [(arm, run) for arm in arms for run in arm.runs]
-    train = [f"# {arm.name}, seed {run.seed}\n{command(RunFolder(run.path).config())}" for arm, run in runs]
-    evaluate = [f"python -m kdistill.evaluate run={run.path}" for _, run in runs]
-    says = (
-        "Each run from its experiment, with every value in which it differs. The same machine and versions give the "
-        "same figures; paths are as the runs had them."
-    )
-    parts = ["\n".join(train), "# the same figures from a run's files\n" + "\n".join(evaluate)]
-    return paragraph(says, "note") + code("\n\n".join([*parts, f"# this page\n{report_command}"]))

@@ -14,7 +14,8 @@ from kdistill.report.arms import Arm
 from kdistill.report.elements import panels, paragraph, table
 from kdistill.runs import RunFolder
 
-_MOST_IMAGES = 24
+_MOST_IMAGES, _ALL_IMAGES = 24, 48  # of an arm, of the page
+_MOST_ARMS = 4
 _SMALL = 64  # pixels; up to here an image is shown pixel by pixel
 _THUMBNAIL = 128
 
@@ -44,15 +45,16 @@ def telling(predictions: Predictions, most: int) -> np.ndarray:
 
 
 def disagreements(arms: Sequence[Arm], class_names: Sequence[str]) -> str:
-    """How often who is right, for each distilled arm; and the images that one run kept."""
-    runs = [run for arm in arms for run in arm.runs]
-    kept = [run for run in runs if RunFolder(run.path).mistakes.is_file()]
-    kept.sort(key=lambda run: run.summary["role"] != "distill")
+    """How often who is right, and images: of a run of each distilled arm, or where there is none of one network."""
     taught = [arm for arm in arms if arm.runs and all("teacher_logits" in run.test for run in arm.runs)]
+    kept = {arm.number: run for arm in arms for run in reversed(arm.runs) if RunFolder(run.path).mistakes.is_file()}
+    able = [arm for arm in taught if arm.number in kept] or [arm for arm in arms if arm.number in kept][:1]
+    shown, left = able[:_MOST_ARMS], able[_MOST_ARMS:]
     parts = [_counts(taught)] if taught else []
-    if kept:
-        parts.append(_images(kept[0], class_names))
-    elif taught:
+    parts += [_images(arm, kept[arm.number], class_names, _ALL_IMAGES // len(shown)) for arm in shown]
+    if left:
+        parts.append(paragraph(f"Images of {', '.join(arm.name for arm in left)} are not shown here.", "note"))
+    elif taught and not shown:
         parts.append(paragraph("No run kept images to show (mistakes.npz).", "note"))
     return "\n".join(parts)
 
@@ -82,16 +84,16 @@ def kept_mistakes(folder: RunFolder, predictions: Predictions) -> list[tuple[int
     return [(int(n), pictures[index[n]]) for n in telling(predictions, len(index)) if index[n] in pictures]
 
 
-def _images(run: FinishedRun, class_names: Sequence[str]) -> str:
-    shown = kept_mistakes(RunFolder(run.path), run.test)[:_MOST_IMAGES]
+def _images(arm: Arm, run: FinishedRun, class_names: Sequence[str], most: int) -> str:
+    shown = kept_mistakes(RunFolder(run.path), run.test)[: min(most, _MOST_IMAGES)]
     figures = [_image(run.test, place, image, class_names) for place, image in shown]
     taught = "teacher_logits" in run.test
     where = "teacher and student disagree, then where both are wrong" if taught else "the network is wrong"
     says = (
-        f"{len(figures)} test images of {run.path} where {where}, the surest first. Ask of each whether you would "
-        "have known: labels that are wrong themselves end up here, too."
+        f"{len(figures)} test images of seed {run.seed} ({run.path}) where {where}, the surest first. Ask of each "
+        "whether you would have known: labels that are wrong themselves end up here, too."
     )
-    return paragraph(says, "note") + panels(figures, "images")
+    return f"<h3>{escape(arm.name)}</h3>" + paragraph(says, "note") + panels(figures, "images")
 
 
 def described(predictions: Predictions, place: int, class_names: Sequence[str]) -> list[str]:

@@ -1,101 +1,59 @@
-"""A sweep over temperature and alpha: validation's figure for each, and which is best."""
+"""The sweeps of a report: a picture and the ranking, by validation alone."""
 
 import re
 from collections.abc import Sequence
 
-from kdistill.evidence.measures import ALL
-from kdistill.finished import FinishedRun
-from kdistill.report.arms import Arm
-from kdistill.report.elements import figure, framed, panels, paragraph
-from kdistill.report.plots import chart
-from kdistill.report.sweep_pictures import lines
-from kdistill.sweeps.ranking import Place, Sweep, shown
+from kdistill.report.elements import figure, folded, panels, paragraph, table
+from kdistill.report.sweep_pictures import sweep_chart
+from kdistill.report.swept import SweptRuns
+from kdistill.sweeps.ranking import Place, shown
 
-TEMPERATURE, ALPHA = "loss.temperature", "loss.alpha"
-_MOST_SHADE = 55  # per cent of the accent in the best cell: the figure in it must stay readable
+_MOST_ROWS = 12
 
 
-def find_sweeps(arms: Sequence[Arm]) -> list[Sweep]:
-    """The sweeps among the distilled runs; of other settings, each combination has its own."""
-    groups: list[tuple[dict, str, list[FinishedRun]]] = []
-    for arm in arms:
-        for run in arm.runs:
-            if run.summary["role"] != "distill" or not {TEMPERATURE, ALPHA} <= set(run.settings):
-                continue
-            others = {key: value for key, value in run.settings.items() if key not in (TEMPERATURE, ALPHA)}
-            same = next((runs for settings, _, runs in groups if settings == others), None)
-            if same is None:
-                name = re.sub(rf" ({re.escape(TEMPERATURE)}|{re.escape(ALPHA)})=\S+", "", arm.name)
-                groups.append((others, name, [run]))
-            else:
-                same.append(run)
-    sweeps = [_sweep(name, runs) for _, name, runs in groups]
-    return [sweep for sweep in sweeps if len(sweep.values) > 1]
-
-
-def _sweep(name: str, runs: Sequence[FinishedRun]) -> Sweep:
-    metric = str(runs[0].settings.get("callbacks.checkpoint.monitor", "val/accuracy"))
-    lower = runs[0].settings.get("callbacks.checkpoint.mode") == "min"
-    values: dict[Place, list[float]] = {}
-    for run in runs:
-        place = float(run.settings[TEMPERATURE]), float(run.settings[ALPHA])
-        values.setdefault(place, []).append(float(run.summary["val"][metric.removeprefix("val/")]))
-    return Sweep(name, metric, lower, (TEMPERATURE, ALPHA), values)
-
-
-def sweeps(arms: Sequence[Arm]) -> str:
-    """Each sweep as a heat map, or as a line where only one of the two varies; nothing if there is no sweep."""
-    found = find_sweeps(arms)
+def sweeps(found: Sequence[SweptRuns]) -> str:
+    """Each sweep's picture and ranked settings; nothing if there is no sweep."""
     if not found:
         return ""
     says = (
-        "The figure is that of validation by which checkpoints were chosen, the mean over the seeds, and so is the "
-        "choice: test has no say in it. A best cell at the rim asks for a wider sweep; cells that differ less than "
-        "seeds do are equal."
+        "All figures here are of validation, by which checkpoints were chosen, the mean over the seeds; and so is the "
+        "choice. The rest of this page, test included, is about the chosen settings alone: to look at the test figures "
+        "of all and then pick the best would flatter it. A best value at the rim asks for a wider sweep; settings that "
+        "differ less than seeds do are equal. To hold single settings against each other on test all the same, name "
+        "them: runs=[...] arms=[...]."
     )
     return paragraph(says, "note") + "\n".join(map(_shown, found))
 
 
-def _shown(sweep: Sweep) -> str:
-    temperature, alpha = map(shown, sweep.chosen)
-    label = ALL[key].label if (key := sweep.metric.removeprefix("val/")) in ALL else key
-    best = f"best: T = {temperature}, alpha = {alpha}, {_number(sweep.means[sweep.chosen])}"
-    title = f"{sweep.name}: {label} on validation ({best})"
-    if len(sweep.varied) > 1:
-        return _heat_map(sweep, title)
-    return panels([figure(title, _line(sweep, label, best))])
+def _shown(swept: SweptRuns) -> str:
+    sweep = swept.sweep
+    best = f"chosen: {swept.described(sweep.chosen)}, {_number(sweep.means[sweep.chosen])}"
+    title = f"{sweep.name}: {sweep.metric} of {len(sweep.values)} settings ({best})"
+    edges = [f"{key}={shown(sweep.at(sweep.chosen, key))}" for key in sweep.edges]
+    rim = f"At the edge of what was swept: {', '.join(edges)}. A wider sweep may find better." if edges else ""
+    rows = [_row(swept, rank, place) for rank, place in enumerate(sweep.ranked, start=1)]
+    columns = ("", *sweep.varied, "mean", "lowest to highest", "seeds")
+    first, rest = rows[:_MOST_ROWS], rows[_MOST_ROWS:]
+    ranking = table("ranked on validation", columns, first, "ranking")
+    if rest:
+        ranking += folded(f"{len(rest)} more settings", table("ranked on validation, go on", columns, rest, "ranking"))
+    picture = panels([figure(title, _scrolling(sweep_chart(sweep)))], "sweep")
+    return picture + (paragraph(rim, "note") if rim else "") + ranking
 
 
-def _heat_map(sweep: Sweep, title: str) -> str:
-    means = sweep.means
-    low, high = min(means.values()), max(means.values())
-    alphas = sweep.axis(ALPHA)
-
-    def cell(place: Place) -> str:
-        if place not in means:
-            return "<td>-</td>"
-        better = (means[place] - low) / (high - low) if high > low else 0.0
-        share = _MOST_SHADE * (1 - better if sweep.lower else better)
-        kind = "shade chosen" if place == sweep.chosen else "shade"
-        words = " (best)" if place == sweep.chosen else ""
-        return f'<td class="{kind}" style="--share:{share:.0f}%">{_number(means[place])}{words}</td>'
-
-    head = "".join(f'<th scope="col">alpha {shown(alpha)}</th>' for alpha in alphas)
-    rows = "".join(
-        f'<tr><th scope="row">T {shown(temperature)}</th>'
-        + "".join(cell((temperature, alpha)) for alpha in alphas)
-        + "</tr>\n"
-        for temperature in sweep.axis(TEMPERATURE)
-    )
-    return framed(title, f"<thead><tr><td></td>{head}</tr></thead>\n<tbody>{rows}</tbody>", "heat")
+def _scrolling(svg: str) -> str:
+    """A picture that is never smaller than it can be read; where the screen is narrower it scrolls."""
+    box = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    assert box is not None, "a chart has a viewBox"
+    return f'<div class="scroll"><div style="min-width:{float(box[1]):.0f}px">{svg}</div></div>'
 
 
-def _line(sweep: Sweep, label: str, best: str) -> str:
-    (key,) = sweep.varied
-    x = "temperature" if key == TEMPERATURE else "alpha"
-    means = {shown(sweep.at(place, key)): _number(sweep.means[place]) for place in sorted(sweep.values)}
-    points = ", ".join(f"{value}: {mean}" for value, mean in means.items())
-    return chart(lines(sweep, key), x=x, y=label, alt=f"validation's {label} by {x}; {points}; {best}, ringed")
+def _row(swept: SweptRuns, rank: int, place: Place) -> list[str]:
+    figures = swept.sweep.values[place]
+    own = [shown(swept.sweep.at(place, key)) for key in swept.sweep.varied]
+    spread = f"{_number(min(figures))} to {_number(max(figures))}" if len(figures) > 1 else "-"
+    name = f"{rank} (chosen)" if place == swept.sweep.chosen else str(rank)
+    return [name, *own, _number(swept.sweep.means[place]), spread, str(len(figures))]
 
 
 def _number(value: float) -> str:

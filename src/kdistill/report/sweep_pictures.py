@@ -1,7 +1,6 @@
-"""A sweep as a picture of its own: heat map, scatter, lines or dots, by what was swept."""
+"""A sweep as a picture, in the report or of its own: heat map, scatter, lines or dots, by what was swept."""
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +17,14 @@ _FULL = 0.5  # of its cells a heat map has figures for; with fewer it is a scatt
 _MOST_DOTS = 30
 _STYLE = Path(__file__).with_name("page.css")
 
-Draw = Callable[[Axes], None]
-
 
 def picture(sweep: Sweep) -> str:
-    """A sweep with at least one setting that varies, as an SVG file.
+    """A sweep with at least one setting that varies, as an SVG file."""
+    return standalone(sweep_chart(sweep))
+
+
+def sweep_chart(sweep: Sweep) -> str:
+    """A sweep with at least one setting that varies, as an element of a page.
 
     Two numbers: a heat map, or a scatter where few of the pairs were tried. One number: a line, or one for each choice
     of the words that vary with it. Else: a dot for each of the best settings.
@@ -33,36 +35,32 @@ def picture(sweep: Sweep) -> str:
         x, y = sorted(numbers, key=lambda key: -len(sweep.axis(key)))
         filled = len(sweep.values) / (len(sweep.axis(x)) * len(sweep.axis(y)))
         draw = partial(_heat_map if filled >= _FULL else _scatter, sweep, x, y)
-        return standalone(chart(draw, x=x, y=y, alt=_says(sweep)))
+        return chart(draw, x=x, y=y, alt=_says(sweep))
     if len(numbers) == 1:
-        return standalone(chart(lines(sweep, numbers[0]), x=numbers[0], y=sweep.metric, alt=_says(sweep)))
-    return standalone(chart(partial(_dots, sweep), x=sweep.metric, y="", alt=_says(sweep)))
+        return chart(partial(_lines, sweep, numbers[0]), x=numbers[0], y=sweep.metric, alt=_says(sweep))
+    return chart(partial(_dots, sweep), x=sweep.metric, y="", alt=_says(sweep))
 
 
-def lines(sweep: Sweep, key: str) -> Draw:
+def _lines(sweep: Sweep, key: str, axes: Axes) -> None:
     """The mean against one number; every seed as a point, the chosen settings ringed."""
     others = [name for name in sweep.varied if name != key]
-
-    def draw(axes: Axes) -> None:
-        groups: dict[tuple[Value, ...], list[Place]] = {}
-        for place in sorted(sweep.values, key=lambda place: [sortable(value) for value in place]):
-            groups.setdefault(tuple(sweep.at(place, name) for name in others), []).append(place)
-        for number, (choice, places) in enumerate(groups.items()):
-            places.sort(key=lambda place: sortable(sweep.at(place, key)))
-            x = [float(sweep.at(place, key)) for place in places]
-            for value, place in zip(x, places, strict=True):
-                figures = sweep.values[place]
-                axes.plot([value] * len(figures), figures, ".", color=colour(number), alpha=0.6)
-            means = [sweep.means[place] for place in places]
-            name = ", ".join(map(shown, choice))
-            axes.plot(x, means, color=colour(number), marker=marker(number), linewidth=2, label=name)
-        _scale(axes, "x", [float(value) for value in sweep.axis(key)])
-        at = float(sweep.at(sweep.chosen, key)), sweep.means[sweep.chosen]
-        axes.plot(*at, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
-        if len(groups) > 1:
-            axes.legend(frameon=False, fontsize=8)
-
-    return draw
+    groups: dict[tuple[Value, ...], list[Place]] = {}
+    for place in sorted(sweep.values, key=lambda place: [sortable(value) for value in place]):
+        groups.setdefault(tuple(sweep.at(place, name) for name in others), []).append(place)
+    for number, (choice, places) in enumerate(groups.items()):
+        places.sort(key=lambda place: sortable(sweep.at(place, key)))
+        x = [float(sweep.at(place, key)) for place in places]
+        for value, place in zip(x, places, strict=True):
+            figures = sweep.values[place]
+            axes.plot([value] * len(figures), figures, ".", color=colour(number), alpha=0.6)
+        means = [sweep.means[place] for place in places]
+        name = ", ".join(map(shown, choice))
+        axes.plot(x, means, color=colour(number), marker=marker(number), linewidth=2, label=name)
+    _scale(axes, "x", [float(value) for value in sweep.axis(key)])
+    at = float(sweep.at(sweep.chosen, key)), sweep.means[sweep.chosen]
+    axes.plot(*at, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
+    if len(groups) > 1:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
@@ -79,8 +77,8 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
     axes.pcolormesh(np.ma.masked_invalid(cells), cmap=shades, edgecolors="white", linewidth=1.5, **bounds)
     for row, column in np.ndindex(cells.shape):
         value = cells[row, column]
-        text = "-" if np.isnan(value) else f"{value:.4f}"
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9, color="black")
+        text, ink = ("-", INK) if np.isnan(value) else (f"{value:.4f}", "black")  # on paper; on a shade
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9, color=ink)
     place = columns.index(sweep.at(sweep.chosen, x)), rows.index(sweep.at(sweep.chosen, y))
     axes.add_patch(_frame(*place))
     axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(shown, columns)))

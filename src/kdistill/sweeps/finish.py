@@ -1,7 +1,7 @@
 """The end of a sweep: its jobs ranked on validation, test once for the chosen settings, and what is kept of it.
 
 sweep.csv    a row per job: rank of its settings, status, settings, validation's figure
-sweep.json   the ranking, the chosen settings with their test figures, the failures
+sweep.json   the command, the ranking, the chosen settings with their test figures, versions, the failures
 sweep.svg    the picture
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.files import write_atomically
+from kdistill.finished import versions_of
 from kdistill.runs import RunFolder
 from kdistill.sweeps.names import key_of
 from kdistill.sweeps.ranking import Place, Sweep, as_value
@@ -55,12 +56,13 @@ class FinishedSweep:
         return {name: [float(test[name]) for test in found] for name in TEST if all(name in test for test in found)}
 
 
-def finish_sweep(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
+def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> FinishedSweep:
     """Ranks a sweep's jobs, shows the table and writes `sweep.csv`, `sweep.json` and `sweep.svg` into its folder.
 
     Args:
         folder: the sweep's.
         jobs: the jobs' folders; each holds a `job.json`, and a finished one what every run leaves.
+        command: that started the sweep, to be kept.
 
     Returns:
         The ranking, and what failed.
@@ -70,7 +72,7 @@ def finish_sweep(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
 
     result = collect(folder, jobs)
     _write(folder / "sweep.csv", _csv(result))
-    _write(folder / "sweep.json", json.dumps(_json(result), indent=2, allow_nan=True) + "\n")
+    _write(folder / "sweep.json", json.dumps({"command": command} | _json(result), indent=2, allow_nan=True) + "\n")
     if result.sweep is not None and result.sweep.varied:
         _write(folder / "sweep.svg", picture(result.sweep))
     print_sweep(result)
@@ -158,6 +160,7 @@ def _json(result: FinishedSweep) -> dict[str, Any]:
             for rank, place in enumerate(sweep.ranked, start=1)
         ]
         content["chosen"] = {**content["ranking"][0], "test": result.test()}
+    content["versions"] = versions_of(RunFolder(path).summary() for paths in result.runs.values() for path in paths)
     content["jobs"] = {path.name: asdict(record) for path, record in result.records.items()}
     return content
 

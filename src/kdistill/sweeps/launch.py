@@ -5,7 +5,7 @@ import sys
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ from omegaconf import DictConfig
 
 from kdistill.config.paths import conf_dir
 from kdistill.errors import UserError
+from kdistill.ranks import refuse_ranks
 from kdistill.runs import OPERATIONAL
 from kdistill.sweeps.finish import finish_sweep
 from kdistill.sweeps.job import SweepJob, say
 from kdistill.sweeps.launchers import check_plugin, has_pool, keep_environment, most_at_a_time, runs_in_this_process
 from kdistill.sweeps.names import folder_name, is_below, key_of
 from kdistill.sweeps.record import find_jobs, read_record
+from kdistill.typed import typed_command
 
-_RANKS = ("WORLD_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _NAMED = ("experiment", "name")  # the sweep's folder has their word already
 _LONGEST = 90  # bytes of the sweep's own folder: it stands in every path that is shown
 _EVERY = 0.5  # seconds between looks at what jobs elsewhere have done
@@ -88,28 +89,10 @@ def run_sweep(
     finally:
         GlobalHydra.instance().clear()
     jobs = find_jobs(place, sweep)
-    result = finish_sweep(place, jobs) if jobs else None
+    result = finish_sweep(place, jobs, command=typed_command("train")) if jobs else None
     if not whole or result is None or result.failed:
         print("the same command again goes on with what is not finished", file=sys.stderr)
         raise SystemExit(1)
-
-
-def refuse_ranks(environment: Mapping[str, str]) -> None:
-    """Checks that this is one process, not one of several that train together.
-
-    Raises:
-        UserError: it is one of several; each would run the sweep, and a sweeper that draws would give each its own.
-    """
-    for variable in _RANKS:
-        if environment.get(variable, "1").isdigit() and int(environment.get(variable, "1")) > 1:
-            raise UserError(
-                f"a sweep (-m) is started by one process, and here are {environment[variable]} "
-                f"({variable}={environment[variable]}): each would run a sweep of its own. Start it without "
-                "torchrun or srun (inside of an allocation: srun --ntasks=1, or unset the variable) and let a launcher "
-                "run the jobs, each as a process of its own: hydra/launcher=joblib, submitit_slurm or ray. To train "
-                "each setting on several processes, start torchrun without -m once for each setting, with "
-                "hydra.run.dir=<sweep>/<setting>; python -m kdistill.report 'runs=[<sweep>]' then ranks them"
-            )
 
 
 def refuse_intervals(settled: DictConfig, overrides: Sequence[str]) -> None:

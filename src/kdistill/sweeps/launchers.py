@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from kdistill.cores import usable_cores
 from kdistill.errors import UserError
 
 
@@ -52,7 +53,7 @@ def threads_per_job(launcher: Any) -> int:
     Threads of two jobs on one core wait for each other at every step: a job that takes all cores beside another takes
     many times as long.
     """
-    cores = _cores()
+    cores = usable_cores()
     if "cpus_per_task" in launcher:  # submitit
         return min(launcher["cpus_per_task"] or cores, cores)
     if (asked := OmegaConf.select(launcher, "ray.remote.num_cpus")) is not None:
@@ -64,7 +65,9 @@ def most_at_a_time(launcher: Any) -> int | None:
     """How many jobs a launcher may be given at once; None where it has a queue of its own."""
     if not str(launcher["_target_"]).endswith(".LocalLauncher"):
         return None
-    return max(1, _cores() // threads_per_job(launcher))  # submitit starts all that it gets, whatever the machine has
+    return max(
+        1, usable_cores() // threads_per_job(launcher)
+    )  # submitit starts all that it gets, whatever the machine has
 
 
 def _pool_size(launcher: Any) -> int | None:
@@ -72,8 +75,4 @@ def _pool_size(launcher: Any) -> int | None:
     if not str(launcher["_target_"]).endswith(".JoblibLauncher"):
         return None
     jobs = launcher.get("n_jobs") or 1
-    return max(1, jobs if jobs > 0 else _cores() + 1 + jobs)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, jobs if jobs > 0 else usable_cores() + 1 + jobs)

@@ -1,0 +1,63 @@
+"""Words of the command line: plain values as Hydra reads them, and paths that stand for a list of folders."""
+
+import glob
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdistill.errors import UserError
+
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
+_WORDS = ("null", "true", "false", "nan", "inf")  # what Hydra does not take for text
+
+
+def literal(value: Any) -> str:
+    """A plain value as Hydra's command line reads it."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{literal(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    quoted = value.replace('"', '\\"')
+    return f'"{quoted}"'
+
+
+def paths_as_key(words: Sequence[str], key: str) -> list[str]:
+    """Words of a command with the plain paths among them as one override: `a b output=c` as `output=c runs=[a,b]`.
+
+    Where a shell has put a pattern's places, what is no folder with finished runs is passed over.
+
+    Args:
+        words: overrides, and files, folders or patterns; the path of a sweep's job has `=` in it, too.
+        key: of the config; it takes a list.
+
+    Raises:
+        UserError: a word is neither, or the key is given as well.
+    """
+    paths = [word for word in words if _is_path(word)]
+    others = [word for word in words if word not in paths]
+    if not paths:
+        return others
+    missing = [word for word in paths if not Path(word).exists() and not glob.glob(word, recursive=True)]
+    if missing:
+        named = ", ".join(f"'{word}'" for word in missing)
+        raise UserError(f"there is no {named}: give folders of finished runs, patterns, or key=value")
+    if both := [word for word in others if word.startswith(f"{key}=")]:
+        raise UserError(f"{both[0]} and the path {paths[0]}: give all of them as paths, or all of them as {key}=[...]")
+    holding = [word for word in paths if len(paths) == 1 or _holds_runs(word)]
+    return [*others, f"{key}={literal(holding or paths)}"]
+
+
+def _is_path(word: str) -> bool:
+    first = word.partition("=")[0]
+    is_group = first.startswith(("hydra", "~", "+"))
+    return Path(word).exists() or (not is_group and ("=" not in word or "/" in first))
+
+
+def _holds_runs(word: str) -> bool:
+    return not Path(word).exists() or next(Path(word).rglob("summary.json"), None) is not None

@@ -1,0 +1,71 @@
+"""What a run and the training of its teachers would join, joined first on random weights: a misfit costs seconds."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+
+from kdistill import assemble
+from kdistill.config.validate import validate
+from kdistill.data.arrays import ImageArrays
+from kdistill.modules.ensemble import check_loss as check_loss_of_several
+from kdistill.modules.layers import bind_loss
+from kdistill.peers import check_loss as check_loss_of_peers
+from kdistill.rebuild import network_for
+from kdistill.recipes import recipe_of, teacher_configs, weights_at
+from kdistill.teachers import joined_network
+
+
+def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+    """Fits networks and loss to each other as a run of this config would, down the whole chain of its teachers.
+
+    No weights are read or fetched and nothing is trained or written. It draws from torch's generator, so whoever needs
+    its state seeds after it.
+
+    Args:
+        config: of the run, or of the recipe that trains its teacher.
+        arrays: the run's data, which its teachers are trained on too.
+
+    Returns:
+        The network that the config trains, as its loss leaves it.
+
+    Raises:
+        UserError: two of the networks, or a network and a loss, do not fit each other; or a recipe is wrong.
+    """
+    validate(config)
+    kind = "teacher" if config.role == "teacher" else "student"
+    channels = arrays.image_shape[0]
+    network = assemble.bare_network(config[kind], kind, num_classes=arrays.num_classes, in_chans=channels)
+    loss = assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
+    if config.peers:
+        check_loss_of_peers(loss)
+        return network
+    if config.role == "distill" and "members" in config.teacher:
+        check_loss_of_several(loss)
+    bind_loss(
+        loss,
+        network,
+        _teacher(config, arrays) if config.role == "distill" else None,
+        arrays.image_shape,
+        student_name=f"{kind}={assemble.label(config[kind])}",
+        teacher_name=f"teacher={assemble.label(config.teacher)}" if config.role == "distill" else "",
+    )
+    return network
+
+
+def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+    members: list[tuple[nn.Module, dict[str, Any]]] = []
+    for own in teacher_configs(config):
+        network = _one_teacher(own, arrays)
+        mean, std = assemble.normalisation(own.teacher, network, arrays)
+        members.append((network, {"input": {"mean": mean, "std": std}}))
+    return joined_network(config.teacher, members) if "members" in config.teacher else members[0][0]
+
+
+def _one_teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+    if config.teacher.checkpoint is None:
+        return rehearse(recipe_of(config), arrays)
+    weights = weights_at(Path(config.teacher.checkpoint))
+    sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
+    return network_for(weights, config.teacher, "teacher", **sizes)
