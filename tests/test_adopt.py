@@ -66,6 +66,7 @@ def test_where_a_setting_that_trains_differs_nothing_is_taken(
     assert adopt(arm(sizes), tmp_path / "kd-bbbb" / "scratch-seed1") is None and not (tmp_path / "kd-bbbb").exists()
 
 
+@pytest.mark.slow
 def test_another_arm_seed_version_or_content_of_the_data_is_not_taken(
     sizes: list[str], fingerprint: str, tmp_path: Path
 ) -> None:

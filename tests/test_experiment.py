@@ -118,6 +118,7 @@ def test_the_same_seed_gives_identical_figures_and_finds_the_teacher_again(
     )
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_student_of_the_same_teacher(
     distilled: Path, distill_overrides: Slice, tmp_path: Path
 ) -> None:
@@ -268,6 +269,7 @@ def test_a_timm_name_is_a_student(small: Slice, tmp_path: Path, mnist_root: Path
     assert len(labels) == 60_000
 
 
+@pytest.mark.slow
 def test_another_teacher_is_trained_by_the_same_recipe(distill_overrides: Slice, tmp_path: Path) -> None:
     other = ["teacher=timm", "teacher.name=test_resnet", "dataset.limit=300", "teacher.gate=off"]
     found = run(compose_config([*distill_overrides, *other]), tmp_path / "run")

@@ -93,6 +93,7 @@ def key_of(*overrides: str) -> str:
     return recipe_key(recipe_of(config), "data", 100)
 
 
+@pytest.mark.slow
 def test_the_assistant_s_key_knows_how_its_own_teacher_came_to_be() -> None:
     assert key_of() == key_of("seed=5", "student=mnist_mlp", "loss.temperature=9", "replay.teacher=off")
     different = [
@@ -119,6 +120,7 @@ def test_an_assistant_s_recipe_has_its_network_as_student_and_keeps_its_own_teac
     assert not {"checkpoint", "recipe", "gate"} & set(recipe.student)
 
 
+@pytest.mark.slow
 def test_generation_k_learns_from_generation_k_less_one(sizes: list[str], tmp_path: Path) -> None:
     before = set(cached(sizes))
     second = run(compose_config(small_generations(sizes, 2)), tmp_path / "second")

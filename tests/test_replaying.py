@@ -104,6 +104,7 @@ def test_the_saved_model_is_the_whole_model(tissue: list[str], tmp_path: Path) -
     assert sum(whole) >= found["cost"]["params_total"] > 10 * found["cost"]["params_trainable"]
 
 
+@pytest.mark.slow
 def test_with_teacher_and_prefix_replayed_no_image_is_read(
     tissue: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def choose(network: nn.Module, cache: Path, *, default: Way = PLAIN, steps: int 
     )
 
 
-@pytest.mark.parametrize("default", [PLAIN, LAST])
+@pytest.mark.parametrize("default", [PLAIN, pytest.param(LAST, marks=pytest.mark.slow)])
 def test_the_faster_way_is_taken(tmp_path: Path, default: Way) -> None:
     assert choose(SlowIn(torch.contiguous_format), tmp_path / "one", default=default) == LAST
     assert choose(SlowIn(torch.channels_last), tmp_path / "other", default=default) == PLAIN

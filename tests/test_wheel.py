@@ -48,6 +48,7 @@ def elsewhere(installed: Path, tmp_path: Path, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_every_experiment_composes_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     printed = elsewhere(installed, tmp_path, "-c", COMPOSE_ALL, str(installed))
     names = sorted(path.stem for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"))

@@ -90,6 +90,7 @@ def test_images_stay_where_they_are_if_nothing_needs_them(mnist_root: Path) -> N
     assert data.prepare(batch, view=3).view == 3
 
 
+@pytest.mark.slow
 def test_the_key_of_views_changes_with_all_that_they_depend_on(mnist_root: Path) -> None:
     key = small(mnist_root).view_key()
     assert small(mnist_root).view_key() == key

@@ -56,6 +56,7 @@ def median_elongation(image: np.ndarray) -> float:
     return float(np.median([np.sqrt(large / small) for small, large in axes]))
 
 
+@pytest.mark.slow
 def test_the_class_shows_in_shape_and_not_in_colour(tmp_path: Path) -> None:
     arrays = demo(tmp_path).arrays
     assert len(arrays.train) + len(arrays.val) == 400

@@ -64,6 +64,7 @@ def false_verdicts(number: int) -> set[str]:
     return {verdict.question.metric for verdict in verdicts(questions) if verdict.word != "inconclusive"}
 
 
+@pytest.mark.slow
 def test_where_there_is_nothing_a_metric_seldom_finds_anything_and_some_metric_more_often() -> None:
     comparisons = 200
     found = [false_verdicts(number) for number in range(comparisons)]
