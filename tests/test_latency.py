@@ -59,7 +59,7 @@ def test_measuring_leaves_network_and_threads_as_they_were() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="waits for a CUDA device, and there is none")
 def test_on_a_gpu_it_waits_for_the_result_and_names_the_device() -> None:
     network = nn.Sequential(*(nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)))
     found = measure_latency(network, (64, 512, 512), device="cuda")

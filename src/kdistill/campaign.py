@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.adopt import adopt
 from kdistill.arms import DISTILLED, arms_key, compose_arms, write_arm
 from kdistill.config.compose import running_folders
+from kdistill.config.words import literal
 from kdistill.errors import UserError
 from kdistill.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.runs import RunFolder
@@ -51,7 +52,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
             log.info(f"{what}, {there} finished before: {folder}")
             groupless = [key for key, section in wandb_sections(config).items() if not section.group]
-            grouped = [f"logger.{key}.group={_quoted(folder.name)}" for key in groupless]
+            grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
             failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
     except Timeout as error:
         raise UserError(f"another comparison is training in {folder}: let it finish") from error
@@ -74,16 +75,11 @@ def _ordered(places: dict[str, list[Path]], seeds: range) -> list[tuple[str, int
 
 def _job(folder: Path, arm: str, seed: int, place: Path, more: list[str]) -> Job:
     command = [sys.executable, "-m", "kdistill.train", "--config-dir", str(folder / "arms"), "--config-name", arm]
-    command += [f"seed={seed}", f"hydra.run.dir={_quoted(str(place))}", *more]
+    command += [f"seed={seed}", f"hydra.run.dir={literal(str(place))}", *more]
     if own := running_folders():  # own experiments, for the teacher's recipe
-        command.append(f"hydra.searchpath=[{','.join(_quoted(f'file://{Path(path).resolve()}') for path in own)}]")
+        command.append(f"hydra.searchpath=[{','.join(literal(f'file://{Path(path).resolve()}') for path in own)}]")
 
     def result() -> str:
         return f"test accuracy {RunFolder(place).summary()['test']['accuracy']:.2%}"
 
     return Job(place.name, tuple(command), place / "train.log", result)
-
-
-def _quoted(text: str) -> str:
-    """A text as Hydra's command line takes it whatever signs are in it."""
-    return "'" + text.replace("'", "\\'") + "'"

@@ -235,7 +235,9 @@ def test_a_browser_shows_the_page_without_a_complaint(text: str, tmp_path: Path)
     assert done.stdout.count("<svg") == text.count("<svg") and "Do it again" in done.stdout
 
 
-PAPER = pytest.mark.skipif(None in map(shutil.which, ("chromium", "pdftotext", "pdfimages")), reason="needs poppler")
+PAPER = pytest.mark.skipif(
+    None in map(shutil.which, ("chromium", "pdftotext", "pdfimages")), reason="chromium or poppler is not installed"
+)
 
 
 def printed(folder: Path, text: str) -> tuple[list[str], Counter[int]]:

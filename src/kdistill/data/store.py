@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from kdistill.cores import usable_cores
 from kdistill.data.decoding import UnreadableImage, decode
 from kdistill.data.problems import Problems
 from kdistill.errors import UserError
@@ -68,7 +68,7 @@ def open_store(paths: Sequence[Path], *, cache: Path, image_size: int, problems:
     """
     if not paths:
         return None
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         sources = tuple(pool.map(_sha256, paths))
         options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
         key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
@@ -87,10 +87,6 @@ def open_store(paths: Sequence[Path], *, cache: Path, image_size: int, problems:
         log.info("%d of %d images were not RGB and were converted: %s", sum(converted.values()), len(paths), kinds)
     # Copy on write ("c"): torch wants memory that it may write to.
     return StoredImages(torch.from_numpy(np.load(array, mmap_mode="c")), key, sources)
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sha256(path: Path) -> str:

@@ -13,8 +13,8 @@ from kdistill.finished import NOT_TRAINED, settings
 from kdistill.report.places import comparison_arm
 from kdistill.runs import RunFolder
 from kdistill.sweeps.names import is_below, key_of
-from kdistill.sweeps.ranking import Place, Sweep, as_value, shown
-from kdistill.sweeps.record import FALLBACK, FILE, chosen_by, read_record
+from kdistill.sweeps.ranking import Place, Sweep, by_place, shown
+from kdistill.sweeps.record import FILE, figure_of, judged_by, read_record
 
 _SWEEP_FILES = ("sweep.json", "multirun.yaml")
 _DERIVED = ("dataset.seed",)  # follows the seed
@@ -102,18 +102,9 @@ def _swept(given: Mapping[Path, Given]) -> SweptRuns:
     texts = {path: _trained(own) for path, own in given.items()}
     keys = dict.fromkeys(key for own in texts.values() for key in own)
     axes = tuple(key for key in keys if len({own.get(key) for own in texts.values()}) > 1)
-    runs: dict[Place, list[Path]] = {}
-    for path, own in texts.items():
-        runs.setdefault(tuple(as_value(own.get(key, "-")) for key in axes), []).append(path)
+    runs = by_place(texts, axes)
     first = next(iter(given))
-    chosen = {chosen_by(RunFolder(path)) for path in given}
-    known = RunFolder(first).summary()["val"]
-    metric, mode = next(iter(chosen)) if len(chosen) == 1 else FALLBACK
-    if metric.removeprefix("val/") not in known:
-        metric, mode = FALLBACK
-    figures = {
-        place: [float(RunFolder(path).summary()["val"][metric.removeprefix("val/")]) for path in found]
-        for place, found in runs.items()
-    }
+    metric, mode, _ = judged_by(list(given))
+    figures = {place: [figure_of(path, metric) for path in found] for place, found in runs.items()}
     name = str(RunFolder(first).config().name)
     return SweptRuns(_sweep_folder(first), Sweep(name, metric, mode == "min", axes, figures), runs)

@@ -17,8 +17,8 @@ from kdistill.files import write_atomically
 from kdistill.finished import versions_of
 from kdistill.runs import RunFolder
 from kdistill.sweeps.names import key_of
-from kdistill.sweeps.ranking import Place, Sweep, as_value
-from kdistill.sweeps.record import FALLBACK, JobRecord, chosen_by, read_record
+from kdistill.sweeps.ranking import Place, Sweep, by_place
+from kdistill.sweeps.record import FALLBACK, JobRecord, figure_of, judged_by, read_record
 
 SEED = "seed"
 TEST = ("accuracy", "f1", "auroc")
@@ -89,11 +89,9 @@ def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
     if not finished:
         return FinishedSweep(folder, records, swept, {}, None)
     axes = tuple(key for key in swept if key != SEED)
-    runs: dict[Place, list[Path]] = {}
-    for path in finished:
-        runs.setdefault(tuple(as_value(given[path].get(key, "-")) for key in axes), []).append(path)
-    metric, mode, notes = _metric(finished)
-    figures = {place: [_figure(path, metric) for path in paths] for place, paths in runs.items()}
+    runs = by_place({path: given[path] for path in finished}, axes)
+    metric, mode, notes = judged_by(finished)
+    figures = {place: [figure_of(path, metric) for path in paths] for place, paths in runs.items()}
     most = max(len(paths) for paths in runs.values())
     if any(len(paths) < most for paths in runs.values()):
         notes.append("some settings have fewer finished seeds than others")
@@ -113,20 +111,6 @@ def _given(record: JobRecord) -> dict[str, str]:
     return {key_of(text): text.partition("=")[2] for text in record.overrides}
 
 
-def _metric(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
-    """What validation chose checkpoints by, and whether `max` or `min` is better."""
-    found = {chosen_by(RunFolder(path)) for path in finished}
-    metric, mode = next(iter(found))
-    if len(found) == 1 and metric.removeprefix("val/") in RunFolder(finished[0]).summary()["val"]:
-        return metric, mode, []
-    why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
-    return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]
-
-
-def _figure(path: Path, metric: str) -> float:
-    return float(RunFolder(path).summary()["val"][metric.removeprefix("val/")])
-
-
 def _csv(result: FinishedSweep) -> str:
     ranks = {place: rank for rank, place in enumerate(result.sweep.ranked, start=1)} if result.sweep else {}
     place_of = {path: place for place, paths in result.runs.items() for path in paths}
@@ -137,7 +121,7 @@ def _csv(result: FinishedSweep) -> str:
     for path in sorted(result.records, key=lambda path: ranks[place_of[path]] if path in place_of else len(ranks) + 1):
         record, given = result.records[path], _given(result.records[path])
         rank: int | str = ranks[place_of[path]] if path in place_of else ""
-        figure: float | str = _figure(path, metric) if path in place_of else ""
+        figure: float | str = figure_of(path, metric) if path in place_of else ""
         own = [given.get(key, "") for key in result.swept]
         table.writerow([rank, path.name, record.status, *own, figure, f"{record.seconds:.1f}"])
     return text.getvalue()

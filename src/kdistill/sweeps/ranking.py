@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 Value = float | str
 Place = tuple[Value, ...]
@@ -71,6 +72,14 @@ class Sweep:
 def sortable(value: Value) -> tuple[bool, Value]:
     """Numbers before words."""
     return isinstance(value, str), value
+
+
+def by_place(given: Mapping[Path, Mapping[str, str]], keys: Sequence[str]) -> dict[Place, list[Path]]:
+    """Runs by their settings' values in the order of `keys`; `-` where a run was not given a key."""
+    runs: dict[Place, list[Path]] = {}
+    for path, texts in given.items():
+        runs.setdefault(tuple(as_value(texts.get(key, "-")) for key in keys), []).append(path)
+    return runs
 
 
 def as_value(text: str) -> Value:

@@ -1,6 +1,7 @@
 """What a job of a sweep leaves in its folder about itself: `job.json`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -61,3 +62,18 @@ def chosen_by(run: RunFolder) -> tuple[str, str]:
     keys = ("callbacks.checkpoint.monitor", "callbacks.checkpoint.mode")
     metric, mode = (str(OmegaConf.select(config, key) or usual) for key, usual in zip(keys, FALLBACK, strict=True))
     return metric, mode
+
+
+def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
+    """The metric of validation that ranks runs, whether `max` or `min` of it is better, and what a reader must know."""
+    found = {chosen_by(RunFolder(path)) for path in finished}
+    metric, mode = next(iter(found))
+    if len(found) == 1 and metric.removeprefix("val/") in RunFolder(finished[0]).summary()["val"]:
+        return metric, mode, []
+    why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
+    return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]
+
+
+def figure_of(finished: Path, metric: str) -> float:
+    """Validation's figure of a run's chosen checkpoint, by a metric such as `val/accuracy`."""
+    return float(RunFolder(finished).summary()["val"][metric.removeprefix("val/")])
