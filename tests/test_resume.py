@@ -77,8 +77,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(job: list[str], tmp_path: Path, epoch
 
 
 @pytest.mark.slow
-def test_a_killed_process_goes_on(job: list[str], tmp_path: Path) -> None:
-    """SIGKILL in mid-epoch, then the same command again."""
+def test_a_killed_process_goes_on(job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL in mid-epoch, then the same command again, in the same folder: what was measured there holds on."""
+    monkeypatch.chdir(tmp_path)
     longer = [*job, "trainer.max_epochs=6"]
     command = [sys.executable, "-m", "kdistill.train", *longer, f"hydra.run.dir={tmp_path / 'killed'}"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)

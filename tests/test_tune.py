@@ -1,6 +1,7 @@
 """The probe chooses what is faster, remembers it, and leaves short trainings and fixed choices alone."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,17 @@ def test_the_faster_way_is_taken(tmp_path: Path, default: Way) -> None:
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     network = SlowIn(torch.contiguous_format)
     assert choose(network, tmp_path) == LAST
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.json")
     file.write_text(file.read_text().replace('"channels_last": true', '"channels_last": false'))
     assert choose(network, tmp_path) == PLAIN, "as the file says"
+
+
+def test_runs_that_start_together_train_in_one_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    network = SlowIn(torch.contiguous_format)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: choose(network, tmp_path), range(2))) == [LAST, LAST]
+    assert sum("a step:" in line for line in caplog.messages) == 1, caplog.messages
 
 
 def test_a_short_training_keeps_the_default(tmp_path: Path) -> None:
@@ -73,7 +82,7 @@ def test_the_probe_leaves_the_network_and_the_random_state_alone(tmp_path: Path)
 def test_compilation_is_not_tried_where_it_cannot_pay(tmp_path: Path) -> None:
     compiled = Way("32-true", False, "default")
     assert choose(SlowIn(torch.channels_last), tmp_path, others=[compiled]) == PLAIN
-    assert "compiled" not in next(tmp_path.iterdir()).read_text()
+    assert "compiled" not in next(tmp_path.glob("*.json")).read_text()
 
 
 def test_what_the_config_fixes_is_kept(mnist_root: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -116,10 +117,29 @@ def tuned(
         return default
     key = _key(network, ways, batch_shape, device, steps)
     file = cache / f"{key[:24]}.json"
-    if file.is_file():
-        found = Way(**json.loads(file.read_text())["chosen"])
-        log.info("tune: %s, measured before on this machine (%s)", found, file)
-        return found
+    cache.mkdir(parents=True, exist_ok=True)
+    # Runs that start together train in one way; so does one that is killed and goes on from where it was.
+    with FileLock(file.with_suffix(".lock")):
+        if file.is_file():
+            found = Way(**json.loads(file.read_text())["chosen"])
+            log.info("tune: %s, measured before on this machine (%s)", found, file)
+            return found
+        chosen, facts = _fastest(network, default, ways, batch_shape, num_classes, steps, device)
+        text = json.dumps(facts, indent=2) + "\n"
+        write_atomically(file, lambda stream: stream.write(text.encode()))
+    return chosen
+
+
+def _fastest(
+    network: nn.Module,
+    default: Way,
+    ways: Sequence[Way],
+    batch_shape: Sequence[int],
+    num_classes: int,
+    steps: int,
+    device: str,
+) -> tuple[Way, dict[str, Any]]:
+    """The way that this machine is fastest in now, and what was measured."""
     seconds: dict[Way, float] = {}
     costs: dict[Way, float] = {}
     for way in ways:
@@ -131,10 +151,7 @@ def tuned(
     chosen = best if totals[best] <= _WORTH_IT * totals[default] else default
     shown = "; ".join(f"{way} {1000 * value:.3g} ms" for way, value in seconds.items())
     log.info("tune: %s (a step: %s)", chosen, shown)
-    facts = {"chosen": asdict(chosen), "step_ms": {str(way): 1000 * value for way, value in seconds.items()}}
-    text = json.dumps(facts, indent=2) + "\n"
-    write_atomically(file, lambda stream: stream.write(text.encode()))
-    return chosen
+    return chosen, {"chosen": asdict(chosen), "step_ms": {str(way): 1000 * value for way, value in seconds.items()}}
 
 
 def _measure(

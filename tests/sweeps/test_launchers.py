@@ -62,7 +62,7 @@ def test_a_killed_worker_leaves_a_sweep_that_goes_on(elsewhere, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_what_kills_its_process_each_time_fails_alone_in_a_pool(elsewhere, tmp_path: Path) -> None:
-    done = elsewhere("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.temperature=11,2,9,4,3")
+    done = elsewhere("hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "loss.temperature=11,12,13,9,14")
     assert done.returncode == 1 and "5 jobs: 4 finished, 1 failed" in done.stdout, done.stderr
     assert "FAILED loss.temperature=11: its process was killed 3 times" in done.stderr
     folder = tmp_path / "outputs/sweeps/mnist_distill/loss.temperature"

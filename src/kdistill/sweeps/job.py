@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import ReadWriteLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -20,10 +20,11 @@ from kdistill.errors import UserError
 from kdistill.runs import RunFolder
 from kdistill.sweeps.launchers import has_pool, runs_in_this_process, threads_per_job
 from kdistill.sweeps.names import prepare_hydra
-from kdistill.sweeps.record import FILE, JobRecord, Status, chosen_by, read_record
+from kdistill.sweeps.record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
 
 ERROR_FILE, LOG_FILE = "error.txt", "train.log"
 _STARTS = 3  # of a job whose process is killed each time
+_KILLED = f"its process was killed {_STARTS} times (out of memory? give it more, or run fewer jobs at a time)"
 
 
 class SweepJob:
@@ -33,15 +34,16 @@ class SweepJob:
     have not started yet, each in its own way. Ctrl-C is not caught.
     """
 
-    def __init__(self, task: Callable[[DictConfig], Any], sweep: str, folder: str) -> None:
+    def __init__(self, task: Callable[[DictConfig], Any], sweep: str, folder: str, pool: int = 1) -> None:
         """Names the sweep.
 
         Args:
             task: trains a job's config in Hydra's output folder.
             sweep: names this start of the sweep.
             folder: where the command was given; modules of the user's own are found there.
+            pool: counts the pools of processes that this start has needed.
         """
-        self.task, self.sweep, self.folder = task, sweep, folder
+        self.task, self.sweep, self.folder, self.pool = task, sweep, folder, pool
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In another process this comes first: Hydra asks there for the job's folder before it calls the job."""
@@ -52,18 +54,32 @@ class SweepJob:
         """Runs or skips the job; returns how it ended."""
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
-        record = JobRecord(self.sweep, tuple(hydra.overrides.task))
-        before = read_record(folder) if (folder / FILE).exists() else None
-        if before is None or before.sweep != self.sweep or not has_pool(hydra.launcher):
+        record = JobRecord(self.sweep, tuple(hydra.overrides.task), pool=self.pool)
+        if not has_pool(hydra.launcher):
             return self._begun(record, folder, config, hydra.launcher)
-        if before.status != "running":  # the pool of processes is a new one: another was killed
-            return before.status
-        if before.starts == _STARTS:
-            error = f"its process was killed {_STARTS} times (out of memory? give it more, or run fewer jobs at a time)"
-            before.ended("failed", 0.0, error).write(folder)
-            return "failed"
-        with FileLock(Path(hydra.sweep.dir, ".killed")):  # what kills processes is to kill its own alone
-            return self._begun(replace(record, starts=before.starts + 1), folder, config, hydra.launcher)
+        before = read_record(folder) if (folder / FILE).exists() else None
+        suspect = before is not None and before.sweep == self.sweep  # begun in an earlier pool, which was killed
+        if before is not None and suspect:
+            if before.status != "running":
+                return before.status
+            if before.starts == _STARTS:
+                before.ended("failed", 0.0, _KILLED).write(folder)
+                return "failed"
+            record = replace(record, starts=before.starts + 1)
+        place = Path(hydra.sweep.dir)
+        turn = ReadWriteLock(place / ".turn.db")
+        with turn.write_lock() if suspect else turn.read_lock():  # what kills its process is to kill its own alone
+            if self._pool_is_lost(place, suspect):
+                return "running"
+            return self._begun(record, folder, config, hydra.launcher)
+
+    def _pool_is_lost(self, place: Path, alone: bool) -> bool:
+        """Whether a process of this pool was killed, and this one soon will be: what it began now would be lost."""
+        if self.pool == 1:
+            return False
+        records = (read_record(path) for path in find_jobs(place, self.sweep))
+        running = [other for other in records if other.status == "running" and other.pool == self.pool]
+        return any(alone or other.starts > 1 for other in running)  # whoever is alone has left, or was killed
 
     def _begun(self, record: JobRecord, folder: Path, config: DictConfig, launcher: Any) -> Status:
         (folder / ERROR_FILE).unlink(missing_ok=True)

@@ -80,12 +80,16 @@ def run_sweep(
         sweep = uuid.uuid4().hex
         place.mkdir(parents=True, exist_ok=True)
         with _alone(place), _watched(place, sweep, not runs_in_this_process(final.launcher)):
-            job = SweepJob(task, sweep, os.getcwd())
-            whole = _launched(lambda: hydra.multirun(config_name, job, given))
+
+            def launched(pool: int) -> bool:
+                job = SweepJob(task, sweep, os.getcwd(), pool)
+                return _launched(lambda: hydra.multirun(config_name, job, given))
+
+            whole = launched(pool := 1)
             begun: dict[Path, int] = {}
             while not whole and has_pool(final.launcher) and begun != (begun := _starts(place, sweep)):
                 print("a process was killed, and its pool with it: going on with what is left", file=sys.stderr)
-                whole = _launched(lambda: hydra.multirun(config_name, job, given))
+                whole = launched(pool := pool + 1)
     finally:
         GlobalHydra.instance().clear()
     jobs = find_jobs(place, sweep)
