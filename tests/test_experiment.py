@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from kdistill.config.compose import compose_config
@@ -116,6 +117,28 @@ def test_the_same_seed_gives_identical_figures_and_finds_the_teacher_again(
     np.testing.assert_array_equal(
         np.load(tmp_path / "again" / "predictions.npz")["logits"], np.load(distilled / "predictions.npz")["logits"]
     )
+
+
+@pytest.mark.slow
+def test_a_teacher_that_another_run_is_training_is_waited_for(
+    distilled: Path, distill_overrides: Slice, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(summary(distilled)["teacher"]["checkpoint"]).parent
+    other = FileLock(folder.parent / f".{folder.name}.lock")
+
+    class Release(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "another run is training it; this one waits" in record.getMessage():
+                other.release()
+
+    caplog.set_level(logging.INFO)
+    logging.getLogger("kdistill.teachers").addHandler(handler := Release())
+    try:
+        other.acquire()
+        found = run(compose_config(distill_overrides), tmp_path / "second")
+    finally:
+        logging.getLogger("kdistill.teachers").removeHandler(handler)
+    assert not other.is_locked and found["fingerprint"] == summary(distilled)["fingerprint"]
 
 
 @pytest.mark.slow

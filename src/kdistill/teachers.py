@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 from torch import nn
 
@@ -159,7 +159,13 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     name = assemble.label(config.teacher)
     folder = Path(config.teacher_cache) / f"{name}-{key[:12]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        log.info("teacher %s: another run is training it; this one waits for that", name)
+        held = lock.acquire()
+    with held:
         if RunFolder(folder).finished:
             log.info("teacher %s: found, trained before by the same recipe on the same data (%s)", name, folder)
             return folder
