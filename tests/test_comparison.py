@@ -264,6 +264,10 @@ def test_what_is_not_there_or_not_finished_is_said(runs: Path, tmp_path: Path) -
         find_runs(f"{tmp_path}/*")
     finished_run(tmp_path / "done", "student", 0)
     assert [run.path.name for run in find_runs(f"{tmp_path}/*")] == ["done"]
+    assert [run.path.name for run in find_runs(str(tmp_path))] == ["done"], "a folder of runs stands for them"
+    assert [run.path.name for run in find_runs(str(tmp_path / "done"))] == ["done"]
+    with pytest.raises(UserError, match="begun is not a finished run's folder"):
+        find_runs(str(tmp_path / "begun"))
     with pytest.raises(UserError, match="names 1 arms for the 2 entries"):
         named_arms(["a", "b"], ["x"])
     (tmp_path / "done" / "predictions.npz").unlink()

@@ -94,13 +94,17 @@ def settings(node: Any, *, without: Sequence[str], key: str = "") -> dict[str, A
 
 
 def find_runs(entry: str) -> list[FinishedRun]:
-    """The finished runs that a folder or a pattern names; of a pattern, what is no finished run is passed over.
+    """The finished runs that an entry names: a run's folder, one that holds such folders, or a pattern.
+
+    Of a pattern, and in a folder of runs, what is no finished run is passed over.
 
     Raises:
         UserError: there is none.
     """
     if Path(entry).is_dir() or not glob.has_magic(entry):
-        return [read_run(Path(entry))]
+        place = Path(entry)
+        within = [] if RunFolder(place).finished else sorted(place.glob("*"))
+        return [read_run(path) for path in within if RunFolder(path).finished] or [read_run(place)]
     paths = [Path(path) for path in sorted(glob.glob(entry, recursive=True))]
     found = [read_run(path) for path in paths if path.is_dir() and RunFolder(path).finished]
     if not found:
