@@ -52,16 +52,18 @@ def test_jobs_run_in_processes_of_submitit(elsewhere, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_leaves_a_sweep_that_goes_on(elsewhere, tmp_path: Path) -> None:
-    jobs = ("hydra/launcher=submitit_local", "loss.temperature=2,9")
-    done = elsewhere(*jobs)
-    assert done.returncode == 1 and "failed: loss.temperature=9: was ended from outside" in done.stdout, done.stdout
-    again = elsewhere(*jobs)
-    assert again.returncode == 0 and "2 jobs: 1 finished, 1 skipped" in again.stdout, again.stderr
+@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
+def test_a_job_whose_process_was_killed_begins_again_and_the_others_go_on(
+    elsewhere, tmp_path: Path, launcher: str
+) -> None:
+    done = elsewhere(f"hydra/launcher={launcher}", "loss.temperature=9,12,13")
+    assert done.returncode == 0 and "3 jobs: 3 finished" in done.stdout, done.stderr
+    folder = tmp_path / "outputs/sweeps/mnist_distill/loss.temperature"
+    assert len((folder / "loss.temperature=9/starts.txt").read_text().split()) == 2
 
 
 @pytest.mark.slow
-def test_what_kills_its_process_each_time_fails_alone_in_a_pool(elsewhere, tmp_path: Path) -> None:
+def test_what_kills_its_process_each_time_fails_alone(elsewhere, tmp_path: Path) -> None:
     done = elsewhere("hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "loss.temperature=11,12,13,9,14")
     assert done.returncode == 1 and "5 jobs: 4 finished, 1 failed" in done.stdout, done.stderr
     assert "FAILED loss.temperature=11: its process was killed 3 times" in done.stderr

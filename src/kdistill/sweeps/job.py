@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from kdistill.config.validate import validate
 from kdistill.errors import UserError
 from kdistill.runs import RunFolder
-from kdistill.sweeps.launchers import has_pool, runs_in_this_process, threads_per_job
+from kdistill.sweeps.launchers import begins_again, runs_in_this_process, threads_per_job
 from kdistill.sweeps.names import prepare_hydra
 from kdistill.sweeps.record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
 
@@ -34,16 +34,16 @@ class SweepJob:
     have not started yet, each in its own way. Ctrl-C is not caught.
     """
 
-    def __init__(self, task: Callable[[DictConfig], Any], sweep: str, folder: str, pool: int = 1) -> None:
+    def __init__(self, task: Callable[[DictConfig], Any], sweep: str, folder: str, launch: int = 1) -> None:
         """Names the sweep.
 
         Args:
             task: trains a job's config in Hydra's output folder.
             sweep: names this start of the sweep.
             folder: where the command was given; modules of the user's own are found there.
-            pool: counts the pools of processes that this start has needed.
+            launch: counts how often this start of the sweep has launched its jobs.
         """
-        self.task, self.sweep, self.folder, self.pool = task, sweep, folder, pool
+        self.task, self.sweep, self.folder, self.launch = task, sweep, folder, launch
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In another process this comes first: Hydra asks there for the job's folder before it calls the job."""
@@ -54,31 +54,36 @@ class SweepJob:
         """Runs or skips the job; returns how it ended."""
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
-        record = JobRecord(self.sweep, tuple(hydra.overrides.task), pool=self.pool)
-        if not has_pool(hydra.launcher):
+        record = JobRecord(self.sweep, tuple(hydra.overrides.task), launch=self.launch)
+        if not begins_again(hydra.launcher):
             return self._begun(record, folder, config, hydra.launcher)
         before = read_record(folder) if (folder / FILE).exists() else None
-        suspect = before is not None and before.sweep == self.sweep  # begun in an earlier pool, which was killed
-        if before is not None and suspect:
-            if before.status != "running":
-                return before.status
-            if before.starts == _STARTS:
-                before.ended("failed", 0.0, _KILLED).write(folder)
-                return "failed"
-            record = replace(record, starts=before.starts + 1)
+        if before is not None and before.sweep != self.sweep:
+            before = None
+        if before is not None and before.status != "running":
+            return before.status
         place = Path(hydra.sweep.dir)
         turn = ReadWriteLock(place / ".turn.db")
-        with turn.write_lock() if suspect else turn.read_lock():  # what kills its process is to kill its own alone
-            if self._pool_is_lost(place, suspect):
+        # What was running when a process was killed may be what kills it: it runs alone, and ends none but itself.
+        with turn.write_lock() if before else turn.read_lock():
+            if before is not None:
+                before = read_record(folder)  # its first process may have lived, and ended it since
+                if before.status != "running":
+                    return before.status
+                if before.starts == _STARTS:
+                    before.ended("failed", 0.0, _KILLED).write(folder)
+                    return "failed"
+                record = replace(record, starts=before.starts + 1)
+            if self._is_lost(place, alone=before is not None):
                 return "running"
             return self._begun(record, folder, config, hydra.launcher)
 
-    def _pool_is_lost(self, place: Path, alone: bool) -> bool:
-        """Whether a process of this pool was killed, and this one soon will be: what it began now would be lost."""
-        if self.pool == 1:
+    def _is_lost(self, place: Path, alone: bool) -> bool:
+        """Whether a process was killed since, and a pool with it: what this one began would be lost."""
+        if self.launch == 1:
             return False
         records = (read_record(path) for path in find_jobs(place, self.sweep))
-        running = [other for other in records if other.status == "running" and other.pool == self.pool]
+        running = [other for other in records if other.status == "running" and other.launch == self.launch]
         return any(alone or other.starts > 1 for other in running)  # whoever is alone has left, or was killed
 
     def _begun(self, record: JobRecord, folder: Path, config: DictConfig, launcher: Any) -> Status:

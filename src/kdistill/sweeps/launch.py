@@ -26,7 +26,14 @@ from kdistill.ranks import refuse_ranks
 from kdistill.runs import OPERATIONAL
 from kdistill.sweeps.finish import finish_sweep
 from kdistill.sweeps.job import SweepJob, say
-from kdistill.sweeps.launchers import check_plugin, has_pool, keep_environment, most_at_a_time, runs_in_this_process
+from kdistill.sweeps.launchers import (
+    begins_again,
+    check_plugin,
+    end_jobs,
+    keep_environment,
+    most_at_a_time,
+    runs_in_this_process,
+)
 from kdistill.sweeps.names import folder_name, is_below, key_of
 from kdistill.sweeps.record import find_jobs, read_record
 from kdistill.typed import typed_command
@@ -81,15 +88,16 @@ def run_sweep(
         place.mkdir(parents=True, exist_ok=True)
         with _alone(place), _watched(place, sweep, not runs_in_this_process(final.launcher)):
 
-            def launched(pool: int) -> bool:
-                job = SweepJob(task, sweep, os.getcwd(), pool)
+            def launched(number: int) -> bool:
+                job = SweepJob(task, sweep, os.getcwd(), number)
                 return _launched(lambda: hydra.multirun(config_name, job, given))
 
-            whole = launched(pool := 1)
+            whole = launched(number := 1)
             begun: dict[Path, int] = {}
-            while not whole and has_pool(final.launcher) and begun != (begun := _starts(place, sweep)):
-                print("a process was killed, and its pool with it: going on with what is left", file=sys.stderr)
-                whole = launched(pool := pool + 1)
+            while not whole and begins_again(final.launcher) and begun != (begun := _starts(place, sweep)):
+                print("a process was killed: going on with what is left", file=sys.stderr)
+                end_jobs(final.launcher)
+                whole = launched(number := number + 1)
     finally:
         GlobalHydra.instance().clear()
     jobs = find_jobs(place, sweep)

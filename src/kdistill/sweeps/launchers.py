@@ -33,7 +33,7 @@ def check_plugin(launcher: Any) -> None:
 
 def keep_environment(launcher: Any) -> None:
     """Has Ray run its jobs in this environment; under `uv run` it would make another for them."""
-    if str(launcher["_target_"]).endswith(".RayLauncher"):
+    if _is_ray(launcher):
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # Ray reads it when it is imported
 
 
@@ -42,9 +42,21 @@ def runs_in_this_process(launcher: Any) -> bool:
     return str(launcher["_target_"]).endswith("BasicLauncher") or _pool_size(launcher) == 1
 
 
-def has_pool(launcher: Any) -> bool:
-    """Whether jobs run in a pool of processes, which ends all of them when one is killed."""
-    return (_pool_size(launcher) or 1) > 1
+def begins_again(launcher: Any) -> bool:
+    """Whether a sweep launches its jobs again by itself when the process of one was killed.
+
+    It does where jobs run in other processes, of which each launcher gives up more than the one that was killed. Not in
+    a queue such as SLURM's: what it or a person has ended there is not put into it anew unasked.
+    """
+    return not runs_in_this_process(launcher) and not str(launcher["_target_"]).endswith(".SlurmLauncher")
+
+
+def end_jobs(launcher: Any) -> None:
+    """Ends what a launcher has left running after one of its jobs was killed: Ray's tasks, also those that wait."""
+    if _is_ray(launcher):
+        import ray
+
+        ray.shutdown()
 
 
 def threads_per_job(launcher: Any) -> int:
@@ -68,6 +80,10 @@ def most_at_a_time(launcher: Any) -> int | None:
     return max(
         1, usable_cores() // threads_per_job(launcher)
     )  # submitit starts all that it gets, whatever the machine has
+
+
+def _is_ray(launcher: Any) -> bool:
+    return str(launcher["_target_"]).endswith(".RayLauncher")
 
 
 def _pool_size(launcher: Any) -> int | None:

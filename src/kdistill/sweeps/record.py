@@ -27,7 +27,7 @@ class JobRecord:
         seconds: what this start spent on the job.
         error: what went wrong, for the screen.
         starts: how often this start of the sweep has begun the job; more than once after its process was killed.
-        pool: which pool of processes it was begun in, counted from 1; a killed process ends its pool.
+        launch: in which launch of this start, counted from 1; there is another after a process was killed.
     """
 
     sweep: str
@@ -36,7 +36,7 @@ class JobRecord:
     seconds: float = 0.0
     error: str = ""
     starts: int = 1
-    pool: int = 1
+    launch: int = 1
 
     def ended(self, status: Status, seconds: float, error: str = "") -> "JobRecord":
         return replace(self, status=status, seconds=seconds, error=error)
