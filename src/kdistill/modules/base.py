@@ -152,8 +152,8 @@ class ClassifierModule(pl.LightningModule):
         values = self.loss.values(self.loss_input(batch))
         return self.loss.total(values), values
 
-    def training_step(self, batches: Sequence[Batch], batch_idx: int) -> None:
-        """One optimizer step for each of the batches.
+    def training_step(self, batches: Sequence[Batch], batch_idx: int) -> Tensor:
+        """One optimizer step for each of the batches; returns the loss of the last one, which the screen shows.
 
         Lightning's hooks around a call cost as much as a small student's whole step, hence several steps a call; and
         its log costs more than that, hence one log an epoch (docs/PERFORMANCE.md).
@@ -173,6 +173,7 @@ class ClassifierModule(pl.LightningModule):
             named = {f"train/{name}": mean for name, mean in zip(self.loss.weights, means, strict=True)}
             named["train/loss"] = self.loss.total(means)
             self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        return self.loss.total(values.detach())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = vars(self.train_means)
