@@ -15,6 +15,8 @@ NETWORKS = {  # the size of an image that is not square where the network takes 
     "test_vit": ((160, 160), {}),
     "vit_small_patch16_dinov3": ((32, 48), TINY),  # registers beside the class token
     "deit_tiny_distilled_patch16_224": ((32, 48), TINY),  # two tokens
+    "mobilenetv2_100": ((64, 96), {}),  # its blocks have a method `feature_info`
+    "tf_efficientnet_lite0": ((64, 96), {}),
     "mixer_s32_224": ((64, 64), {"img_size": 64}),  # none
 }
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,6 +44,15 @@ class MapLayout:
         return values.movedim(3, 1) if last and (self.channels_last or values.shape[1] != self.channels) else values
 
 
+def timm_stages(network: nn.Module) -> list[dict[str, Any]]:
+    """What timm says of the stages of one of its networks: `module`, `num_chs` and `reduction` of each; else nothing.
+
+    Blocks of its EfficientNets have a method of the same name, which is something else.
+    """
+    said = getattr(network, "feature_info", None)
+    return list(said) if isinstance(said, list | tuple) else []
+
+
 def layout_of(network: nn.Module, layer: str) -> MapLayout | None:
     """The layout of the stage or block that a layer is or lies in; None where timm says nothing of it.
 
@@ -55,7 +65,7 @@ def layout_of(network: nn.Module, layer: str) -> MapLayout | None:
         holder = network.get_submodule(".".join(parts[:depth]))
         if hasattr(holder, "reroll"):  # Hiera: its tokens stand in the order of its windows
             continue
-        for info in getattr(holder, "feature_info", None) or ():
+        for info in timm_stages(holder):
             if f"{'.'.join(parts[depth:])}.".startswith(f"{info['module']}."):
                 return MapLayout(
                     holder,

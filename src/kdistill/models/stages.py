@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdistill.models.head import head_name
-from kdistill.models.maps import layout_of
+from kdistill.models.maps import layout_of, timm_stages
 from kdistill.models.taps import INPUT, asleep
 
 _ACTIVATIONS = (
@@ -56,7 +56,7 @@ def find_stages(network: nn.Module, image_shape: Sequence[int]) -> list[Stage]:
         image_shape: (C, H, W).
     """
     ran = _run(network, image_shape)
-    if known := getattr(network, "feature_info", None):
+    if known := timm_stages(network):
         ends = [
             Stage(info["module"], ran[info["module"]].response, info["reduction"])
             for info in known
