@@ -57,7 +57,8 @@ def replay_prefix(
     switch, name = config.replay.prefix, assemble.label(config[kind])
     if switch == "off":
         return False
-    example = data.prepare(data.arrays.train.read(torch.arange(2)), view=data.view(0)).image
+    few = torch.arange(min(2, len(data.arrays.train)))
+    example = data.prepare(data.arrays.train.read(few), view=data.view(0)).image
     try:
         if module.loss is not None and module.loss.student_layers:
             raise CannotSplit("the loss looks at its layers")
@@ -111,7 +112,8 @@ def _replayed(
         with assemble.autocast(precision, device):
             return compute(batch)
 
-    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], torch.arange(2)).items()}
+    few = torch.arange(min(2, len(split)))
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], few).items()}
     store = ReplayStore(
         Path(config.replay.cache),
         label,

@@ -25,7 +25,8 @@ class BatchLoader:
 
         Args:
             split: N samples.
-            batch_size: samples per batch; the last one may be smaller.
+            batch_size: samples per batch; the last one may be smaller. In training (with a sampler) a last batch of one
+                joins the one before, for BatchNorm and losses between samples need two.
             sampler: gives the order; None: as they stand.
             together: how many batches come together, as a list (the last list of an epoch may be shorter); None: each
                 comes alone.
@@ -47,7 +48,13 @@ class BatchLoader:
     @property
     def steps(self) -> int:
         """How many batches an epoch has."""
-        return -(-self._samples // self.batch_size)
+        whole, rest = divmod(self._samples, self.batch_size)
+        return whole + (rest > self._joined)
+
+    @property
+    def _joined(self) -> int:
+        """A last batch of so many samples, or fewer, joins the one before."""
+        return int(self.sampler is not None and self._samples > self.batch_size)
 
     def __len__(self) -> int:
         return -(-self.steps // (self.together or 1))
@@ -56,7 +63,8 @@ class BatchLoader:
         order = torch.arange(self._samples) if self.sampler is None else self.sampler.numbers()
         order = order.to(self.split.image.device)
         first, self._resume_at = self._resume_at, 0
-        batches = order.split(self.batch_size)
+        batches = [*order[: (self.steps - 1) * self.batch_size].split(self.batch_size)] if self.steps > 1 else []
+        batches.append(order[len(batches) * self.batch_size :])
         for number in range(first, len(self)):
             self._served = number + 1
             if self.together is None:

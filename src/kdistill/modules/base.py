@@ -229,6 +229,9 @@ class ClassifierModule(pl.LightningModule):
         loader: Any = self.trainer.fit_loop._data_source.dataloader()
         steps = loader.steps * self.trainer.max_epochs
         rates = [group["lr"] for group in optimizer.param_groups]
-        known = {"total_steps": steps, "T_max": steps, "max_lr": rates}
+        known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
+        rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
+        if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
+            known["pct_start"] = rise * (1 - 1e-9)
         scheduler = self.make_scheduler(optimizer, **{name: known[name] for name in known if name in accepted})
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

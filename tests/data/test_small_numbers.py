@@ -1,0 +1,81 @@
+"""Few images, few steps: what the smallest trainings do."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from kdistill.data.arrays import Split
+from kdistill.data.loader import BatchLoader
+from kdistill.data.sampling import ShuffledSampler
+from kdistill.modules.base import ClassifierModule
+
+
+def split_of(count: int) -> Split:
+    return Split(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "together", "expected"),
+    [
+        (33, 32, None, [33]),
+        (65, 32, None, [32, 33]),
+        (66, 32, None, [32, 32, 2]),
+        (64, 32, None, [32, 32]),
+        (31, 32, None, [31]),
+        (1, 32, None, [1]),
+        (3, 1, None, [1, 1, 1]),
+        (3, 2, None, [3]),
+        (65, 16, 3, [16, 16, 16, 17]),
+    ],
+)
+def test_in_training_a_last_batch_of_one_joins_the_one_before(
+    count: int, size: int, together: int | None, expected: list[int]
+) -> None:
+    loader = BatchLoader(split_of(count), size, sampler=ShuffledSampler(count, seed=0), together=together)
+    items = list(loader)
+    batches = items if together is None else [batch for item in items for batch in item]
+    assert [len(batch.target) for batch in batches] == expected
+    assert loader.steps == len(expected) and len(loader) == len(items)
+    assert sorted(number for batch in batches for number in batch.index.tolist()) == list(range(count))
+
+
+def test_evaluation_keeps_its_last_batch_of_one() -> None:
+    assert [len(batch.target) for batch in BatchLoader(split_of(33), 32)] == [32, 1]
+
+
+class Steps:
+    """What `configure_optimizers` asks of a trainer."""
+
+    def __init__(self, steps: int) -> None:
+        self.max_epochs = 1
+        self.fit_loop = self
+        self._data_source = self
+        self.steps = steps
+
+    def dataloader(self) -> "Steps":
+        return self
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 10, 20])
+@pytest.mark.parametrize("start", [0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("three", [False, True])
+def test_one_cycle_runs_over_any_number_of_steps(steps: int, start: float, three: bool) -> None:
+    if three and start > 0.5:
+        pytest.skip("three phases: the rise and the fall are as long as each other")
+    make = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=start, three_phase=three)
+    network = nn.Linear(2, 2)
+    module = ClassifierModule(
+        network, num_classes=2, mean=[0.0], std=[1.0], optimizer=partial(torch.optim.AdamW, lr=0.01), scheduler=make
+    )
+    module._trainer = Steps(steps)  # type: ignore[assignment]
+    found = module.configure_optimizers()
+    optimizer, scheduler, rates = found["optimizer"], found["lr_scheduler"]["scheduler"], []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert all(0 < rate <= 0.01 * (1 + 1e-6) for rate in rates)
+    if start * steps == 1 < steps and not three:
+        assert rates[0] == pytest.approx(0.01), "the rise is over with the first step"
