@@ -78,6 +78,22 @@ def test_a_target_that_makes_no_module_is_refused() -> None:
         assemble.bare_network(section, "student", num_classes=2, in_chans=1)
 
 
+@pytest.mark.parametrize(
+    ("target", "supplied"),
+    [
+        ("pytorch_lightning.callbacks.EMAWeightAveraging", {"dirpath": "here"}),
+        ("pytorch_lightning.callbacks.LambdaCallback", {"dirpath": "here"}),
+        ("collections.UserDict", {"save_dir": "here", "class_counts": [1]}),
+        ("types.SimpleNamespace", {"class_counts": [1], "num_samples": 3}),
+    ],
+)
+def test_a_target_with_keywords_of_any_name_gets_only_what_its_signature_names(
+    target: str, supplied: dict[str, object]
+) -> None:
+    built = assemble.build(OmegaConf.create({"_target_": target}), "callbacks", **supplied)
+    assert not supplied.keys() & {*vars(built), *vars(built).get("data", {}), *vars(built).get("_kwargs", {})}
+
+
 def test_targets_from_a_file_must_be_trusted_or_allowed() -> None:
     config = OmegaConf.create({"a": [{"_target_": "torch.nn.Linear"}, {"_target_": "os.system"}], "b": {"c": 1}})
     with pytest.raises(UserError, match=r"here names os\.system, .* say allow=\[os\]"):

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from kdistill.config.schema import SECTION_KEYS
+from kdistill.config.signature import signature_of
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
@@ -84,9 +85,15 @@ def _filled(node: Any, supplied: Mapping[str, Any]) -> Any:
 
 
 def _taken(target: str, supplied: Mapping[str, Any]) -> dict[str, Any]:
-    taken = signature(get_object(target)).parameters
-    any_name = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values())
-    return {key: value for key, value in supplied.items() if key in taken or any_name}
+    """Those supplied values that a target's signature names, or that of what it hands its `**kwargs` on to."""
+    try:
+        own = signature(get_object(target)).parameters.values()
+    except ValueError:  # of an extension module's class
+        return {}
+    names = {parameter.name for parameter in own}
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in own) and (known := signature_of(target)):
+        names |= known.parameters.keys()
+    return {key: value for key, value in supplied.items() if key in names}
 
 
 def data_module(config: DictConfig) -> ArrayDataModule:

@@ -37,6 +37,13 @@ class Loss(Mother):
     def from_run(cls, folder: str, **options): ...
 
 class Child(Loss): ...
+class Handing(Mother):
+    def __init__(self, *, kind, **rest):
+        kind(**rest)  # nobody knows what that is
+        self.picked, self.asked = rest.pop("picked", 1), rest["asked"]
+        super().__init__(**rest)
+def hand_on(a, *, b, **rest):
+    return helper(a, **dict(z=1, **rest))
 class Orphan(Absent): ...
 class Bare: ...
 """
@@ -120,6 +127,27 @@ def test_the_targets_that_configs_name_can_be_read(target: str, required: list[s
     signature = signature_of(target)
     assert signature is not None and signature.is_open == is_open
     assert [name for name, parameter in signature.parameters.items() if parameter.required] == required
+
+
+@pytest.mark.parametrize(
+    ("target", "taken", "not_taken"),
+    [
+        ("torchvision.models.resnet18", ["num_classes", "weights"], ["in_chans", "block", "layers"]),
+        ("torchvision.models.vit_b_16", ["num_classes", "image_size"], ["in_chans", "patch_size"]),
+        ("timm.models.resnet18", ["num_classes", "in_chans"], ["block"]),
+        ("pytorch_lightning.callbacks.EMAWeightAveraging", ["decay"], ["dirpath"]),
+        ("pytorch_lightning.loggers.WandbLogger", ["save_dir"], ["dirpath"]),
+        ("some_nets.Handing", ["width", "picked", "asked"], ["num_classes"]),
+        ("some_nets.hand_on", ["b", "y"], ["x", "num_classes"]),
+    ],
+)
+def test_keywords_that_are_handed_on_are_followed_to_what_takes_them(
+    nets: str, target: str, taken: list[str], not_taken: list[str]
+) -> None:
+    signature = signature_of(target)
+    assert signature is not None and signature.is_open
+    assert {*taken} <= signature.parameters.keys()
+    assert not {*not_taken} & signature.parameters.keys()
 
 
 def test_an_optimizers_learning_rate_is_a_number_though_its_annotation_names_a_tensor() -> None:
