@@ -26,7 +26,7 @@ def batches(together: int | None = None) -> BatchLoader:
 
 def student(**options: object) -> StudentModule:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-    set_trainable(network, options.pop("trainable", "all"))  # type: ignore[arg-type]
+    set_trainable(network, options.pop("trainable", "all"), (1, 4, 4))  # type: ignore[arg-type]
     return StudentModule(
         network,
         num_classes=3,

@@ -21,6 +21,7 @@ from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
 from kdistill.models.freeze import set_trainable
+from kdistill.models.head import remember_heads
 from kdistill.models.pretrained import HubUnreachable, load_pretrained
 from kdistill.models.subclass import split_classes
 
@@ -110,6 +111,7 @@ def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
     """
     arrays = data.arrays
     model = bare_network(section, kind, num_classes=arrays.num_classes, in_chans=arrays.image_shape[0])
+    remember_heads(model, arrays.image_shape)
     source = section.get("weights", "none")
     trainable = section.get("trainable", "all")
     if source != "none":
@@ -122,7 +124,7 @@ def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
             log.warning(f"{error.reason}; these data are made up, so all of {kind} {label(section)} trains from random")
             trainable = "all"
     chosen: Any = OmegaConf.to_container(trainable) if OmegaConf.is_config(trainable) else trainable
-    set_trainable(model, chosen)
+    set_trainable(model, chosen, arrays.image_shape)
     return model
 
 

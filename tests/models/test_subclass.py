@@ -34,7 +34,7 @@ def test_class_probabilities_are_the_sums_of_those_of_their_subclasses(name: str
 def test_the_head_that_trains_is_that_of_the_subclasses() -> None:
     network = create_model("mnist_mlp", num_classes=10, in_chans=1)
     split_classes(network, 2, owner="test")
-    set_trainable(network, "head")
+    set_trainable(network, "head", (1, 28, 28))
     assert [n for n, p in network.named_parameters() if p.requires_grad] == ["3.subclasses.weight", "3.subclasses.bias"]
 
 

@@ -20,7 +20,7 @@ def frozen(name: str, trainable: object, **options: object) -> nn.Module:
     network = create_model(name, num_classes=5, in_chans=3, **options)
     for parameter in network.parameters():  # some of timm's norms start at zero, and would hide a wrong cut
         parameter.data += 0.01 * torch.randn_like(parameter)
-    set_trainable(network, trainable)  # type: ignore[arg-type]
+    set_trainable(network, trainable, (3, 64, 64))  # type: ignore[arg-type]
     network.train()
     settle_frozen(network)
     return network

@@ -1,40 +1,41 @@
 """Which part of a network trains."""
 
 import difflib
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
 
 from kdistill.errors import UserError
-from kdistill.models.head import head_name
+from kdistill.models.head import head_names, lies_in
+from kdistill.models.taps import asleep
 
 Trainable = str | dict[str, int] | list[str]
 
 
-def set_trainable(network: nn.Module, what: Trainable) -> None:
+def set_trainable(network: nn.Module, what: Trainable, image_shape: Sequence[int]) -> None:
     """Lets gradients into a part of a network and keeps them out of the rest.
 
     Args:
         network: changed in place.
-        what: `all`; `head`; `{"last": n}`, the last n layers that hold parameters and the head; or names of parameters
-            or modules, with * and ? as wildcards.
+        what: `all`; `head`, with all heads of a network that has several; `{"last": n}`, the n layers that hold
+            parameters and run last before the head, and the head; or names of parameters or modules, with * and ? as
+            wildcards.
+        image_shape: (C, H, W).
 
     Raises:
         UserError: a name matches nothing; the message has the nearest.
     """
-    parameters = dict(network.named_parameters())
+    parameters = dict(network.named_parameters(remove_duplicate=False))
     if what == "all":
         chosen = set(parameters)
     elif what == "head":
-        chosen = _below(parameters, [head_name(network)])
+        chosen = _below(parameters, head_names(network, image_shape))
     elif isinstance(what, dict):
-        head = head_name(network)
-        layers = [
-            name
-            for name, module in network.named_modules()
-            if name != head and next(module.parameters(recurse=False), None) is not None
-        ]
-        chosen = _below(parameters, [*layers[-what["last"] :], head])
+        heads = head_names(network, image_shape)
+        before = [layer for layer in _layers_as_they_run(network, image_shape) if not lies_in(layer, heads)]
+        chosen = _below(parameters, [*before[max(0, len(before) - what["last"]) :], *heads])
     else:
         chosen = set()
         for pattern in [what] if isinstance(what, str) else what:
@@ -45,8 +46,9 @@ def set_trainable(network: nn.Module, what: Trainable) -> None:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise UserError(f"trainable: no parameter or module is called {pattern!r}{hint}")
             chosen |= found
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(name in chosen)
+    learns = {id(parameters[name]) for name in chosen}  # one parameter may go by several names
+    for parameter in parameters.values():
+        parameter.requires_grad_(id(parameter) in learns)
 
 
 def settle_frozen(network: nn.Module) -> None:
@@ -73,8 +75,33 @@ def describe_trainable(network: nn.Module) -> str:
     return f"{shown or 'nothing'} ({trainable:,} of {total:,} parameters)"
 
 
-def _below(parameters: dict[str, nn.Parameter], modules: list[str]) -> set[str]:
-    return {name for name in parameters if any(name.startswith(f"{module}.") for module in modules)}
+def _layers_as_they_run(network: nn.Module, image_shape: Sequence[int]) -> list[str]:
+    """The layers that hold parameters themselves, in the order in which they begin, for the last time, to run.
+
+    A layer that also holds others, as a block with a scale, so comes before these.
+    """
+    began: dict[str, None] = {}
+
+    def note(name: str) -> None:
+        began.pop(name, None)
+        began[name] = None
+
+    handles = [
+        module.register_forward_pre_hook(lambda _module, _inputs, name=name: note(name))
+        for name, module in network.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    try:
+        with asleep(network) as device:
+            network(torch.zeros(2, *image_shape, device=device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(began)
+
+
+def _below(parameters: Iterable[str], modules: Sequence[str]) -> set[str]:
+    return {name for name in parameters if lies_in(name, modules)}
 
 
 def _matches(name: str, pattern: str) -> bool:

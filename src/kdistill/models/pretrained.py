@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
-from kdistill.models.head import PutHead, head_name
+from kdistill.models.head import PutHead, head_names, lies_in
 from kdistill.models.weights import fit_problems, read_state
 
 # timm name: the distribution on the package index (0.1.0 each), and the file in it. mean = std = 0.5.
@@ -69,20 +69,22 @@ def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) ->
     state = read_state(path)
     if "_conv_stem.weight" in state:
         state = from_efficientnet_lite(state)
-    head = head_name(network)
+    heads = head_names(network)
     wanted = network.state_dict()
     dropped = {
         key for key in wanted
-        if key.startswith(f"{head}.") and (key not in state or state[key].shape != wanted[key].shape)
+        if lies_in(key, heads) and (key not in state or state[key].shape != wanted[key].shape)
     }  # fmt: skip
     # An own head of other names (of subclasses) has no use for what the file says of the class head.
-    state = {k: v for k, v in state.items() if k not in dropped and (k in wanted or not k.startswith(f"{head}."))}
+    state = {k: v for k, v in state.items() if k not in dropped and (k in wanted or not lies_in(k, heads))}
     problems = fit_problems(state, {key: value for key, value in wanted.items() if key not in dropped})
     if problems:
         raise UserError(f"{path} does not fit {kind}={name}: {'; '.join(problems)}")
     network.load_state_dict(state, strict=False)
-    for key in dropped if not isinstance(network.get_submodule(head), PutHead) else ():
-        network.get_parameter(key).data.zero_()
+    own = {name for name in heads if not isinstance(network.get_submodule(name), PutHead)}
+    for name, parameter in network.named_parameters():
+        if name in dropped and lies_in(name, sorted(own)):
+            parameter.data.zero_()
     return f"{path.name}{', its class head made anew' if dropped else ''}"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
-from kdistill.models.head import Projected, PutHead, head_name
+from kdistill.models.head import Projected, PutHead, head_names
 from kdistill.models.taps import INPUT, asleep
 
 
@@ -104,7 +104,12 @@ def reuse_head(
 
 def _ending(network: nn.Module, image_shape: Sequence[int], owner: str) -> _Ending:
     """Found by running two random images, the same each time."""
-    name = head_name(network)
+    name, *others = head_names(network, image_shape)
+    if others:
+        raise UserError(
+            f"simkd gives the student its teacher's class head, and {owner} does not end in one alone: it has "
+            f"{', '.join(map(repr, [name, *others]))}; take a loss on the last features (loss=pkt)"
+        )
     head = network.get_submodule(name)
     if not (isinstance(head, nn.Linear) or (isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1))):
         raise UserError(

@@ -170,7 +170,7 @@ def pair_layers(
         image_shape: (C, H, W).
     """
     if choice == "last":
-        return [(head_name(student) + INPUT, head_name(teacher) + INPUT)]
+        return [(head_name(student, image_shape) + INPUT, head_name(teacher, image_shape) + INPUT)]
     own, other = find_stages(student, image_shape), find_stages(teacher, image_shape)
     stages = pair_stages(own, other)
     if choice == "responses":

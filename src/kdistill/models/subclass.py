@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
-from kdistill.models.head import PutHead, head_name
+from kdistill.models.head import PutHead, head_names
 
 SUBCLASSES = "subclasses"
 
@@ -37,9 +37,11 @@ def split_classes(network: nn.Module, subclasses: int, *, owner: str) -> None:
         owner: how messages call the network.
 
     Raises:
-        UserError: the class head is no linear layer.
+        UserError: the class head is no linear layer, or there are several.
     """
-    name = head_name(network)
+    name, *others = head_names(network)
+    if others:
+        raise UserError(f"{owner} can't have subclasses: it has several class heads ({', '.join([name, *others])})")
     head = network.get_submodule(name)
     if isinstance(head, nn.Linear):
         classes, finer = head.out_features, nn.Linear(head.in_features, subclasses * head.out_features)
