@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 from torch import nn
 
+from kdistill.config.monitors import with_mode
 from kdistill.config.schema import SECTION_KEYS
 from kdistill.config.signature import signature_of
 from kdistill.data.arrays import ImageArrays
@@ -165,8 +166,11 @@ def weighted_loss(
 
 
 def named(sections: DictConfig, kind: str, **supplied: Any) -> list[Any]:
-    """The objects of a section that holds several by name (callbacks, loggers), in order."""
-    return [build(section, kind, **supplied) for section in sections.values()]
+    """The objects of a section that holds several by name (callbacks, loggers), in order.
+
+    A callback that monitors a figure gets the mode that the figure has, where its section does not say it.
+    """
+    return [build(OmegaConf.create(with_mode(plain(section))), kind, **supplied) for section in sections.values()]
 
 
 def device_name(wanted: str) -> str:

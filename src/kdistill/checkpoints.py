@@ -1,16 +1,21 @@
 """Checkpoints that are either whole or not there."""
 
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pydantic import validate_call
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from kdistill.config.types import NonNegativeFloat
 from kdistill.files import write_atomically
+from kdistill.metric_catalogue import TIE_BREAKER
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -26,6 +31,51 @@ def logged_until(checkpoint: Path) -> int:
     done = int(loops["epoch_loop.state_dict"]["_batches_that_stepped"])
     # The next epoch's first row has the number after this epoch's last one; a batch is counted after its checkpoint.
     return done - 1 if loops["epoch_loop.batch_progress"]["is_last_batch"] else done
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint; of epochs whose monitored figures are equal it keeps the one with the lowest NLL.
+
+    Accuracy on a small validation set has few values: many epochs share the best one, and the first of them is seldom
+    the best trained.
+    """
+
+    _ties: Mapping[str, float] = {}  # by path, as `best_k_models`
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        if super().check_monitor_top_k(trainer, current):
+            return True
+        worst = self.kth_best_model_path
+        equal = current is not None and worst in self._ties and bool(current == self.best_k_models[worst])
+        return trainer.strategy.reduce_boolean_decision(equal and self._tie(trainer) < self._ties[worst])
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        if filepath in self.best_k_models:  # not last.ckpt
+            ties = {**self._ties, filepath: self._tie(trainer)}
+            self._ties = {path: ties.get(path, math.inf) for path in self.best_k_models}
+            sign = 1 if self.mode == "min" else -1
+
+            def rank(path: str) -> tuple[float, float]:
+                return sign * float(self.best_k_models[path]), self._ties[path]
+
+            self.best_model_path = min(self.best_k_models, key=rank)
+            self.best_model_score = self.best_k_models[self.best_model_path]
+            if self.kth_best_model_path:
+                self.kth_best_model_path = max(self.best_k_models, key=rank)
+                self.kth_value = self.best_k_models[self.kth_best_model_path]
+        super()._save_checkpoint(trainer, filepath)
+
+    def _tie(self, trainer: pl.Trainer) -> float:
+        """What decides between equals; a module of someone's own may not log it, and then nothing does."""
+        value = float(trainer.callback_metrics.get(TIE_BREAKER, math.inf))
+        return math.inf if math.isnan(value) else value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "ties": dict(self._ties)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._ties = {path: tie for path, tie in state_dict.get("ties", {}).items() if path in self.best_k_models}
 
 
 class ResumePoint(pl.Callback):

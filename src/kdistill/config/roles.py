@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kdistill.config.monitors import keeps_best
 from kdistill.config.schema import TEACHER_KEYS
 
 _NEEDS = {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student"), "mutual": ("student",)}
@@ -29,8 +30,7 @@ def role_problems(tree: Plain, options: Callable[[str], str]) -> Iterator[str]:
         yield from _members(teacher) if "members" in teacher else _one_teacher(teacher, tree.get("student"))
     yield from _peers(tree)
     callbacks = tree.get("callbacks") or {}
-    targets = [str(callback.get("_target_")) for callback in callbacks.values() if isinstance(callback, dict)]
-    if not any(target.endswith("Checkpoint") for target in targets):
+    if not any(map(keeps_best, callbacks.values())):
         yield "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint"
 
 

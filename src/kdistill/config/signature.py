@@ -10,6 +10,7 @@ from typing import Any
 
 from kdistill.config.lookup import Found, Unreadable, bases, locate, member, named_in
 from kdistill.config.types import type_named_by
+from kdistill.errors import UserError
 
 _DEEPEST = 8  # functions that hand `**kwargs` on to each other
 
@@ -47,6 +48,23 @@ def signature_of(target: str) -> Signature | None:
         return _of(locate(target))
     except (Unreadable, RecursionError):  # recursion: modules that import each other's names in a circle
         return None
+
+
+def descends(target: str, base: str) -> bool:
+    """Whether a class, by its dotted path, has the name `base` or inherits from a class of that name.
+
+    Where the source cannot be read, the path's last part decides.
+    """
+    try:
+        return _is_kind(locate(target), base)
+    except (Unreadable, RecursionError, UserError):
+        return target.rpartition(".")[2] == base
+
+
+def _is_kind(found: Found, base: str) -> bool:
+    return isinstance(found.node, ast.ClassDef) and (
+        found.node.name == base or any(_is_kind(other, base) for other in bases(found))
+    )
 
 
 def _of(found: Found, depth: int = 0) -> Signature:

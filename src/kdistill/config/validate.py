@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
 from kdistill.config.roles import role_problems
 from kdistill.config.schema import CHOICES, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, kind_of, open_sections
@@ -54,6 +55,7 @@ def problems(cfg: DictConfig) -> list[str]:
         found += _section(key, value, known)
     if "role" in tree:
         found += role_problems(tree, _options)
+        found += monitor_problems(tree)
     return list(dict.fromkeys(found))
 
 

@@ -16,10 +16,12 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from kdistill.config.monitors import chosen_by
 from kdistill.config.types import NonNegativeInt, PositiveInt, mistake
 from kdistill.config.validate import report
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
+from kdistill.metric_catalogue import VALIDATED
 from kdistill.runs import RunFolder
 from kdistill.search.pruning import environment
 from kdistill.search.space import Space, read_space
@@ -197,10 +199,11 @@ def _sampler(options: Mapping[str, Any], number: int) -> optuna.samplers.BaseSam
 def _objective(config: DictConfig, space: Space, loader: ConfigLoader) -> Objective:
     """By what validation chooses checkpoints, in the config that all trials share."""
     shared = loader.load_sweep_config(config, list(space.fixed))
-    metric, mode = (OmegaConf.select(shared, f"callbacks.checkpoint.{key}") for key in ("monitor", "mode"))
-    if not str(metric).startswith("val/"):
-        raise UserError(f"callbacks.checkpoint.monitor={metric}: a search looks at validation only: val/accuracy, ...")
-    return Objective(str(metric), mode == "min")
+    metric, mode = chosen_by(OmegaConf.to_container(shared)) or ("null", "max")  # type: ignore[arg-type]
+    if metric not in VALIDATED:
+        known = ", ".join(VALIDATED)
+        raise UserError(f"checkpoints are chosen by {metric}: a search looks at validation only, so choose by {known}")
+    return Objective(metric, mode == "min")
 
 
 def _adopt(study: optuna.Study, folder: Path, sweep: str) -> None:

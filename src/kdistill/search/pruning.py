@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from kdistill.config.monitors import chosen_by
 from kdistill.config.types import did_you_mean
 from kdistill.errors import UserError
 
@@ -56,7 +57,7 @@ class TrialWatch(pl.Callback):
         if self.metric not in trainer.callback_metrics:
             there = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
             near = did_you_mean(self.metric, there)
-            raise UserError(f"callbacks.checkpoint.monitor={self.metric}: must be one of {', '.join(there)}{near}")
+            raise UserError(f"checkpoints are chosen by {self.metric}: must be one of {', '.join(there)}{near}")
         epoch, value = trainer.current_epoch, float(trainer.callback_metrics[self.metric])
         gives_up = self._report(epoch, value) if trainer.is_global_zero else False
         gives_up = trainer.strategy.broadcast(gives_up)
@@ -97,4 +98,5 @@ def watch_of_this_job(config: DictConfig) -> TrialWatch | None:
         config: the run's; what it chooses checkpoints by is what is reported.
     """
     text = os.environ.get(_VARIABLE)
-    return TrialWatch(**json.loads(text), metric=config.callbacks.checkpoint.monitor) if text else None
+    by = chosen_by(OmegaConf.to_container(config)) if text else None  # type: ignore[arg-type]
+    return TrialWatch(**json.loads(text), metric=by[0]) if text and by else None

@@ -8,6 +8,7 @@ from typing import Literal
 
 from omegaconf import OmegaConf
 
+from kdistill.config import monitors
 from kdistill.files import write_atomically
 from kdistill.runs import RunFolder
 
@@ -60,10 +61,7 @@ def find_jobs(folder: Path, sweep: str) -> list[Path]:
 
 def chosen_by(run: RunFolder) -> tuple[str, str]:
     """The metric of validation by which a run chose its checkpoint, and whether `max` or `min` of it is better."""
-    config = run.config()
-    keys = ("callbacks.checkpoint.monitor", "callbacks.checkpoint.mode")
-    metric, mode = (str(OmegaConf.select(config, key) or usual) for key, usual in zip(keys, FALLBACK, strict=True))
-    return metric, mode
+    return monitors.chosen_by(OmegaConf.to_container(run.config())) or FALLBACK  # type: ignore[arg-type]
 
 
 def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
