@@ -53,11 +53,12 @@ def plateau_by(tree: Plain) -> str:
 
 
 def with_mode(section: dict[str, Any]) -> dict[str, Any]:
-    """A callback's section with the mode that its monitored figure has, where the section leaves it open."""
-    name = section.get("monitor")
-    if not isinstance(name, str) or section.get("mode") is not None or not _has_mode(section):
+    """A callback's section with the mode that its monitored figure has, where the section leaves that open."""
+    if section.get("mode") is not None or not _has_mode(section):
         return section
-    return {**section, "mode": better(name)} if better(name) else section
+    own = {key: value for key, value in section.items() if key != "mode"}
+    name = section.get("monitor")
+    return {**own, "mode": better(name)} if isinstance(name, str) and better(name) else own
 
 
 def waits(scheduler: Any) -> bool:

@@ -167,6 +167,8 @@ SUPPLIED = {
     "callbacks": ("dirpath",),
     "logger": ("save_dir",),
 }
+# Arguments that follow from others where they are null, by the section's first name.
+LEFT_OPEN = {"callbacks": ("mode",), "scheduler": ("mode",)}
 
 UNKNOWN: Any = object()  # in a config as plain dicts: a value that is not given yet, or cannot be resolved here
 

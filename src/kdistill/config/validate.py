@@ -11,7 +11,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
 from kdistill.config.roles import role_problems
-from kdistill.config.schema import CHOICES, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, kind_of, open_sections
+from kdistill.config.schema import CHOICES, LEFT_OPEN, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, kind_of, open_sections
 from kdistill.config.signature import Parameter, Signature, signature_of
 from kdistill.config.types import did_you_mean, mistake, near_key
 from kdistill.errors import UserError
@@ -196,6 +196,8 @@ def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str
         elif parameter is None and not signature.is_open:
             near = near_key(f"{key}.{name}", known)
             yield f"unknown key '{key}.{name}'{near or f'; {target} takes {_listed(usable)}'}"
+        elif entry is None and name in LEFT_OPEN.get(kind_of(key).partition(".")[0], ()):
+            continue
         elif parameter and (wrong := _mistake(entry, parameter)):
             yield f"{key}.{name}: {wrong}"
     if "_args_" not in value and (not value.get("_partial_") or supplied):
