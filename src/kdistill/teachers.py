@@ -91,9 +91,10 @@ def _find_one(
     }
     known = run.summary() if run is not None and run.finished else {}
     if known.get("fingerprint") == facts["fingerprint"] and known["data"]["fingerprint"] == arrays.fingerprint:
-        facts |= {key: known[key] for key in ("val", "test", "cost")}
+        facts |= {key: known[key] for key in ("val", "test")}
     else:
-        facts |= _measured(module, network, data, device)
+        facts |= _measured(module, data, device)
+    facts["cost"] = count_cost(network, arrays.image_shape, device=device)  # an older count may have missed operators
     _check_knowledge(config, facts, f"the teacher at {weights}", data)
     if given is not None:
         log.info("teacher %s: loaded from %s", assemble.label(config.teacher), weights)
@@ -114,7 +115,8 @@ def _joined(
         "checkpoint": ", ".join(one["checkpoint"] for one in members),
         "fingerprint": fingerprint(network),
         "input": as_it_is,
-        **_measured(module, network, data, device),
+        **_measured(module, data, device),
+        "cost": count_cost(network, data.arrays.image_shape, device=device),
         "members": members,
     }
     _check_knowledge(config, facts, facts["label"], data)
@@ -176,9 +178,8 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     return folder
 
 
-def _measured(module: TeacherModule, network: nn.Module, data: ArrayDataModule, device: str) -> dict[str, Any]:
+def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> dict[str, Any]:
     return {
         "val": figures(predict(module, data.val_dataloader(), data, device)),
         "test": figures(predict(module, data.test_dataloader(), data, device)),
-        "cost": count_cost(network, data.arrays.image_shape),
     }

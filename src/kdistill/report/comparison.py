@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kdistill.evidence.measures import AGREEMENT, ALL, QUESTIONS
 from kdistill.report.elements import code, document, listed, paragraph, section, table
-from kdistill.report.screen import latency, screen
+from kdistill.report.screen import flops, latency, lower_bounds, screen
 
 _LABELS = {name: measure.label for name, measure in (QUESTIONS | AGREEMENT).items()}
 _PERCENT = ("accuracy", "agreement_top1")
@@ -95,12 +95,12 @@ def _arms(result: Mapping[str, Any]) -> Sheet:
     }
     if any(arm["cost"]["params_trainable"] != arm["cost"]["params_total"] for arm in arms):
         columns["trainable"] = [f"{arm['cost']['params_trainable']:,}" for arm in arms]
-    columns["FLOPs"] = [f"{arm['cost']['flops']:.2e}".replace("e+0", "e") for arm in arms]
+    columns["FLOPs"] = [flops(arm["cost"]) for arm in arms]
     columns["ratio"] = [f"{arm['ratio']:.1f} x" if arm["ratio"] else "-" for arm in arms]
     if any("latency_ms" in arm["cost"] for arm in arms):
         columns["latency"] = [latency(arm["cost"]) for arm in arms]
     title = f"{result['name']}: {result['test']['samples']:,} test images, mean and 95 % interval"
-    return _sheet(title, columns)
+    return _sheet(title, columns, tuple(lower_bounds((arm["name"], arm["cost"]) for arm in arms)))
 
 
 def _more(result: Mapping[str, Any]) -> list[Sheet]:

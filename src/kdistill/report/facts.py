@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from kdistill.finished import FinishedRun
 from kdistill.report.arms import Arm
 from kdistill.report.elements import code, folded, paragraph, table
-from kdistill.report.screen import latency
+from kdistill.report.screen import latency, lower_bounds
 from kdistill.runs import RunFolder
 
 
@@ -26,6 +26,7 @@ def cost(arms: Sequence[Arm]) -> str:
     timed_on = dict.fromkeys(arm.row["cost"]["latency_on"] for arm in arms if "latency_on" in arm.row["cost"])
     timed = f" Latency: median of one image at a time in float32, on {' and on '.join(timed_on)}." if timed_on else ""
     left_out = f" Not counted: {', '.join(uncounted)}." if uncounted else ""
+    left_out += "".join(f" {line}." for line in lower_bounds((arm.name, arm.row["cost"]) for arm in arms))
     return table(
         "cost of each network", [columns[n] for n in kept], [[row[n] for n in kept] for row in rows]
     ) + paragraph(says + timed + left_out, "note")
@@ -35,9 +36,11 @@ def _cost_row(arm: Arm) -> list[str]:
     found = arm.row["cost"]
     ratio = f"{arm.row['ratio']:.1f} x" if arm.row["ratio"] else "-"
     macs = found.get("macs", found["flops"] // 2)
-    counts = [found["params_total"], found["params_trainable"], macs, found["flops"]]
+    counts = [f"{count:,}" for count in (found["params_total"], found["params_trainable"])]
+    bound = ">= " if found.get("heavy_uncounted_ops") else ""
+    counts += [f"{bound}{count:,}" for count in (macs, found["flops"])]
     measured = [latency(found), _time(arm, "fit"), _time(arm, "total")]
-    return [arm.name, *(f"{count:,}" for count in counts), ratio, *measured]
+    return [arm.name, *counts, ratio, *measured]
 
 
 def _time(arm: Arm, part: str) -> str:

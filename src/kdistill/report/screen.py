@@ -1,7 +1,7 @@
 """The config as a tree, and the table that a run ends with."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE
@@ -34,14 +34,20 @@ def _grow(tree: Tree, section: Mapping[str, Any]) -> None:
             tree.add(f"{key}: [green]{value if value != {} else '-'}")
 
 
+def _arms(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The networks of a run by label: the teacher first where there is one."""
+    arms = [(summary["label"], summary)]
+    if summary.get("teacher"):
+        arms.insert(0, (summary["teacher"]["label"], summary["teacher"]))
+    return arms
+
+
 def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """One row per network, `COLUMNS` wide: the teacher first where there is one.
 
     `ratio` is the teacher's FLOPs over the row's own.
     """
-    arms = [(summary["label"], summary)]
-    if summary.get("teacher"):
-        arms.insert(0, (summary["teacher"]["label"], summary["teacher"]))
+    arms = _arms(summary)
     heaviest = arms[0][1]["cost"]["flops"]
     return [
         [
@@ -51,12 +57,24 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
             f"{arm['test']['auroc']:.5f}",
             f"{arm['cost']['params_total']:,}",
             f"{arm['cost']['params_trainable']:,}",
-            f"{arm['cost']['flops']:.2e}".replace("e+0", "e"),
+            flops(arm["cost"]),
             f"{heaviest / arm['cost']['flops']:.1f} x" if arm["cost"]["flops"] else "-",
             latency(arm["cost"]),
         ]
         for label, arm in arms
     ]
+
+
+def flops(cost: Mapping[str, Any]) -> str:
+    """Of one image, to three digits; '>=' where an operator that may be heavy is not counted."""
+    short = f"{cost['flops']:.2e}".replace("e+0", "e")
+    return f">= {short}" if cost.get("heavy_uncounted_ops") else short
+
+
+def lower_bounds(costs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """A line for each network whose FLOPs are a lower bound: which operators that may be heavy are not counted."""
+    named = [(label, cost.get("heavy_uncounted_ops")) for label, cost in costs]
+    return [f"FLOPs of {label} leave out {', '.join(left_out)}" for label, left_out in named if left_out]
 
 
 def latency(cost: Mapping[str, Any]) -> str:
@@ -81,6 +99,8 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     for row in rows:
         table.add_row(*(row[n] for n in shown))
     console.print(table)
+    for line in lower_bounds((label, arm["cost"]) for label, arm in _arms(summary)):
+        console.print(line, soft_wrap=True)
     test = summary["test"]
     line = f"chosen on validation: epoch {summary['best_epoch'] + 1}"
     for name, key in (("balanced accuracy", "balanced_accuracy"), ("average precision", "average_precision")):
