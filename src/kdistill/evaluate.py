@@ -26,7 +26,6 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.config.validate import validate
     from kdistill.errors import UserError
     from kdistill.evaluation import answers, figures, predict
-    from kdistill.models.weights import load_weights
     from kdistill.modules.student import StudentModule
     from kdistill.modules.teacher import TeacherModule
     from kdistill.rebuild import network_for
@@ -53,12 +52,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")
 
     def load(section: DictConfig, kind: str, weights: Path) -> Any:
-        classes, allowed = len(facts["class_names"]), list(config.allow)
-        network = network_for(
-            weights, section, kind, num_classes=classes, image_shape=facts["image_shape"], allowed=allowed
-        )
-        load_weights(network, weights, owner=f"{kind}={assemble.label(section)}")
-        return network
+        known = {"class_names": facts["class_names"], "image_shape": facts["image_shape"]}
+        return network_for(weights, section, kind, **known, allowed=list(config.allow))
 
     def options(network: Any, source: dict[str, Any]) -> dict[str, Any]:
         channels_last = assemble.channels_last(trained.trainer.channels_last, network)

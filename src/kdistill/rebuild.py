@@ -1,5 +1,6 @@
 """The network that a file of weights is for: that of a config section, or the changed student of a finished run."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from kdistill import assemble
+from kdistill.classes import Match, listed, match
+from kdistill.errors import UserError
 from kdistill.losses.simkd import SimKD
+from kdistill.models.class_order import pick_classes, stored_class_names
+from kdistill.models.weights import load_weights
 from kdistill.modules.deploy import change_student
 from kdistill.runs import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def network_for(
@@ -18,41 +25,100 @@ def network_for(
     section: DictConfig,
     kind: str,
     *,
-    num_classes: int,
+    class_names: Sequence[str],
     image_shape: Sequence[int],
     allowed: Sequence[str] = (),
+    load: bool = True,
 ) -> nn.Module:
-    """The network of `teacher` or `student` as a file of its weights fits it, with random weights.
+    """The network of `teacher` or `student` as a file of its weights fits it, answering in the order of `class_names`.
 
     Where the file lies in the folder of a finished run whose loss changed its student (simkd), the network is changed
-    in the same way.
+    in the same way. Where the weights name their classes, these are matched by name: the rows of the class head are
+    put into the wanted order, and those of further classes are left out.
 
     Args:
         weights: the file.
         section: the network's.
         kind: teacher or student.
-        num_classes: K.
+        class_names: what its answers are for, by number.
         image_shape: (C, H, W).
         allowed: packages that the run folder may name, besides torch's and our own.
+        load: whether its weights are read, else they are random; what is adapted is said only then.
 
     Raises:
-        UserError: the run's teacher is not from a trusted package.
+        UserError: the weights do not fit or are for other classes, or the run's teacher is not from a trusted package.
     """
-    network = assemble.bare_network(section, kind, num_classes=num_classes, in_chans=image_shape[0])
+    owner = f"{kind}={assemble.label(section)}"
+    known = _class_names(weights)
+    found = None if known is None else _matched(class_names, known, f"{owner} at {weights}")
+    sizes: dict[str, Any] = {"num_classes": len(known or class_names), "in_chans": image_shape[0]}
+    network = assemble.bare_network(section, kind, **sizes)
     trained = _finished_run(weights)
     changing = [] if trained is None else [part for part in _sections(trained.loss) if part["_target_"] == _SIMKD]
     if trained is not None and changing:
         assemble.check_trusted(trained.teacher, list(allowed), weights)
-        teacher = assemble.bare_network(trained.teacher, "teacher", num_classes=num_classes, in_chans=image_shape[0])
+        teacher = assemble.bare_network(trained.teacher, "teacher", **sizes)
         change_student(
             {"simkd": assemble.build(OmegaConf.create(changing[0]), "loss")},
             network,
             teacher,
             image_shape,
-            student_name=f"{kind}={assemble.label(section)}",
+            student_name=owner,
             teacher_name=f"teacher={assemble.label(trained.teacher)}",
         )
+    if load:
+        load_weights(network, weights, owner=owner)
+    if found is not None and found.changes:
+        pick_classes(network, found.numbers, image_shape, owner=owner)
+    if load:
+        _say(owner, found, class_names, known)
     return network
+
+
+def _class_names(weights: Path) -> tuple[str, ...] | None:
+    """What the file itself says, else what the run says in whose folder it lies."""
+    if (known := stored_class_names(weights)) is not None:
+        return known
+    for path in (weights.parent, weights.parent.parent):  # the latter: of a checkpoint
+        if RunFolder(path).finished:
+            return tuple(RunFolder(path).summary()["data"]["class_names"])
+    return None
+
+
+def _matched(class_names: Sequence[str], known: Sequence[str], who: str) -> Match:
+    """Where the wanted classes stand among those that weights are for.
+
+    Raises:
+        UserError: the weights lack some.
+    """
+    found = match(class_names, known)
+    if not found.complete:
+        lacking = [name for name, number in zip(class_names, found.order, strict=True) if number is None]
+        raise UserError(
+            f"{who} knows the classes {listed(known)}, and the run's are {listed(class_names)}: it does not know "
+            f"{listed(lacking)}. Give weights of a network that was trained on these classes, or rename the data's "
+            "classes where only their names differ"
+        )
+    return found
+
+
+def _say(owner: str, found: Match | None, class_names: Sequence[str], known: Sequence[str] | None) -> None:
+    if found is None or known is None:
+        log.info(
+            f"{owner}: its weights do not name their classes: it is taken that they stand in the run's order "
+            f"({listed(class_names)})"
+        )
+        return
+    if found.extra:
+        log.info(f"{owner}: it knows {len(known)} classes; those of the run are taken, {listed(found.extra)} left out")
+    elif found.changes:
+        log.info(
+            f"{owner}: its classes stand in another order ({listed(known)}); they were matched by name and its answers "
+            f"put into the run's order ({listed(class_names)})"
+        )
+    if found.respelt:
+        pairs = listed([f"{other} as {wanted}" for wanted, other in found.respelt])
+        log.info(f"{owner}: some of its classes are spelt otherwise and were taken for the same: {pairs}")
 
 
 _SIMKD = f"{SimKD.__module__}.{SimKD.__qualname__}"

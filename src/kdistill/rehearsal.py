@@ -67,5 +67,5 @@ def _one_teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
     if config.teacher.checkpoint is None:
         return rehearse(recipe_of(config), arrays)
     weights = weights_at(Path(config.teacher.checkpoint))
-    sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
-    return network_for(weights, config.teacher, "teacher", **sizes)
+    known: dict[str, Any] = {"class_names": arrays.class_names, "image_shape": arrays.image_shape}
+    return network_for(weights, config.teacher, "teacher", **known, load=False)

@@ -18,7 +18,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
 from kdistill.metrics import majority_share
-from kdistill.models.weights import fingerprint, load_weights, stored_normalisation
+from kdistill.models.weights import fingerprint, stored_normalisation
 from kdistill.modules.base import Normalize
 from kdistill.modules.ensemble import Ensemble
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
@@ -78,9 +78,8 @@ def _find_one(
     run = RunFolder(source) if source.is_dir() else None
     weights = weights_at(source)
     network = network_for(
-        weights, config.teacher, "teacher", num_classes=arrays.num_classes, image_shape=arrays.image_shape
+        weights, config.teacher, "teacher", class_names=arrays.class_names, image_shape=arrays.image_shape
     )
-    load_weights(network, weights, owner=f"teacher={assemble.label(config.teacher)}")
     mean, std = stored_normalisation(weights) or assemble.normalisation(config.teacher, network, arrays)
     module = _module(config, network, mean, std, data)
     facts: dict[str, Any] = {
