@@ -117,7 +117,14 @@ def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
     trainable = section.get("trainable", "all")
     if source != "none":
         try:
-            found = load_pretrained(model, source, name=label(section), kind=kind)
+            found = load_pretrained(
+                model,
+                source,
+                name=label(section),
+                kind=kind,
+                class_names=arrays.class_names,
+                image_shape=arrays.image_shape,
+            )
             log.info(f"{kind} {label(section)}: starts from {found}")
         except HubUnreachable as error:
             if not data.made_up:

@@ -112,6 +112,7 @@ def _train_and_test(
     way = tune(config, network, data, device)
     parts: dict[str, Any] = {
         "num_classes": arrays.num_classes,
+        "class_names": arrays.class_names,
         "mean": mean,
         "std": std,
         "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),

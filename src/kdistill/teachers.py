@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 from torch import nn
 
 from kdistill import assemble
+from kdistill.classes import listed
 from kdistill.cost import count_cost
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
+from kdistill.evidence.order import likely_order
 from kdistill.metrics import majority_share
 from kdistill.models.weights import fingerprint, stored_normalisation
 from kdistill.modules.base import Normalize
@@ -89,12 +92,15 @@ def _find_one(
         "input": {"mean": mean, "std": std},
     }
     known = run.summary() if run is not None and run.finished else {}
+    advice = ""
     if known.get("fingerprint") == facts["fingerprint"] and known["data"]["fingerprint"] == arrays.fingerprint:
         facts |= {key: known[key] for key in ("val", "test")}
     else:
-        facts |= _measured(module, data, device)
+        measured, advice = _measured(module, data, device)
+        facts |= measured
     facts["cost"] = count_cost(network, arrays.image_shape, device=device)  # an older count may have missed operators
-    _check_knowledge(config, facts, f"the teacher at {weights}", data)
+    origin = f"loaded from {weights}" if given is not None else f"trained by {config.teacher.recipe}"
+    _check_knowledge(config, facts, f"teacher {facts['label']}, {origin},", data, advice)
     if given is not None:
         log.info("teacher %s: loaded from %s", assemble.label(config.teacher), weights)
     return module, facts
@@ -109,16 +115,17 @@ def _joined(
     as_it_is = {"mean": [0.0] * channels, "std": [1.0] * channels}
     module = _module(config, network, **as_it_is, data=data)
     members = [facts for _, facts in found]
+    measured, advice = _measured(module, data, device)
     facts: dict[str, Any] = {
         "label": f"mean of {len(found)} teachers",
         "checkpoint": ", ".join(one["checkpoint"] for one in members),
         "fingerprint": fingerprint(network),
         "input": as_it_is,
-        **_measured(module, data, device),
+        **measured,
         "cost": count_cost(network, data.arrays.image_shape, device=device),
         "members": members,
     }
-    _check_knowledge(config, facts, facts["label"], data)
+    _check_knowledge(config, facts, facts["label"], data, advice)
     shown = ", ".join(f"{one['label']} {one['val']['accuracy']:.2%}" for one in members)
     log.info("%s: validation accuracy %s; together %.2f%%", facts["label"], shown, 100 * facts["val"]["accuracy"])
     return module, facts
@@ -142,15 +149,21 @@ def _module(
     )
 
 
-def _check_knowledge(config: DictConfig, facts: dict[str, Any], who: str, data: ArrayDataModule) -> None:
+def _check_knowledge(config: DictConfig, facts: dict[str, Any], who: str, data: ArrayDataModule, advice: str) -> None:
     """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
-    majority = majority_share(data.arrays.val.target)
-    if facts["val"]["accuracy"] <= majority and config.teacher.get("gate", "on") == "on":
-        raise UserError(
-            f"{who} has {facts['val']['accuracy']:.2%} accuracy on validation, no better than "
-            f"naming the commonest class ({majority:.2%}); give a trained teacher.checkpoint, null to "
-            "train one, or teacher.gate=off to insist"
+    majority, accuracy = majority_share(data.arrays.val.target), facts["val"]["accuracy"]
+    if accuracy <= majority and config.teacher.get("gate", "on") == "on":
+        mend = advice or (
+            "give a trained teacher.checkpoint, or null to train one"
+            if "members" in config.teacher or config.teacher.checkpoint is not None
+            else "train it longer or otherwise (teacher.recipe_overrides=[...]), or give a trained teacher.checkpoint"
         )
+        raise UserError(
+            f"{who} has {accuracy:.2%} accuracy on validation, no better than naming the commonest class "
+            f"({majority:.2%}); {mend}; or teacher.gate=off to insist"
+        )
+    if advice:
+        log.warning("%s has %.2f%% accuracy on validation; %s", who, 100 * accuracy, advice)
 
 
 def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
@@ -177,8 +190,21 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     return folder
 
 
-def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> dict[str, Any]:
-    return {
-        "val": figures(predict(module, data.val_dataloader(), data, device)),
+def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> tuple[dict[str, Any], str]:
+    """A teacher's val and test, and what to say where its classes seem to stand in another order, else ''."""
+    val = predict(module, data.val_dataloader(), data, device)
+    facts = {
+        "val": figures(val),
         "test": figures(predict(module, data.test_dataloader(), data, device)),
     }
+    names, named = data.arrays.class_names, val["logits"].argmax(1)
+    order = likely_order(named.numpy(), val["target"].numpy(), len(names))
+    if order is None:
+        return facts, ""
+    share = float((torch.tensor(order)[named] == val["target"]).float().mean())
+    theirs = [names[k] for k in order]
+    return facts, (
+        f"its classes seem to stand in another order than the run's: in the order {listed(theirs)} it would have "
+        f"{share:.2%}. If so, give dataset.classes=[{','.join(theirs)}] (class folders), or "
+        "name its classes in its file: `classes` in the metadata of a .safetensors, `class_names` in a checkpoint"
+    )

@@ -10,7 +10,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
-from kdistill.models.head import head_name
+from kdistill.models.head import head_names
+from kdistill.models.subclass import SubclassHead
 from kdistill.models.taps import asleep
 
 # Where tools keep class names: ours, torchvision's ImageFolder, timm, Hugging Face, Ultralytics.
@@ -100,23 +101,14 @@ def pick_classes(network: nn.Module, order: Sequence[int], image_shape: Sequence
     images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0))
     with asleep(network) as device:
         before: Tensor = network(images.to(device))
-        for head in _heads(network):
-            _pick_rows(head, order, before.shape[1])
+        for name in head_names(network):
+            _pick_rows(network.get_submodule(name), order, before.shape[1])
         after: Tensor = network(images.to(device))
     if after.shape != before[:, order].shape or not torch.allclose(after, before[:, order], rtol=1e-4, atol=1e-5):
         raise UserError(
             f"{owner} knows its classes in another order than the run, and its class head can't be put into that "
             "order: what it gives are not its logits. Give dataset.classes=[...] in the order of the weights"
         )
-
-
-def _heads(network: nn.Module) -> list[nn.Module]:
-    """The class head; of a network with a distillation head, both."""
-    classifier = getattr(network, "get_classifier", None)
-    found = classifier() if callable(classifier) else None
-    if isinstance(found, tuple | list | nn.ModuleList):
-        return [head for head in found if isinstance(head, nn.Module)]
-    return [network.get_submodule(head_name(network))]
 
 
 def _pick_rows(head: nn.Module, order: Sequence[int], classes: int) -> None:
@@ -130,5 +122,5 @@ def _pick_rows(head: nn.Module, order: Sequence[int], classes: int) -> None:
             kept = rows.detach().unflatten(0, (classes, -1))[list(order)].flatten(0, 1)
             setattr(layer, name, nn.Parameter(kept, requires_grad=rows.requires_grad))
     setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", len(layer.weight))
-    if hasattr(head, "num_classes"):
+    if isinstance(head, SubclassHead):
         head.num_classes = len(order)

@@ -4,12 +4,15 @@ import importlib.metadata
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from torch import Tensor, nn
 
+from kdistill.classes import listed, match
 from kdistill.errors import UserError
+from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.head import PutHead, head_names, lies_in
 from kdistill.models.weights import fit_problems, read_state
 
@@ -42,8 +45,19 @@ class HubUnreachable(UserError):
         self.reason = reason
 
 
-def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) -> str:
+def load_pretrained(
+    network: nn.Module,
+    source: str,
+    *,
+    name: str,
+    kind: str,
+    class_names: Sequence[str] = (),
+    image_shape: Sequence[int] = (),
+) -> str:
     """Loads weights to start from; strict but for the class head, which is made anew as zeros if its shape differs.
+
+    Where the weights name their classes, a head of the same shape is kept for the same classes alone, its rows put into
+    the order of `class_names`.
 
     Zeros, so that training starts from an even answer: timm's own start of an EfficientNet's head of two classes
     gives logits of several units, and the first steps then shake the backbone. Source: Kolesnikov et al., "Big
@@ -54,6 +68,8 @@ def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) ->
         source: `package`, `hub`, or a file's path.
         name: the model's name.
         kind: `teacher` or `student`, for messages.
+        class_names: what the network is to know, by number; without them the names in the file do not count.
+        image_shape: (C, H, W), where there are names.
 
     Returns:
         What was loaded, in words.
@@ -71,9 +87,12 @@ def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) ->
         state = from_efficientnet_lite(state)
     heads = head_names(network)
     wanted = network.state_dict()
+    known = stored_class_names(path) if class_names else None
+    found = match(class_names, known or class_names)
     dropped = {
         key for key in wanted
-        if lies_in(key, heads) and (key not in state or state[key].shape != wanted[key].shape)
+        if lies_in(key, heads)
+        and (not found.complete or key not in state or state[key].shape != wanted[key].shape)
     }  # fmt: skip
     # An own head of other names (of subclasses) has no use for what the file says of the class head.
     state = {k: v for k, v in state.items() if k not in dropped and (k in wanted or not lies_in(k, heads))}
@@ -85,7 +104,14 @@ def load_pretrained(network: nn.Module, source: str, *, name: str, kind: str) ->
     for name, parameter in network.named_parameters():
         if name in dropped and lies_in(name, sorted(own)):
             parameter.data.zero_()
-    return f"{path.name}{', its class head made anew' if dropped else ''}"
+    if known and not found.complete:
+        return f"{path.name}, its class head made anew: the file's was for {listed(known)}"
+    if dropped:
+        return f"{path.name}, its class head made anew"
+    if found.changes:
+        pick_classes(network, found.numbers, image_shape, owner=f"{kind}={name}")
+        return f"{path.name}, the rows of its class head put into the run's order: the file's is {listed(known or ())}"
+    return path.name
 
 
 def from_efficientnet_lite(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -79,6 +79,7 @@ class ClassifierModule(pl.LightningModule):
         channels_last: bool = False,
         backbone_lr: float = 1.0,
         gradient_clip_val: float | None = None,
+        class_names: Sequence[str] = (),
     ) -> None:
         """Joins what a run is made of.
 
@@ -93,8 +94,10 @@ class ClassifierModule(pl.LightningModule):
             channels_last: keep images and weights in that memory format.
             backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
             gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
+            class_names: what the K answers are for; they travel with the checkpoint.
         """
         super().__init__()
+        self.class_names = tuple(class_names)
         self.automatic_optimization = False  # a call of `training_step` takes several optimizer steps
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.network: nn.Module = network.to(memory_format=self.format)
@@ -177,6 +180,7 @@ class ClassifierModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = vars(self.train_means)
+        checkpoint["class_names"] = list(self.class_names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_means = Means(**checkpoint["train_means"])
