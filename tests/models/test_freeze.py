@@ -9,7 +9,6 @@ from kdistill.errors import UserError
 from kdistill.models.freeze import describe_trainable, set_trainable, settle_frozen
 from kdistill.models.head import head_name
 
-
 SHAPE = (3, 64, 64)
 
 
