@@ -1,12 +1,15 @@
 """`python -m kdistill.evaluate run=<folder>`: a finished run's test figures, from its files."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from kdistill.config.cli import run_door
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -24,6 +27,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """
     from kdistill import assemble
     from kdistill.config.validate import validate
+    from kdistill.data.arrays import per_class
     from kdistill.errors import UserError
     from kdistill.evaluation import answers, figures, predict
     from kdistill.modules.student import StudentModule
@@ -39,15 +43,19 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     assemble.check_trusted(trained, list(config.allow), folder.path / "config.yaml")
     device = assemble.device_name(config.device)
     other_data = config.dataset.root is not None
+    given_root = trained.dataset.root
     if other_data:
         trained.dataset.root = config.dataset.root
         if "verify" in trained.dataset:
             trained.dataset.verify = False  # other images than the original are what is asked for
+        if "test_fraction" in trained.dataset and not _same_folder(given_root, config.dataset.root):
+            trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
     if config.dataset.batch_size is not None:
         trained.dataset.eval_batch_size = config.dataset.batch_size
     data = assemble.data_module(trained)
     test = data.load_test()  # the test partition alone: other data need not bring training images
     facts = summary["data"]
+    log.info("test: %d images of %s: %s", len(test), trained.dataset.root, per_class(test, facts["class_names"]))
     if list(test.image.shape[1:]) != facts["image_shape"]:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")
 
@@ -82,6 +90,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "test": figures(predictions),
         "recorded": None if other_data else summary["test"],
     }
+
+
+def _same_folder(one: str | None, other: str) -> bool:
+    return one is not None and Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 def job(config: DictConfig) -> None:

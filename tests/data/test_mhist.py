@@ -49,9 +49,9 @@ def test_the_cut_is_stratified_by_votes_and_a_function_of_split_seed_alone(root:
     assert data(root, split_seed=1).arrays.fingerprint != data(root).arrays.fingerprint
 
 
-def test_a_cut_that_leaves_a_side_without_a_class_is_refused(root: Path) -> None:
-    with pytest.raises(UserError, match=r"val_fraction=0\.01 of 64 images leaves it without"):
-        data(root, val_fraction=0.01).load()
+def test_a_cut_takes_one_image_of_each_class_at_least_and_a_fraction_of_0_is_refused(root: Path) -> None:
+    for fraction, counts in ((0.01, [1, 1]), (0.99, [31, 31])):
+        assert torch.bincount(data(root, val_fraction=fraction).arrays.val.target).tolist() == counts
     with pytest.raises(UserError, match=r"val_fraction=0\.0 must be greater"):
         data(root, val_fraction=0.0).load()
 

@@ -1,11 +1,14 @@
 """Images as decoded uint8 arrays, in memory or mapped from a file; a batch is read by one index."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kdistill.data.batch import Batch
+
+_SHOWN = 10  # classes whose counts are said one by one
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,24 @@ class ImageArrays:
         """How many training images each class has, by class number."""
         return tuple(torch.bincount(self.train.target, minlength=self.num_classes).tolist())
 
+    def describe(self) -> str:
+        """Images per partition, in words, and per class of training."""
+        parts = f"{len(self.train):,} training, {len(self.val):,} validation and {len(self.test):,} test images"
+        return f"{parts}; training: {per_class(self.train, self.class_names)}"
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         channels, height, width = self.train.image.shape[1:]
         return channels, height, width
+
+
+def per_class(split: Split, class_names: Sequence[str]) -> str:
+    """How many images of a partition each class has: `ant 6, bee 6`; of many classes, the least and the most."""
+    counts = torch.bincount(split.target, minlength=len(class_names)).tolist()
+    if len(counts) > _SHOWN:
+        return f"{len(counts)} classes of {min(counts):,} to {max(counts):,}"
+    return ", ".join(f"{name} {count:,}" for name, count in zip(class_names, counts, strict=True))
 
 
 def _at(values: Tensor | None, part: Tensor | slice) -> Tensor | None:

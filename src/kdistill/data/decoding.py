@@ -42,7 +42,7 @@ def decode(path: Path, image_size: int) -> tuple[np.ndarray, str]:
             mode = file.mode
             image = _square(_to_rgb(ImageOps.exif_transpose(file)), image_size)
     except Image.UnidentifiedImageError:
-        raise UnreadableImage(f"not an image ({len(content):,} bytes)") from None
+        raise UnreadableImage(f"not an image ({len(content):,} bytes)" if content else "it is empty") from None
     except _BROKEN as error:
         raise UnreadableImage(str(error) or type(error).__name__) from None
     return np.asarray(image).transpose(2, 0, 1), mode

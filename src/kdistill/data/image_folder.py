@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, validate_call
@@ -11,17 +11,14 @@ from torch import Tensor
 from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval, did_you_mean
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
+from kdistill.data.layout import ALL, LAYOUT, read_class_folders
 from kdistill.data.module import ArrayDataModule
-from kdistill.data.partition import check_classes, cut, image_arrays
+from kdistill.data.partition import check_classes, cut, existing_folder, image_arrays
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
 from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-_LAYOUT = """the folder must hold train/<class>/*.png and test/<class>/*.png (without val/ it is cut from train),
-  or <class>/*.png alone, which is split by dataset.test_fraction and dataset.val_fraction"""
 
 
 class ImageFolder(ArrayDataModule):
@@ -35,6 +32,7 @@ class ImageFolder(ArrayDataModule):
         cache: str,
         image_size: PositiveInt = 224,
         classes: list[str] | None = None,
+        positive: str | None = None,
         val_fraction: UnitInterval = 0.15,
         test_fraction: UnitInterval = 0.2,
         split_seed: NonNegativeInt = 0,
@@ -50,14 +48,16 @@ class ImageFolder(ArrayDataModule):
         """Says where the images are and how to serve them.
 
         Args:
-            root: folder of train/, val/ and test/ with class folders in each, or of class folders.
+            root: folder of train/, val/ and test/ with class folders in each, or of class folders. Partitions may
+                have other names of theirs (Training, valid, dev, test_set ...).
             cache: folder of the decoded images.
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
             classes: the class folders in the order of their numbers; None takes those that are there, by name.
+            positive: of two classes, the one that F1 and average precision are of; it becomes class 1.
             val_fraction: share of the training images that is validation, stratified by class; must be inside 0..1.
                 Unused where there is a folder val/.
-            test_fraction: share of all images that is test, stratified by class; must be inside 0..1. Unused where
-                partitions are folders.
+            test_fraction: share of all images (of train/, where there is one) that is test, stratified by class; must
+                be inside 0..1. Unused where there is a folder test/.
             split_seed: which images those are.
             sampling: "balanced" draws every class equally often.
             batch_size: images per training step.
@@ -82,34 +82,56 @@ class ImageFolder(ArrayDataModule):
         self.cache = Path(cache)
         self.image_size = image_size
         self.classes = classes
+        self.positive = positive
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
 
     def load(self) -> ImageArrays:
-        stored, whole, names, parts = self._read(needed=("train", "test"))
+        stored, whole, names, parts = self._read(training=True)
+        parts = self._with_test(parts, whole, names)
         return image_arrays(
             stored, whole, parts, class_names=names, val_fraction=self.val_fraction, split_seed=self.split_seed
         )
 
     def load_test(self) -> Split:
-        _, whole, _, parts = self._read(needed=("test",))
-        return whole.take(parts["test"])
+        """The test partition; with `test_fraction` 1, all of a folder that has no partitions."""
+        _, whole, names, parts = self._read(training=False)
+        if self.test_fraction == 1 and parts.keys() == {ALL}:
+            return whole
+        if self.test_fraction == 1 and "test" not in parts:
+            there = ", ".join(parts)
+            raise UserError(
+                f"{self.root} has no test images, only {there}; to test on one of them give its own folder as "
+                "dataset.root"
+            )
+        return whole.take(self._with_test(parts, whole, names)["test"])
 
-    def _read(self, needed: tuple[str, ...]) -> tuple[StoredImages, Split, tuple[str, ...], dict[str, Tensor]]:
+    def _with_test(self, parts: dict[str, Tensor], whole: Split, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Partitions of which test is one: where it is not there, it is cut from train, or from all."""
+        if "test" in parts:
+            return parts
+        pool = ALL if ALL in parts else "train"
+        options: dict[str, Any] = {"name": "test_fraction", "fraction": self.test_fraction, "seed": self.split_seed}
+        train, test = cut(parts[pool], whole, **options, class_names=names)
+        source = "all" if pool == ALL else "train, for there is no test/,"
+        log.info("test: %d images, cut from %s by dataset.test_fraction=%g", len(test), source, self.test_fraction)
+        return parts | {"train": train, "test": test}
+
+    def _read(self, *, training: bool) -> tuple[StoredImages, Split, tuple[str, ...], dict[str, Tensor]]:
         """All images as one split, the class names, and who is in which partition."""
-        if self.root is None or not Path(self.root).is_dir():
-            what = "is not set" if self.root is None else f"{self.root} does not exist"
-            raise UserError(f"dataset.root {what}: {_LAYOUT}")
-        root, problems = Path(self.root), Problems()
-        by_folder = any((root / name).is_dir() for name in ("train", "test"))
-        homes = {name: root / name for name in ("train", "val", "test")} if by_folder else {"all": root}
-        first = next(home for home in homes.values() if home.is_dir())  # test alone can be evaluated
-        names = tuple(self.classes or _folders(first))
-        files = {part: _files(home, names, problems) for part, home in homes.items()}
-        for part in needed if by_folder else ("all",):
-            check_classes(part, [label for label, _ in files[part]], names, str(homes[part]), problems)
-        listed = [(part, label, path) for part, found in files.items() for label, path in found]
+        root, problems = existing_folder(self.root, LAYOUT), Problems()
+        classes = self.classes
+        if classes is not None and len(set(classes)) < len(classes):
+            raise UserError(f"dataset.classes={classes}: a class is named twice")
+        found = read_class_folders(root, classes=classes, training=training, problems=problems)
+        names = self._ordered(found.classes)
+        if training:
+            pool = "train" if ALL not in found.files else ALL
+            check_classes(pool, [label for label, _ in found.files.get(pool, [])], names, str(found.root), problems)
+        elif not (found.files.keys() & {"test", "train", ALL} or len(problems)):
+            problems.add("no images to test on", str(found.root))
+        listed = [(part, label, path) for part, files in found.files.items() for label, path in files]
         paths = [path for _, _, path in listed]
         stored = open_store(paths, cache=self.cache, image_size=self.image_size, problems=problems)
         problems.raise_if_any(f"the images in {root} can't be used")
@@ -117,40 +139,24 @@ class ImageFolder(ArrayDataModule):
         whole = Split(stored.image, torch.tensor([names.index(label) for _, label, _ in listed]))
         parts = {
             name: torch.tensor([number for number, (part, _, _) in enumerate(listed) if part == name]).long()
-            for name in homes
+            for name in found.files
         }
-        if not by_folder:
-            train, test = cut(
-                parts.pop("all"), whole, name="test_fraction", fraction=self.test_fraction, seed=self.split_seed
-            )
-            parts = {"train": train, "val": train[:0], "test": test}
         return stored, whole, names, parts
 
+    def _ordered(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes with the positive one last, as class 1 of two.
 
-def _folders(home: Path) -> list[str]:
-    return sorted(path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _files(home: Path, names: tuple[str, ...], problems: Problems) -> list[tuple[str, Path]]:
-    """Class and path of the images below a folder of class folders, in order; what is strange is noted."""
-    if not home.is_dir():
-        return []
-    for other in sorted(set(_folders(home)) - set(names)):
-        kind = f"folders that are none of the classes {', '.join(names)} (rename them, or set dataset.classes)"
-        problems.add(kind, f"{home / other}{did_you_mean(other, names)}")
-    found, ignored = [], 0
-    for name in names:
-        inside = [path for path in sorted((home / name).rglob("*")) if path.is_file() and not _hidden(path, home)]
-        images = [path for path in inside if path.suffix.lower() in EXTENSIONS]
-        ignored += len(inside) - len(images)
-        found += [(name, path) for path in images]
-        if not images and home.name != "val":
-            problems.add(f"classes without images (put {', '.join(EXTENSIONS)} there)", str(home / name))
-    if ignored:
-        log.info("%d files in %s are no images by their names and were left out", ignored, home)
-    return found
-
-
-def _hidden(path: Path, home: Path) -> bool:
-    """A file like .DS_Store, or below a folder like .ipynb_checkpoints, which holds copies."""
-    return any(part.startswith(".") for part in path.relative_to(home).parts)
+        Raises:
+            UserError: it is none of them, or there are more than two.
+        """
+        if self.positive is None:
+            return names
+        if self.positive not in names:
+            near = did_you_mean(self.positive, names)
+            raise UserError(f"dataset.positive={self.positive} is none of the classes {', '.join(names)}{near}")
+        if len(names) != 2:
+            raise UserError(
+                f"dataset.positive={self.positive}: one class is positive where there are two, and here are "
+                f"{len(names)} ({', '.join(names)}); leave it out: figures are then means over the classes"
+            )
+        return tuple(sorted(names, key=lambda name: name == self.positive))

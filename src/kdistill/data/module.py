@@ -1,5 +1,6 @@
 """The data module that every data set shares: batches, order, views and augmentation."""
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from hashlib import sha256
@@ -18,6 +19,8 @@ from kdistill.data.loader import BatchLoader
 from kdistill.data.mixup import draw_partners
 from kdistill.data.sampling import BalancedSampler, ShuffledSampler
 from kdistill.errors import UserError
+
+log = logging.getLogger(__name__)
 
 _MOST_TOGETHER, _BYTES_TOGETHER = 16, 16 * 2**20
 
@@ -92,7 +95,23 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                     )
                 arrays = replace(arrays, train=arrays.train[: self.limit])
             self._arrays = arrays
+            self._say(arrays)
         return self._arrays
+
+    def _say(self, arrays: ImageArrays) -> None:
+        """What there is, and what the smallest of it leads to."""
+        log.info("data: %s", arrays.describe())
+        count = len(arrays.train)
+        absent = [name for name, images in zip(arrays.class_names, arrays.class_counts, strict=True) if not images]
+        if absent:
+            log.warning(
+                "no training image is of %s: %s can't be learnt", ", ".join(absent), "they" if len(absent) > 1 else "it"
+            )
+        if self.batch_size > count:
+            log.warning(
+                "dataset.batch_size=%d, and there are %d training images: each epoch is one step of them all",
+                self.batch_size, count,
+            )  # fmt: skip
 
     def place(self, device: str) -> None:
         """Puts the data on a GPU if they take no more than a third of its free memory: then no batch is copied."""

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +19,27 @@ log = logging.getLogger(__name__)
 
 _SPLIT_STREAM = 3
 _CHUNK = 64  # images
+
+
+def existing_folder(root: str | None, layout: str) -> Path:
+    """The folder that dataset.root names; `~` is the home folder.
+
+    Args:
+        root: as given.
+        layout: what the folder must hold, for the message.
+
+    Raises:
+        UserError: it is not set, or no folder.
+    """
+    if root is None:
+        raise UserError(f"dataset.root is not set: {layout}")
+    folder = Path(root).expanduser()
+    if folder.is_file():
+        packed = "; unpack it first" if folder.suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") else ""
+        raise UserError(f"dataset.root={root} is a file{packed}: {layout}")
+    if not folder.is_dir():
+        raise UserError(f"dataset.root={root} does not exist: {layout}")
+    return folder
 
 
 def check_classes(
@@ -60,8 +82,12 @@ def stratified_cut(strata: Tensor, *, fraction: float, seed: int) -> tuple[Tenso
     return order[~apart[order]], apart.nonzero().squeeze(1)
 
 
-def cut(part: Tensor, whole: Split, *, name: str, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def cut(
+    part: Tensor, whole: Split, *, name: str, fraction: float, seed: int, class_names: Sequence[str]
+) -> tuple[Tensor, Tensor]:
     """Sets a fraction of some samples apart, stratified by votes, or by class where there are none.
+
+    Each side gets one sample of a class at least, as far as it has two; a class of one sample stays.
 
     Args:
         part: (n,) int64 sample numbers of `whole`.
@@ -69,24 +95,38 @@ def cut(part: Tensor, whole: Split, *, name: str, fraction: float, seed: int) ->
         name: the option that gives the fraction, `val_fraction`.
         fraction: must be inside 0..1.
         seed: at least 0.
+        class_names: one name per class number.
 
     Returns:
         Numbers of `whole`: those that stay, mixed, and those set apart, ascending.
 
     Raises:
-        UserError: the fraction is 0 or 1, or one side lacks a class.
+        UserError: the fraction is 0 or 1, or no class has two samples.
     """
     if not 0 < fraction < 1:
         raise UserError(f"dataset.{name}={fraction} must be greater than 0 and less than 1")
     strata = whole.target if whole.votes is None else whole.votes
     stay, apart = (part[numbers] for numbers in stratified_cut(strata[part], fraction=fraction, seed=seed))
-    for side, numbers in (("it", apart), ("the rest", stay)):
-        lacking = set(whole.target[part].tolist()) - set(whole.target[numbers].tolist())
-        if lacking:
-            raise UserError(
-                f"dataset.{name}={fraction} of {len(part)} images leaves {side} without {len(lacking)} of the "
-                "classes; give another fraction or more images"
-            )
+    target, partition = whole.target, name.removesuffix("_fraction")
+    single = []
+    for number in target[part].unique().tolist():
+        staying, leaving = (side[target[side] == number] for side in (stay, apart))
+        if len(staying) + len(leaving) == 1:
+            single.append(class_names[number])
+        if not len(staying):
+            stay, apart = torch.cat([stay, leaving[:1]]), apart[apart != leaving[0]]
+        elif not len(leaving) and len(staying) > 1:
+            stay, apart = stay[stay != staying[0]], torch.cat([apart, staying[:1]]).sort().values
+    if single:
+        log.warning(
+            "%s of %d images leaves nothing of %s, of which there is one image: it stays in training and %s says "
+            "nothing of it; give more images", f"dataset.{name}={fraction:g}", len(part), ", ".join(single), partition,
+        )  # fmt: skip
+    if not len(apart):
+        raise UserError(
+            f"dataset.{name}={fraction:g} of {len(part)} images leaves {partition} without any: each class has one "
+            "image; give more images"
+        )
     return stay, apart
 
 
@@ -105,7 +145,7 @@ def image_arrays(
     Args:
         stored: the images.
         whole: all samples, in the order of `stored`.
-        parts: sample numbers (n,) of train, val (may be empty) and test.
+        parts: sample numbers (n,) of train, val (may be empty or missing) and test.
         class_names: one name per class number.
         val_fraction, split_seed: of the cut.
         annotators: how many people voted, where there are votes.
@@ -113,11 +153,15 @@ def image_arrays(
     Raises:
         UserError: the cut can't be made.
     """
-    train, val, test = parts["train"], parts["val"], parts["test"]
+    train, test = parts["train"], parts["test"]
+    val = parts.get("val", train[:0])
     if len(val):  # mixed like what a cut leaves: the first k are a fair sample
         train = train[stratified_cut(whole.target[train], fraction=0.0, seed=split_seed)[0]]
     else:
-        train, val = cut(train, whole, name="val_fraction", fraction=val_fraction, seed=split_seed)
+        train, val = cut(
+            train, whole, name="val_fraction", fraction=val_fraction, seed=split_seed, class_names=class_names
+        )
+        log.info("validation: %d images, cut from train by dataset.val_fraction=%g", len(val), val_fraction)
     _warn_of_leaks(stored, {"train": train, "validation": val, "test": test})
     splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
     mean, std = moments(splits["train"])

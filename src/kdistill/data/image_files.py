@@ -1,0 +1,107 @@
+"""The image files below a folder: through nested and linked folders, without what a computer left there by itself."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from kdistill.data.problems import Problems
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# What a file of another name, or of none, may be to count as an image; Pillow has names for files that it can't read.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
+_JUNK: tuple[str, ...] = ("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle")
+_JUNK += ("lost+found", "system volume information")
+
+
+@dataclass
+class LeftOut:
+    """What a walk through folders passed by: hidden names, and files that are no images by their suffix."""
+
+    junk: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+
+    def say(self, root: Path) -> None:
+        """One line for each kind, with counts."""
+        if self.others:
+            kinds = _listed(self.others)
+            log.info("%d files in %s are no images and were left out: %s", self.others.total(), root, kinds)
+        if self.junk:
+            log.info("%d hidden files or folders in %s were left out: %s", self.junk.total(), root, _listed(self.junk))
+
+
+def _listed(names: Counter[str], most: int = 5) -> str:
+    shown = [f"{count} x {name}" if count > 1 else name for name, count in names.most_common(most)]
+    return ", ".join(shown) + ", ..." * (len(names) > most)
+
+
+def is_junk(name: str) -> bool:
+    """A file or folder like .DS_Store, ._x.jpg, __MACOSX or Thumbs.db."""
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
+def folders_in(home: Path, left_out: LeftOut | None = None) -> list[str]:
+    """Names of the folders in a folder, and of links to some, in order; those passed by are noted."""
+    names = sorted(path.name for path in home.iterdir() if path.is_dir())
+    if left_out is not None:
+        left_out.junk.update(name for name in names if is_junk(name))
+    return [name for name in names if not is_junk(name)]
+
+
+def loose_images(home: Path) -> int:
+    """How many images lie in a folder itself."""
+    return sum(not is_junk(path.name) and path.is_file() and _is_image(path) for path in home.iterdir())
+
+
+def images_below(home: Path, problems: Problems, left_out: LeftOut) -> list[Path]:
+    """The images in a folder and in all below it, in the order of their paths; a linked folder is read once."""
+    found = []
+    for path in _walk(home, problems, left_out, seen=set()):
+        if is_junk(path.name):
+            left_out.junk[path.name] += 1
+        elif not path.exists():
+            problems.add("links that lead nowhere (mend them, or take them out)", f"{path} -> {os.readlink(path)}")
+        elif path.is_file() and _is_image(path):
+            found.append(path)
+        else:
+            left_out.others[path.suffix or path.name] += 1
+    return sorted(found)
+
+
+def _walk(folder: Path, problems: Problems, left_out: LeftOut, seen: set[str]) -> Iterator[Path]:
+    """What lies below a folder and is no folder; links may form a circle."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        problems.add("folders that can't be read (mend their permissions)", f"{folder}: {error.strerror}")
+        return
+    for path in paths:
+        if not path.is_dir():
+            yield path
+        elif is_junk(path.name):
+            left_out.junk[path.name] += 1
+        else:
+            yield from _walk(path, problems, left_out, seen)
+
+
+def _is_image(path: Path) -> bool:
+    """By its suffix, else by how it begins; a damaged file with an image's suffix is one all the same."""
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with Image.open(path, formats=_FORMATS):
+            return True
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return False
+    except Image.DecompressionBombError:
+        return True
