@@ -89,7 +89,7 @@ def make_job(given: argparse.Namespace, folder: Path) -> Job:
 
     config = compose_config(overrides(given.job, given, folder))
     data = assemble.data_module(config)
-    shape = {"num_classes": data.arrays.num_classes, "in_chans": data.arrays.image_shape[0]}
+    shape = {"num_classes": data.arrays.num_classes, "image_shape": data.arrays.image_shape}
     teacher = assemble.bare_network(config.teacher, "teacher", **shape)
     load_weights(teacher, Path(given.teacher), owner="the teacher")
     torch.manual_seed(0)

@@ -102,7 +102,7 @@ def prepare(name: str, pair: tuple[str, ...], shape: tuple[int, ...], samples: i
     assert isinstance(section, DictConfig)
     torch.manual_seed(0)
     networks = {
-        kind: assemble.bare_network(config[kind], kind, num_classes=CLASSES, in_chans=shape[0])
+        kind: assemble.bare_network(config[kind], kind, num_classes=CLASSES, image_shape=shape)
         for kind in ("student", "teacher")
     }
     teacher = networks["teacher"].eval()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -75,7 +76,7 @@ def test_channels_last_is_for_convolutions() -> None:
 def test_a_target_that_makes_no_module_is_refused() -> None:
     section = OmegaConf.create({"_target_": "collections.Counter"})
     with pytest.raises(UserError, match=r"student\._target_=collections\.Counter made a Counter"):
-        assemble.bare_network(section, "student", num_classes=2, in_chans=1)
+        assemble.bare_network(section, "student", num_classes=2, image_shape=(1, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,105 @@ def test_a_target_with_keywords_of_any_name_gets_only_what_its_signature_names(
 ) -> None:
     built = assemble.build(OmegaConf.create({"_target_": target}), "callbacks", **supplied)
     assert not supplied.keys() & {*vars(built), *vars(built).get("data", {}), *vars(built).get("_kwargs", {})}
+
+
+def network_of(target: str, shape: tuple[int, int, int], **options: object) -> tuple[nn.Module, list[str]]:
+    lines: list[str] = []
+    section = OmegaConf.create({"_target_": target, **options})
+    network = assemble.bare_network(section, "student", num_classes=3, image_shape=shape, say=lines.append)
+    return network, lines
+
+
+SMALL = ("mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "googlenet")
+TORCHVISIONS = [
+    pytest.param(name, marks=[] if name in SMALL else [pytest.mark.slow])
+    for name in torchvision.models.list_models(module=torchvision.models)
+    if name not in ("regnet_y_128gf", "vit_h_14", "vit_l_16", "vit_l_32")  # gigabytes
+]
+
+
+@pytest.mark.parametrize("name", TORCHVISIONS)
+def test_every_classifier_of_torchvision_is_built_for_the_datas_classes_channels_and_size(name: str) -> None:
+    target = f"torchvision.models.{name}"
+    for channels in (1, 3):
+        shape = (channels, 64, 64)
+        if name in ("inception_v3", "maxvit_t"):  # their own reasons: a head of training alone, and windows of 7
+            with pytest.raises(UserError, match=rf"student={name} .*(fails|cannot be built): \w+Error: .*size"):
+                network_of(target, shape)
+            shape = (channels, 299, 299) if name == "inception_v3" else (channels, 224, 224)
+        network, _ = network_of(target, shape)
+        with torch.no_grad():
+            assert network.eval()(torch.rand(2, *shape)).shape == network.train()(torch.rand(2, *shape)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("timm.create_model", {"model_name": "test_resnet"}),
+        ("timm.models.test_resnet", {}),
+        ("torchvision.models.get_model", {"name": "mobilenet_v3_small"}),
+        ("own_nets.labels", {}),
+        ("own_nets.handed_on", {"kind": "Labels"}),
+        ("own_nets.swallowing", {}),
+        ("own_nets.Chosen", {"n_classes": 3}),
+        ("own_nets.Sized", {}),
+    ],
+)
+def test_classes_channels_and_size_are_given_under_the_names_that_a_target_has(
+    target: str, options: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_nets.py").write_text(OWN_NETS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network, lines = network_of(target, (2, 32, 32), **options)
+    assert network(torch.rand(2, 2, 32, 32)).shape == (2, 3)
+    anew = [line for line in lines if "anew" in line or "adapted" in line]
+    assert len(anew) == {"own_nets.swallowing": 2, "torchvision.models.get_model": 1}.get(target, 0)
+
+
+OWN_NETS = """
+from torch import nn
+class Labels(nn.Sequential):
+    def __init__(self, *, num_labels, in_channels=3, out_features=9):
+        assert out_features == 9  # the first name alone is for the classes
+        super().__init__(nn.Conv2d(in_channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_labels))
+def labels(**options):
+    return Labels(**options)
+def handed_on(kind, **options):
+    options = {{"num_classes": "num_labels", "in_chans": "in_channels"}[k]: v for k, v in options.items()}
+    return globals()[kind](**options)
+def swallowing(**options):
+    return Labels(num_labels=1000)
+class Chosen(Labels):
+    def __init__(self, n_classes, num_channels):
+        super().__init__(num_labels=n_classes, in_channels=num_channels)
+class Sized(nn.Sequential):
+    def __init__(self, image_size, input_channels, nb_classes):
+        super().__init__(nn.Flatten(), nn.Linear(input_channels * image_size**2, nb_classes))
+"""
+
+
+def test_what_a_target_raises_is_shown_with_what_it_was_given() -> None:
+    with pytest.raises(UserError, match=r"student=resnet18 cannot be built: TypeError: .*'wdth'.*given num_classes=3"):
+        network_of("torchvision.models.resnet18", (3, 32, 32), wdth=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "said"),
+    [
+        ("mnist_mlp", 32, None),
+        ("mnist_small_cnn", 40, None),
+        ("mnist_cnn", 32, None),
+        ("vit_tiny_patch16_224", 64, "built for images of 64 x 64, its usual size is 224 x 224"),
+        ("swin_tiny_patch4_window7_224", 64, "built for images of 64 x 64, its usual size is 224 x 224"),
+        ("timm/resnet18.a1_in1k", 32, None),
+        ("hf-hub:timm/test_vit", 32, "built for images of 32 x 32, its usual size is 160 x 160"),
+    ],
+)
+def test_a_network_by_name_takes_images_of_the_datas_size(name: str, side: int, said: str | None) -> None:
+    target = "kdistill.models.build.create_model"
+    network, lines = network_of(target, (3, side, side), name=name)
+    assert network(torch.rand(2, 3, side, side)).shape == (2, 3)
+    assert lines == ([] if said is None else [f"student={name}: {said}"])
 
 
 def test_targets_from_a_file_must_be_trusted_or_allowed() -> None:

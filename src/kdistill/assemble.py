@@ -1,7 +1,7 @@
 """From config sections to objects; what a data set or a run knows is filled in here."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from kdistill.config.monitors import with_mode
-from kdistill.config.schema import SECTION_KEYS
+from kdistill.config.schema import NETWORK_SIZES, SECTION_KEYS
 from kdistill.config.signature import signature_of
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
+from kdistill.models.fitting import fit_network, reason
 from kdistill.models.freeze import set_trainable
 from kdistill.models.head import remember_heads
 from kdistill.models.pretrained import HubUnreachable, load_pretrained
@@ -39,8 +40,14 @@ def plain(section: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def build(section: DictConfig, kind: str, **supplied: Any) -> Any:
+def build(section: DictConfig, kind: str, *, given: Mapping[str, Any] | None = None, **supplied: Any) -> Any:
     """Calls a section's `_target_` with its keys and those supplied values that it takes; sections in it alike.
+
+    Args:
+        section: of the config.
+        kind: the section whose rules hold for it.
+        given: what the target itself gets in place of the supplied values.
+        supplied: what the program knows.
 
     Raises:
         UserError: a target refuses the values of its arguments.
@@ -48,7 +55,8 @@ def build(section: DictConfig, kind: str, **supplied: Any) -> Any:
     arguments = {key: value for key, value in plain(section).items() if key not in SECTION_KEYS.get(kind, {})}
     inner = {key: _filled(value, supplied) for key, value in arguments.items()}
     try:
-        return instantiate({"_convert_": "all", **inner}, **_taken(arguments["_target_"], supplied))
+        own = _taken(arguments["_target_"], supplied) if given is None else given
+        return instantiate({"_convert_": "all", **inner}, **own)
     except InstantiationException as error:
         cause = _cause(error)
         if isinstance(cause, UserError):
@@ -88,14 +96,21 @@ def _filled(node: Any, supplied: Mapping[str, Any]) -> Any:
 
 def _taken(target: str, supplied: Mapping[str, Any]) -> dict[str, Any]:
     """Those supplied values that a target's signature names, or that of what it hands its `**kwargs` on to."""
+    _, names = _names_taken(target)
+    return {key: value for key, value in supplied.items() if key in names}
+
+
+def _names_taken(target: str) -> tuple[bool, set[str]]:
+    """Whether a target takes arguments of any name, and the names that are known."""
     try:
         own = signature(get_object(target)).parameters.values()
     except ValueError:  # of an extension module's class
-        return {}
-    names = {parameter.name for parameter in own}
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in own) and (known := signature_of(target)):
+        return False, set()
+    names = {parameter.name for parameter in own if parameter.kind is not Parameter.VAR_KEYWORD}
+    is_open = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in own)
+    if is_open and (known := signature_of(target)):
         names |= known.parameters.keys()
-    return {key: value for key, value in supplied.items() if key in names}
+    return is_open, names
 
 
 def data_module(config: DictConfig) -> ArrayDataModule:
@@ -111,7 +126,7 @@ def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
             network trains from random instead, with a warning: so a demonstration runs anywhere.
     """
     arrays = data.arrays
-    model = bare_network(section, kind, num_classes=arrays.num_classes, in_chans=arrays.image_shape[0])
+    model = bare_network(section, kind, num_classes=arrays.num_classes, image_shape=arrays.image_shape)
     remember_heads(model, arrays.image_shape)
     source = section.get("weights", "none")
     trainable = section.get("trainable", "all")
@@ -136,16 +151,95 @@ def network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
     return model
 
 
-def bare_network(section: DictConfig, kind: str, *, num_classes: int, in_chans: int) -> nn.Module:
-    """The network of `teacher` or `student` with random weights, all free; its classes divided by `subclasses`."""
-    model = build(section, kind, num_classes=num_classes, in_chans=in_chans)
+def bare_network(
+    section: DictConfig,
+    kind: str,
+    *,
+    num_classes: int,
+    image_shape: Sequence[int],
+    trains: bool = True,
+    say: Callable[[str], None] = log.info,
+) -> nn.Module:
+    """The network of `teacher` or `student` with random weights, all free; its classes divided by `subclasses`.
+
+    Args:
+        section: the network's.
+        kind: teacher or student.
+        num_classes: K.
+        image_shape: (C, H, W) of the data.
+        trains: whether it is to run in training mode, too.
+        say: gets a line for each adaptation of the network to the data.
+
+    Raises:
+        UserError: it cannot be built, or does not fit the data.
+    """
+    owner, size = f"{kind}={label(section)}", section.get("image_size")
+    seen = _pair(size) if size is not None else (image_shape[1], image_shape[2])
+    model = _built_network(section, kind, num_classes=num_classes, in_chans=image_shape[0], image_size=seen)
     if not isinstance(model, nn.Module):
         raise UserError(
             f"{kind}._target_={section._target_} made a {type(model).__name__}; a torch.nn.Module is needed"
         )
+    own = getattr(model, "pretrained_cfg", None) or {}
+    if own.get("fixed_input_size") and tuple(own["input_size"][1:]) != seen:
+        usual = "{} x {}".format(*own["input_size"][1:])
+        say(f"{owner}: built for images of {seen[0]} x {seen[1]}, its usual size is {usual}")
+    fit_network(
+        model,
+        num_classes=num_classes,
+        image_shape=image_shape,
+        owner=owner,
+        image_size=seen,
+        trains=trains,
+        say=say,
+    )
     if (subclasses := section.get("subclasses", 1)) > 1:
-        split_classes(model, subclasses, owner=f"{kind}={label(section)}")
+        split_classes(model, subclasses, owner=owner)
     return model
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _built_network(
+    section: DictConfig, kind: str, *, num_classes: int, in_chans: int, image_size: tuple[int, int]
+) -> Any:
+    """What a section's target makes of the data's sizes under the names that it takes them by.
+
+    Where a target has `**kwargs` and its source does not say what becomes of them, `num_classes` and `in_chans` are
+    tried, and left out again where they are refused.
+    """
+    height, width = image_size
+    values = {
+        "num_classes": num_classes,
+        "in_chans": in_chans,
+        "img_size": height if height == width else [height, width],
+    }
+    own, known = _names_taken(section._target_)
+    given, tried = {}, []
+    for size, names in NETWORK_SIZES.items():
+        if any(name in section and name not in SECTION_KEYS[kind] for name in names):
+            continue  # the user's own word
+        if taken := next((name for name in names if name in known), None):
+            given[taken] = values[size]
+        elif own and size != "img_size":
+            given[size] = values[size]
+            tried.append(size)
+    while True:
+        try:
+            return build(section, kind, given=given, num_classes=num_classes, in_chans=in_chans)
+        except InstantiationException as error:
+            cause = _cause(error) or error
+            refused = [name for name in tried if isinstance(cause, TypeError) and f"'{name}'" in str(cause)]
+            if not refused:
+                raise UserError(
+                    f"{kind}={label(section)} cannot be built: {reason(cause)}; from the data it was given "
+                    f"{', '.join(f'{name}={value}' for name, value in given.items()) or 'nothing'}"
+                ) from error
+            for name in refused:
+                tried.remove(name)
+                del given[name]
 
 
 def normalisation(section: DictConfig, model: nn.Module, arrays: ImageArrays) -> tuple[list[float], list[float]]:

@@ -51,7 +51,8 @@ def network_for(
     owner = f"{kind}={assemble.label(section)}"
     known = _class_names(weights)
     found = None if known is None else _matched(class_names, known, f"{owner} at {weights}")
-    sizes: dict[str, Any] = {"num_classes": len(known or class_names), "in_chans": image_shape[0]}
+    sizes: dict[str, Any] = {"num_classes": len(known or class_names), "image_shape": image_shape, "trains": False}
+    sizes["say"] = log.info if load else log.debug
     network = assemble.bare_network(section, kind, **sizes)
     trained = _finished_run(weights)
     changing = [] if trained is None else [part for part in _sections(trained.loss) if part["_target_"] == _SIMKD]

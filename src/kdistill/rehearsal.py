@@ -1,5 +1,6 @@
 """What a run and the training of its teachers would join, joined first on random weights: a misfit costs seconds."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from kdistill.peers import check_loss as check_loss_of_peers
 from kdistill.rebuild import network_for
 from kdistill.recipes import recipe_of, teacher_configs, weights_at
 from kdistill.teachers import joined_network
+
+log = logging.getLogger(__name__)
 
 
 def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
@@ -35,8 +38,8 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
     """
     validate(config)
     kind = "teacher" if config.role == "teacher" else "student"
-    channels = arrays.image_shape[0]
-    network = assemble.bare_network(config[kind], kind, num_classes=arrays.num_classes, in_chans=channels)
+    sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
+    network = assemble.bare_network(config[kind], kind, **sizes, say=log.debug)
     loss = assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
     if config.peers:
         check_loss_of_peers(loss)

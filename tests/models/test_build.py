@@ -21,6 +21,27 @@ def test_a_name_that_nobody_knows_gets_the_nearest_ones() -> None:
         create_model("mnist_cn", num_classes=10, in_chans=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ResNet18", "did you mean 'resnet18'"),
+        ("MNIST-CNN", "did you mean 'mnist_cnn'"),
+        ("resnet18.a1_in2k", "has no weights called 'a1_in2k'; it has a1_in1k, "),
+        ("hf-hub:someone/resnet18", "of the hub only timm's own are taken by name"),
+        ("someone/resnet18", "download the folder"),
+    ],
+)
+def test_a_name_in_another_form_is_told_what_to_write(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        create_model(name, num_classes=10, in_chans=1)
+
+
+@pytest.mark.parametrize("option", ["pretrained", "checkpoint_path", "features_only"])
+def test_an_option_of_timms_that_has_a_key_of_its_own_is_told_which(option: str) -> None:
+    with pytest.raises(UserError, match=f"{option}=True is not taken: leave it out"):
+        create_model("resnet18", num_classes=10, in_chans=1, **{option: True})
+
+
 def test_an_option_that_the_network_does_not_take_is_named() -> None:
     with pytest.raises(UserError, match=r"mnist_mlp.*wdith"):
         create_model("mnist_mlp", num_classes=10, in_chans=1, wdith=3)

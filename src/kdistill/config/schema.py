@@ -6,8 +6,9 @@ against its signature. `Literal` and ranged types are checked there too (OmegaCo
 
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Len
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
@@ -141,6 +142,7 @@ _MODEL_KEYS: dict[str, Any] = {
     "subclasses": PositiveInt,
     "mean": list[float] | None,
     "std": list[float] | None,
+    "image_size": PositiveInt | Annotated[list[PositiveInt], Len(2, 2)] | None,
 }
 # Where a teacher comes from: what its section has beside those of a student's.
 TEACHER_KEYS: dict[str, Any] = {
@@ -169,6 +171,16 @@ SUPPLIED = {
 }
 # Arguments that follow from others where they are null, by the section's first name.
 LEFT_OPEN = {"callbacks": ("mode",), "scheduler": ("mode",)}
+
+# What a network's constructor may call what it gets from the data; of each kind it gets the first that it takes.
+NETWORK_SIZES = {
+    "num_classes": (
+        "num_classes", "num_labels", "n_classes", "nb_classes", "num_class", "n_class", "class_num", "classes",
+        "num_outputs", "n_outputs", "output_dim", "out_dim", "out_features",
+    ),
+    "in_chans": ("in_chans", "in_channels", "input_channels", "in_ch", "n_channels", "num_channels"),
+    "img_size": ("img_size", "image_size"),
+}  # fmt: skip
 
 UNKNOWN: Any = object()  # in a config as plain dicts: a value that is not given yet, or cannot be resolved here
 

@@ -11,7 +11,17 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
 from kdistill.config.roles import role_problems
-from kdistill.config.schema import CHOICES, LEFT_OPEN, RANGES, SECTION_KEYS, SUPPLIED, UNKNOWN, kind_of, open_sections
+from kdistill.config.schema import (
+    CHOICES,
+    LEFT_OPEN,
+    NETWORK_SIZES,
+    RANGES,
+    SECTION_KEYS,
+    SUPPLIED,
+    UNKNOWN,
+    kind_of,
+    open_sections,
+)
 from kdistill.config.signature import Parameter, Signature, signature_of
 from kdistill.config.types import did_you_mean, mistake, near_key
 from kdistill.errors import UserError
@@ -202,7 +212,7 @@ def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str
             yield f"{key}.{name}: {wrong}"
     if "_args_" not in value and (not value.get("_partial_") or supplied):
         for name in usable:
-            if signature.parameters[name].required and name not in given:
+            if signature.parameters[name].required and name not in given and name not in _sizes(key):
                 yield f"'{key}.{name}' is not set: {target} needs it, give +{key}.{name}=..."
 
 
@@ -220,6 +230,12 @@ def _has_unknown(entry: Any) -> bool:
 
 def _supplied(key: str) -> tuple[str, ...]:
     return SUPPLIED.get(kind_of(key).partition(".")[0], ())
+
+
+def _sizes(key: str) -> set[str]:
+    """What a network's section gets from the data under the names that its constructor has."""
+    is_network = kind_of(key) in ("teacher", "student")
+    return {name for names in NETWORK_SIZES.values() for name in names} if is_network else set()
 
 
 def _is_hydras(name: Any) -> bool:

@@ -1,11 +1,12 @@
 """A network by name: one of our own, or any that timm has."""
 
-import difflib
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
+from kdistill.config.types import nearest
 from kdistill.errors import UserError
 from kdistill.models.mnist import MnistCNN, MnistMLP, MnistSmallCNN
 
@@ -16,15 +17,28 @@ _OWN: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "mnist_mid_cnn": (MnistSmallCNN, {"width": 24}),
     "mnist_small_cnn": (MnistSmallCNN, {}),
 }
+_TIMMS_HUB = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # what may stand before a name of timm's
+# Options of timm's that this program has its own key for, and what to write instead.
+_INSTEAD = {
+    "pretrained": "leave it out and say weights=hub (timm's weights), or weights=<file>",
+    "checkpoint_path": "leave it out and say weights=<file>",
+    "features_only": "leave it out: a classifier is needed, and losses find its stages by themselves",
+    "pretrained_cfg_overlay": "leave it out and say weights=<file>, mean=[...], std=[...]",
+}
 
 
-def create_model(name: str, *, num_classes: int, in_chans: int, **options: Any) -> nn.Module:
+def create_model(
+    name: str, *, num_classes: int, in_chans: int, img_size: int | Sequence[int] | None = None, **options: Any
+) -> nn.Module:
     """Makes a network with random weights.
 
     Args:
-        name: `mnist_cnn`, `mnist_mlp`, `mnist_mlp2`, `mnist_mid_cnn`, `mnist_small_cnn`, or a name that timm knows.
+        name: `mnist_cnn`, `mnist_mlp`, `mnist_mlp2`, `mnist_mid_cnn`, `mnist_small_cnn`, or a name that timm knows,
+            with or without the tag of its weights (`resnet50.a1_in1k`) or `timm/` before it.
         num_classes: size of the output.
         in_chans: channels of the input.
+        img_size: of the images, one number where they are square; None: the network's own. What runs on images of any
+            size does not need it.
         options: arguments of the own network or of `timm.create_model`.
 
     Returns:
@@ -33,19 +47,51 @@ def create_model(name: str, *, num_classes: int, in_chans: int, **options: Any) 
     Raises:
         UserError: nobody knows the name, or the network does not take an option.
     """
+    for option in _INSTEAD:
+        if options.get(option):
+            raise UserError(f"model {name!r}: {option}={options[option]} is not taken: {_INSTEAD[option]}")
+    sizes = {"num_classes": num_classes, "in_chans": in_chans}
     try:
         if name in _OWN:
             network, own_options = _OWN[name]
-            return network(num_classes=num_classes, in_chans=in_chans, **{**own_options, **options})
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")
-            import timm  # 13 s to import: only when one of its models is asked for
-
-        if not timm.is_model(name):
-            known = [*_OWN, *timm.list_models()]
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
-            raise UserError(f"no model is called {name!r}; {hint} Own models: {', '.join(_OWN)}")
-        return timm.create_model(name, num_classes=num_classes, in_chans=in_chans, **options)
+            return network(**sizes, **{} if img_size is None else {"img_size": img_size}, **{**own_options, **options})
+        return _timm_model(name, img_size, **sizes, **options)
     except TypeError as error:
         raise UserError(f"model {name!r} does not take these options {options}: {error}") from error
+
+
+def timms_name(name: str) -> str:
+    """A name without what the hub has before it: `hf-hub:timm/resnet18.a1_in1k` is `resnet18.a1_in1k`."""
+    return next((name.removeprefix(before) for before in _TIMMS_HUB if name.startswith(before)), name)
+
+
+def _timm_model(name: str, img_size: int | Sequence[int] | None, **options: Any) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")
+        import timm  # 13 s to import: only when one of its models is asked for
+
+    timm_name = timms_name(name)
+    if not timm.is_model(timm_name):
+        raise UserError(f"no model is called {name!r}; {_hint(name, timm.list_models())}")
+    bare, _, tag = timm_name.partition(".")
+    if tag and timm_name not in (models := timm.list_pretrained(f"{bare}.*")):
+        tags = ", ".join(model.partition(".")[2] for model in models) or "none"
+        raise UserError(f"timm's {bare} has no weights called {tag!r}; it has {tags}. Without a tag: {bare!r}")
+    known_size = timm.get_pretrained_cfg(timm_name)
+    sides = [img_size] * 2 if isinstance(img_size, int) else img_size
+    if sides and known_size and known_size.fixed_input_size and list(known_size.input_size[1:]) != list(sides):
+        options["img_size"] = img_size
+    return timm.create_model(timm_name, **options)
+
+
+def _hint(name: str, timms: Sequence[str]) -> str:
+    if name.startswith(("hf-hub:", "hf_hub:")) or "/" in name:
+        return (
+            "of the hub only timm's own are taken by name ('hf-hub:timm/resnet18.a1_in1k' or 'resnet18.a1_in1k'). Of "
+            "another's, download the folder, give the architecture that its config.json names as the name, and the "
+            "folder as weights"
+        )
+    known = [*_OWN, *timms]
+    near = nearest(name.lower().replace("-", "_"), known, cutoff=0.5)
+    offered = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
+    return f"{offered} Own models: {', '.join(_OWN)}. Of other packages: student=custom student._target_=..."

@@ -1,6 +1,25 @@
-"""The networks of the two published MNIST results, and a small convolutional student."""
+"""The networks of the two published MNIST results, and a small convolutional student, for images of any size."""
+
+from collections.abc import Callable, Sequence
+from math import prod
 
 from torch import nn
+
+
+def _pixels(img_size: int | Sequence[int], side: Callable[[int], int]) -> int:
+    """Positions of a map of an image of (H, W), or of a square one.
+
+    Args:
+        img_size: of the image.
+        side: from the image's height or width to the map's.
+
+    Raises:
+        ValueError: nothing is left of the image.
+    """
+    sides = [img_size, img_size] if isinstance(img_size, int) else list(img_size)
+    if min(map(side, sides)) < 1:
+        raise ValueError(f"images of {sides[0]} x {sides[1]} are too small for this network")
+    return prod(map(side, sides))
 
 
 class MnistCNN(nn.Sequential):
@@ -10,7 +29,10 @@ class MnistCNN(nn.Sequential):
     pooling: both are monotone, so the result is the same, and it runs on a quarter of the second map.
     """
 
-    def __init__(self, *, num_classes: int = 10, in_chans: int = 1, dropout: float = 0.5) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, in_chans: int = 1, img_size: int | Sequence[int] = 28, dropout: float = 0.5
+    ) -> None:
+        positions = _pixels(img_size, lambda side: (side - 2 - 1 - 2) // 2)
         super().__init__(
             nn.Conv2d(in_chans, 32, 3),
             nn.MaxPool2d(2, stride=1),
@@ -20,7 +42,7 @@ class MnistCNN(nn.Sequential):
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Flatten(),
-            nn.Linear(64 * 11 * 11, 128),
+            nn.Linear(64 * positions, 128),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(128, num_classes),
@@ -33,8 +55,16 @@ class MnistMLP(nn.Sequential):
     With one hidden layer 623,290 parameters (the published count), with two 2,474,304 FLOPs (the published 2.5e6).
     """
 
-    def __init__(self, *, num_classes: int = 10, in_chans: int = 1, hidden_layers: int = 1, width: int = 784) -> None:
-        pixels = in_chans * 28 * 28
+    def __init__(
+        self,
+        *,
+        num_classes: int = 10,
+        in_chans: int = 1,
+        img_size: int | Sequence[int] = 28,
+        hidden_layers: int = 1,
+        width: int = 784,
+    ) -> None:
+        pixels = in_chans * _pixels(img_size, lambda side: side)
         layers: list[nn.Module] = [nn.Flatten()]
         for layer in range(hidden_layers):
             layers += [nn.Linear(pixels if layer == 0 else width, width), nn.ReLU()]
@@ -44,7 +74,10 @@ class MnistMLP(nn.Sequential):
 class MnistSmallCNN(nn.Sequential):
     """A student that has feature maps: two narrow convolutions and a dense layer; 5,258 parameters."""
 
-    def __init__(self, *, num_classes: int = 10, in_chans: int = 1, width: int = 8) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, in_chans: int = 1, img_size: int | Sequence[int] = 28, width: int = 8
+    ) -> None:
+        positions = _pixels(img_size, lambda side: ((side - 2) // 2 - 2) // 2)
         super().__init__(
             nn.Conv2d(in_chans, width, 3),
             nn.MaxPool2d(2),
@@ -53,5 +86,5 @@ class MnistSmallCNN(nn.Sequential):
             nn.MaxPool2d(2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(2 * width * 5 * 5, num_classes),
+            nn.Linear(2 * width * positions, num_classes),
         )
