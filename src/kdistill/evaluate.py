@@ -50,6 +50,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
             trained.dataset.verify = False  # other images than the original are what is asked for
         if "test_fraction" in trained.dataset and not _same_folder(given_root, config.dataset.root):
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
+    if (scaled := summary["data"].get("value_range")) is not None:
+        trained.dataset.value_range = scaled  # that of the images that the run trained on
     if config.dataset.batch_size is not None:
         trained.dataset.eval_batch_size = config.dataset.batch_size
     data = assemble.data_module(trained)

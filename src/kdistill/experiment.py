@@ -202,6 +202,7 @@ def _train_and_test(
             "mean": arrays.mean,
             "std": arrays.std,
             "class_names": arrays.class_names,
+            "value_range": arrays.value_range,
         },
         "hardware": {"device": device, **asdict(way)},
         "time_s": {

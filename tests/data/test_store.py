@@ -4,6 +4,7 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from kdistill.data.store import StoredImages, open_store
 from kdistill.errors import UserError
 
 
-def opened(paths: list[Path], cache: Path, size: int = 8) -> StoredImages:
+def opened(paths: list[Path], cache: Path, size: int = 8, **options: Any) -> StoredImages:
     problems = Problems()
-    stored = open_store(paths, cache=cache, image_size=size, problems=problems)
+    stored = open_store(paths, cache=cache, image_size=size, problems=problems, **options)
     problems.raise_if_any("images")
     assert stored is not None
     return stored
@@ -66,7 +67,7 @@ def test_sixteen_bit_grey_is_scaled_and_exif_turns_are_followed(tmp_path: Path) 
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(upright[::-1]).save(turned, exif=exif, quality=100)
-    image = opened([deep, turned], tmp_path / "cache").image
+    image = opened([deep, turned], tmp_path / "cache", value_range=(0.0, 65_535.0)).image
     assert (image[0] == round(30_000 * 255 / 65_535)).all()
     assert image[1, :, :3].float().mean() > 240
 

@@ -154,7 +154,7 @@ def test_a_wrong_space_is_refused_before_anything_trains(
         (["seed=1,2", "hydra.sweeper.n_trial=3"], "did you mean 'hydra.sweeper.n_trials'"),
         (["seed=1,2", "hydra.sweeper.pruner=medan"], "did you mean 'median'"),
         (["seed=1,2", "callbacks.checkpoint.monitor=test/accuracy"], "test is used once"),
-            (["seed=1,2", "callbacks.checkpoint.monitor=train/loss"], "a search looks at validation only"),
+        (["seed=1,2", "callbacks.checkpoint.monitor=train/loss"], "a search looks at validation only"),
     ):
         assert search(*wrong) == 2, wrong
         assert said in capsys.readouterr().err

@@ -73,6 +73,7 @@ class ImageArrays:
         mean, std: per channel, of pixels scaled to 0..1.
         fingerprint: hash of the content that the partitions were made from.
         annotators: how many people `votes` counts; None where there are no votes.
+        value_range: what became 0 and 255 in images of more than 8 bits; None where there are none.
     """
 
     train: Split
@@ -83,6 +84,7 @@ class ImageArrays:
     std: tuple[float, ...]
     fingerprint: str
     annotators: int | None = None
+    value_range: tuple[float, float] | None = None
 
     @property
     def num_classes(self) -> int:

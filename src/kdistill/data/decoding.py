@@ -1,37 +1,99 @@
 """One image file to a square uint8 array."""
 
+import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
 # What Pillow raises for a file that is no image, or is damaged.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_BITS_PER_SAMPLE = 258  # TIFF's tag
+_PNG, _TIFF = b"\x89PNG", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BYTES = (b"\xff\xd8", b"GIF8", b"RIFF", b"BM")  # JPEG, GIF, WebP, BMP: 8 bits a channel
+
+Depth = Literal["bytes", "grey", "colour"]
+Range = tuple[float, float]
 
 
 class UnreadableImage(Exception):
-    """A file that does not decode; the message says why."""
+    """A file that does not decode; the message says why, `kind` what can be done."""
+
+    BROKEN = "files that are not whole images (get them again, or take them out)"
+    TOO_LARGE = "images too large to be decoded at once (cut them into tiles, or save them smaller)"
+    FORBIDDEN = "files that may not be read (mend their permissions)"
+    NO_NUMBERS = "images with values that are no numbers (mend them, or take them out)"
+
+    def __init__(self, message: str, kind: str = BROKEN) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
-def decode(path: Path, image_size: int) -> tuple[np.ndarray, str]:
+def decode(path: Path, image_size: int, value_range: Range | None = None) -> tuple[np.ndarray, str]:
     """A file's pixels: turned as its EXIF says, as RGB, cropped to its centre square, resized.
 
-    Transparency is laid over white, the ground of a slide; 16-bit grey is scaled, not clipped. An RGB image that is
-    image_size x image_size already keeps its bytes; other sizes are resized by Pillow's bicubic filter, which
+    Transparency is laid over white, the ground of a slide. Of several frames or pages the first is taken. An RGB image
+    that is image_size x image_size already keeps its bytes; other sizes are resized by Pillow's bicubic filter, which
     antialiases where it shrinks.
 
     Args:
         path: the file.
         image_size: side in pixels.
+        value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; what lies outside is
+            clipped. Images of 8 bits have no use for it.
 
     Returns:
-        (3, image_size, image_size) uint8, and the mode in which Pillow found the file (`RGB`, `L`, `RGBA`, ...).
+        (3, image_size, image_size) uint8, and how Pillow found the file: its mode (`RGB`, `L`, `RGBA`, ...) and whether
+        there are more frames.
 
     Raises:
-        UnreadableImage: not an image, or truncated or damaged.
+        UnreadableImage: not an image, or truncated or damaged, or too large.
+    """
+    with _opened(path) as file:
+        mode = file.mode + " (the first of several frames)" * (getattr(file, "n_frames", 1) > 1)
+        image = _square(_to_rgb(ImageOps.exif_transpose(file), value_range), image_size)
+        return np.asarray(image).transpose(2, 0, 1), mode
+
+
+def depth(path: Path) -> Depth:
+    """What a file's values need: 8 bits, more in one channel, or more in several."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(26)
+            if head.startswith(_BYTES) or (head.startswith(_PNG) and head[24:25] <= b"\x08"):
+                return "bytes"
+        with Image.open(path) as image:
+            if image.mode.startswith("I") or image.mode == "F":
+                return "grey"
+            bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8) if head.startswith(_TIFF) else 8
+            many = head.startswith(_PNG) or max(np.atleast_1d(bits)) > 8
+            return "colour" if many else "bytes"
+    except (*_BROKEN, Image.DecompressionBombError):
+        return "bytes"  # decoding it says what is wrong
+
+
+def extent(path: Path) -> Range | None:
+    """The least and the greatest value of a file; None if it does not decode, or has values that are no numbers."""
+    try:
+        with _opened(path) as file:
+            values = np.asarray(file)
+            return (float(values.min()), float(values.max())) if np.isfinite(values).all() else None
+    except UnreadableImage:
+        return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The decoded image of a file.
+
+    Raises:
+        UnreadableImage: where it can't be had, or what is done with it fails on its content.
     """
     try:
         content = path.read_bytes()
@@ -39,23 +101,30 @@ def decode(path: Path, image_size: int) -> tuple[np.ndarray, str]:
             probe.verify()  # PNG's checksums, which decoding alone skips
         with Image.open(BytesIO(content)) as file:
             file.load()
-            mode = file.mode
-            image = _square(_to_rgb(ImageOps.exif_transpose(file)), image_size)
+            yield file
+    except PermissionError as error:
+        raise UnreadableImage(str(error.strerror), UnreadableImage.FORBIDDEN) from None
     except Image.UnidentifiedImageError:
         raise UnreadableImage(f"not an image ({len(content):,} bytes)" if content else "it is empty") from None
+    except Image.DecompressionBombError as error:
+        pixels, limit = (int(number) / 1e6 for number in re.findall(r"\d+", str(error))[:2])
+        text = f"{pixels:.3g} million pixels; Pillow decodes up to {limit:.3g} million"
+        raise UnreadableImage(text, UnreadableImage.TOO_LARGE) from None
     except _BROKEN as error:
         raise UnreadableImage(str(error) or type(error).__name__) from None
-    return np.asarray(image).transpose(2, 0, 1), mode
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, value_range: Range | None) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((grey.clip(0, 65535) + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("pixels are floating point; store 8 or 16 bits")
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise UnreadableImage(f"{(~np.isfinite(values)).sum():,} of its values", UnreadableImage.NO_NUMBERS)
+        assert value_range is not None, "files of this depth are found before"
+        low, high = value_range
+        levels = ((values - low) / (high - low)).clip(0.0, 1.0) * 255.0
+        return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

@@ -13,7 +13,7 @@ from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.layout import ALL, LAYOUT, read_class_folders
 from kdistill.data.module import ArrayDataModule
-from kdistill.data.partition import check_classes, cut, existing_folder, image_arrays
+from kdistill.data.partition import check_classes, cut, existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
 from kdistill.errors import UserError
@@ -33,6 +33,7 @@ class ImageFolder(ArrayDataModule):
         image_size: PositiveInt = 224,
         classes: list[str] | None = None,
         positive: str | None = None,
+        value_range: tuple[float, float] | None = None,
         val_fraction: UnitInterval = 0.15,
         test_fraction: UnitInterval = 0.2,
         split_seed: NonNegativeInt = 0,
@@ -54,6 +55,8 @@ class ImageFolder(ArrayDataModule):
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
             classes: the class folders in the order of their numbers; None takes those that are there, by name.
             positive: of two classes, the one that F1 and average precision are of; it becomes class 1.
+            value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; None: from the
+                least to the greatest value of the images in train/ (of all, where there is none).
             val_fraction: share of the training images that is validation, stratified by class; must be inside 0..1.
                 Unused where there is a folder val/.
             test_fraction: share of all images (of train/, where there is one) that is test, stratified by class; must
@@ -83,6 +86,7 @@ class ImageFolder(ArrayDataModule):
         self.image_size = image_size
         self.classes = classes
         self.positive = positive
+        self.value_range = increasing(value_range)
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
@@ -133,7 +137,14 @@ class ImageFolder(ArrayDataModule):
             problems.add("no images to test on", str(found.root))
         listed = [(part, label, path) for part, files in found.files.items() for label, path in files]
         paths = [path for _, _, path in listed]
-        stored = open_store(paths, cache=self.cache, image_size=self.image_size, problems=problems)
+        stored = open_store(
+            paths,
+            cache=self.cache,
+            image_size=self.image_size,
+            problems=problems,
+            value_range=self.value_range,
+            measured=[part in ("train", ALL) for part, _, _ in listed],
+        )
         problems.raise_if_any(f"the images in {root} can't be used")
         assert stored is not None, "no images would have been a problem"
         whole = Split(stored.image, torch.tensor([names.index(label) for _, label, _ in listed]))

@@ -12,7 +12,7 @@ from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_colu
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
-from kdistill.data.partition import image_arrays
+from kdistill.data.partition import image_arrays, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
 from kdistill.errors import UserError
@@ -37,6 +37,7 @@ class MHIST(ArrayDataModule):
         *,
         cache: str,
         image_size: PositiveInt = 224,
+        value_range: tuple[float, float] | None = None,
         val_fraction: UnitInterval = 0.15,
         split_seed: NonNegativeInt = 0,
         classes: list[str] = ["HP", "SSA"],  # noqa: B006 (never changed; the config check reads it)
@@ -58,6 +59,8 @@ class MHIST(ArrayDataModule):
             root: folder of annotations.csv and images/.
             cache: folder of the decoded images.
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
+            value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; None: from the
+                least to the greatest value of the training images.
             val_fraction: share of the training images that is validation, stratified by votes (by label where there
                 are none); must be inside 0..1. Unused where annotations.csv lists a partition `val` itself.
             split_seed: which images those are.
@@ -89,6 +92,7 @@ class MHIST(ArrayDataModule):
         self.root = root
         self.cache = Path(cache)
         self.image_size = image_size
+        self.value_range = increasing(value_range)
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.classes = classes
@@ -139,7 +143,14 @@ class MHIST(ArrayDataModule):
         names, root, problems = self._class_names(), self.folder(), Problems()
         rows = read_annotations(root, classes=names, annotators=self.annotators, needed=needed, problems=problems)
         paths = [root / FOLDER / row.name for row in rows]
-        stored = open_store(paths, cache=self.cache, image_size=self.image_size, problems=problems)
+        stored = open_store(
+            paths,
+            cache=self.cache,
+            image_size=self.image_size,
+            problems=problems,
+            value_range=self.value_range,
+            measured=[row.partition == "train" for row in rows],
+        )
         problems.raise_if_any(f"the data in {root} can't be used")
         assert stored is not None, "no images would have been a problem"
         target = torch.tensor([names.index(row.label) for row in rows])

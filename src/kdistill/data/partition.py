@@ -42,6 +42,17 @@ def existing_folder(root: str | None, layout: str) -> Path:
     return folder
 
 
+def increasing(value_range: tuple[float, float] | None) -> tuple[float, float] | None:
+    """`dataset.value_range`, checked.
+
+    Raises:
+        UserError: its end is not above its start.
+    """
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise UserError(f"dataset.value_range={list(value_range)}: the second number must be greater than the first")
+    return value_range
+
+
 def check_classes(
     partition: str, labels: Sequence[str], classes: Sequence[str], where: str, problems: Problems
 ) -> None:
@@ -172,6 +183,7 @@ def image_arrays(
         std=std,
         fingerprint=_fingerprint(stored, class_names, list(splits.values())),
         annotators=annotators,
+        value_range=stored.value_range,
     )
 
 

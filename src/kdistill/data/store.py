@@ -3,8 +3,9 @@
 import hashlib
 import json
 import logging
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,22 +16,25 @@ from typing import IO, Any
 import numpy as np
 import torch
 from filelock import FileLock
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from kdistill.cores import usable_cores
-from kdistill.data.decoding import UnreadableImage, decode
+from kdistill.data.decoding import Range, UnreadableImage, decode, depth
 from kdistill.data.problems import Problems
+from kdistill.data.value_range import settle_range
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
 
 log = logging.getLogger(__name__)
 
+Decoder = Callable[[Path], tuple[np.ndarray, str] | UnreadableImage]
+
 _VERSION = 1  # of decoding: raise it when the same file would give other pixels
 _CHANNELS = 3
 _AT_ONCE = 256  # images in memory while decoding
-_UNREADABLE = "files that are not whole images (get them again, or take them out)"
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,24 @@ class StoredImages:
         image: (N, 3, S, S) uint8, mapped from the file; a write stays in this process.
         key: sha256 of the source files' contents and the way of decoding.
         sources: each source file's sha256.
+        value_range: what became 0 and 255 in images of more than 8 bits; None where there are none.
     """
 
     image: Tensor
     key: str
     sources: tuple[str, ...]
+    value_range: Range | None = None
 
 
-def open_store(paths: Sequence[Path], *, cache: Path, image_size: int, problems: Problems) -> StoredImages | None:
+def open_store(
+    paths: Sequence[Path],
+    *,
+    cache: Path,
+    image_size: int,
+    problems: Problems,
+    value_range: Range | None = None,
+    measured: Sequence[bool] | None = None,
+) -> StoredImages | None:
     """The decoded images of some files, from the cache if they are there.
 
     The array's own sha256 is checked on every opening; a damaged one is made again with a warning. Two jobs that want
@@ -59,24 +73,34 @@ def open_store(paths: Sequence[Path], *, cache: Path, image_size: int, problems:
         cache: folder of the arrays, one .npy and one .json each.
         image_size: side S in pixels.
         problems: takes the files that do not decode.
+        value_range: what becomes 0 and 255 in images of more than 8 bits; None: the range of their values.
+        measured: of which files that range is (N); None: of all.
 
     Returns:
         The array; None where a file does not decode, or where there are no files.
 
     Raises:
-        UserError: the cache can't be written.
+        UserError: the cache can't be written, or images of 16 bits can't be read as they should.
     """
     if not paths:
         return None
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but not too large
         sources = tuple(pool.map(_sha256, paths))
-        options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
-        key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
-        array = cache / f"{key[:32]}.npy"
         try:
             cache.mkdir(parents=True, exist_ok=True)
+            scaled = settle_range(
+                paths, sources, list(pool.map(depth, paths)), given=value_range, cache=cache, pool=pool,
+                measured=measured or [True] * len(paths),
+            )  # fmt: skip
+            options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
+            if scaled is not None:
+                options += f" range={scaled[0]!r},{scaled[1]!r}"
+            key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
+            array = cache / f"{key[:32]}.npy"
+            decoder = partial(_try, image_size, scaled)
             with FileLock(array.with_suffix(".lock")):
-                facts = _verified(array) or _make(array, paths, image_size, pool, problems)
+                facts = _verified(array) or _make(array, paths, image_size, decoder, pool, problems)
         except OSError as error:
             raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error
     if facts is None:
@@ -84,9 +108,11 @@ def open_store(paths: Sequence[Path], *, cache: Path, image_size: int, problems:
     converted = {mode: count for mode, count in facts["modes"].items() if mode != "RGB"}
     if converted:
         kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
-        log.info("%d of %d images were not RGB and were converted: %s", sum(converted.values()), len(paths), kinds)
+        log.info(
+            "%d of %d images were not plain RGB and were converted: %s", sum(converted.values()), len(paths), kinds
+        )
     # Copy on write ("c"): torch wants memory that it may write to.
-    return StoredImages(torch.from_numpy(np.load(array, mmap_mode="c")), key, sources)
+    return StoredImages(torch.from_numpy(np.load(array, mmap_mode="c")), key, sources, scaled)
 
 
 def _sha256(path: Path) -> str:
@@ -113,11 +139,13 @@ def _verified(array: Path) -> dict[str, Any] | None:
 
 
 def _make(
-    array: Path, paths: Sequence[Path], image_size: int, pool: ThreadPoolExecutor, problems: Problems
+    array: Path, paths: Sequence[Path], image_size: int, decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
 ) -> dict[str, Any] | None:
     facts: dict[str, Any] = {}
     try:
-        write_atomically(array, lambda file: facts.update(_decode_all(file, paths, image_size, pool, problems)))
+        write_atomically(
+            array, lambda file: facts.update(_decode_all(file, paths, image_size, decoder, pool, problems))
+        )
     except UnreadableImage:
         return None
     text = json.dumps(facts, indent=2) + "\n"
@@ -126,7 +154,12 @@ def _make(
 
 
 def _decode_all(
-    file: IO[bytes], paths: Sequence[Path], image_size: int, pool: ThreadPoolExecutor, problems: Problems
+    file: IO[bytes],
+    paths: Sequence[Path],
+    image_size: int,
+    decoder: Decoder,
+    pool: ThreadPoolExecutor,
+    problems: Problems,
 ) -> dict[str, Any]:
     """Writes the .npy file in order as the threads decode; returns its sha256 and how many files had which mode."""
     shape = (len(paths), _CHANNELS, image_size, image_size)
@@ -137,13 +170,11 @@ def _decode_all(
     modes: Counter[str] = Counter()
     console, unreadable = Console(), 0
     chunks = range(0, len(paths), _AT_ONCE)
-    results = (
-        result for start in chunks for result in pool.map(partial(_try, image_size), paths[start : start + _AT_ONCE])
-    )
+    results = (result for start in chunks for result in pool.map(decoder, paths[start : start + _AT_ONCE]))
     shown = track(results, "decoding", len(paths), console=console, transient=True, disable=not console.is_terminal)
     for path, result in zip(paths, shown, strict=True):
         if isinstance(result, UnreadableImage):
-            problems.add(_UNREADABLE, f"{path}: {result}")
+            problems.add(result.kind, f"{path}: {result}")
             unreadable += 1
             continue
         pixels, mode = result
@@ -156,8 +187,8 @@ def _decode_all(
     return {"sha256": digest.hexdigest(), "shape": shape, "modes": dict(modes)}
 
 
-def _try(image_size: int, path: Path) -> tuple[np.ndarray, str] | UnreadableImage:
+def _try(image_size: int, value_range: Range | None, path: Path) -> tuple[np.ndarray, str] | UnreadableImage:
     try:
-        return decode(path, image_size)
+        return decode(path, image_size, value_range)
     except UnreadableImage as error:
         return error
