@@ -30,17 +30,15 @@ from kdistill.modules.layers import bind_loss, describe_layers
 from kdistill.modules.mutual import MutualModule
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
-from kdistill.peers import build_peers, peer_facts
-from kdistill.process import settle_process
+from kdistill.peers import peer_facts
+from kdistill.plan import TrainingPlan, make_plan
 from kdistill.progress import progress_callbacks
-from kdistill.rehearsal import rehearse
 from kdistill.replaying import replay_prefix, replay_teacher
 from kdistill.report.mistakes import telling
 from kdistill.report.screen import config_tree, print_result, screen
 from kdistill.runs import RunFolder, versions
 from kdistill.search.pruning import Pruned, TrialWatch
 from kdistill.teachers import find_teacher
-from kdistill.tune import tune
 
 log = logging.getLogger(__name__)
 
@@ -71,16 +69,20 @@ def run(config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_s
         UserError: a mistake in the config, the data or the teacher; nothing was trained on it.
         Pruned: the search has given the trial up; the folder is marked so and can be gone on with.
     """
+    started = time.perf_counter()
     validate(config)
     plain = OmegaConf.to_container(config, resolve=True)
-    folder = RunFolder.create(path, config)
+    folder = RunFolder(path)
+    folder.check(config)
     if not in_sweep:
         screen().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
+    plan = make_plan(config)
+    folder.begin(config)
     last = folder.last_checkpoint
     loggers = Loggers(config, path, rows=folder.curves(until=logged_until(last)) if last else ())
     failed = True
     try:
-        summary = _train_and_test(config, folder, loggers, watch)
+        summary = _train_and_test(config, plan, folder, loggers, watch, started)
         failed = False
     except Pruned as verdict:
         failed = False
@@ -94,37 +96,16 @@ def run(config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_s
 
 
 def _train_and_test(
-    config: DictConfig, folder: RunFolder, loggers: Loggers, watch: TrialWatch | None
+    config: DictConfig,
+    plan: TrainingPlan,
+    folder: RunFolder,
+    loggers: Loggers,
+    watch: TrialWatch | None,
+    started: float,
 ) -> dict[str, Any]:
-    started = time.perf_counter()
-    device = assemble.device_name(config.device)
-    data = assemble.data_module(config)
-    data.place(device)
-    arrays = data.arrays
-    kind = "teacher" if config.role == "teacher" else "student"
-    label = assemble.label(config[kind])
-
-    rehearse(config, arrays)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    network = assemble.network(config[kind], kind, data)
-    mean, std = assemble.normalisation(config[kind], network, arrays)
-    settle_process(device)
-    way = tune(config, network, data, device)
-    parts: dict[str, Any] = {
-        "num_classes": arrays.num_classes,
-        "class_names": arrays.class_names,
-        "mean": mean,
-        "std": std,
-        "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
-        "optimizer": assemble.build(config.optimizer, "optimizer"),
-        "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
-        "channels_last": way.channels_last,
-        "backbone_lr": config[kind].get("backbone_lr", 1.0),
-        "gradient_clip_val": config.trainer.gradient_clip_val,
-    }
-    if parts["loss"].views > 1:
-        data.show_two_views()
-    peers = build_peers(config, data, parts)
+    kind, label, device, data, arrays = plan.kind, plan.label, plan.device, plan.data, plan.data.arrays
+    network, parts, peers, way = plan.network, plan.parts, plan.peers, plan.way
+    mean, std = parts["mean"], parts["std"]
     teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
     precision = way.precision
     replay_started = time.perf_counter()
@@ -165,7 +146,11 @@ def _train_and_test(
     own = teacher.answers.module if teacher else None
     val_answers, test_answers = (answers(own, batches, data, device) for batches in (val_batches, test_batches))
     test_last = figures(predict(module, test_batches, data, device) | test_answers)
-    best_epoch = load_checkpoint(module, Path(checkpoint.best_model_path))
+    best_epoch = (
+        load_checkpoint(module, Path(checkpoint.best_model_path))
+        if checkpoint.best_model_path
+        else module.current_epoch - 1
+    )
     val_predictions = predict(module, val_batches, data, device) | val_answers
     predictions = predict(module, test_batches, data, device) | test_answers
     val, test = figures(val_predictions), figures(predictions)
@@ -275,6 +260,8 @@ def _fit(
         trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint, weights_only=True)
     if watch is not None and watch.verdict is not None:
         raise watch.verdict
+    if not checkpoint.best_model_path:  # it never came to save, as with every_n_epochs above max_epochs
+        log.warning(f"{label}: callbacks kept no checkpoint, so the weights of the last epoch are taken")
     return checkpoint
 
 

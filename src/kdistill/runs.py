@@ -13,7 +13,8 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 
 import csv
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -28,8 +29,14 @@ from kdistill.files import write_atomically
 # How a run reports and where it keeps what can be computed again: none of it changes the result.
 OPERATIONAL = (
     *("logger", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps", "trainer.tune_cache"),
-    *("replay.cache", "replay.max_gb"),
+    *("replay.cache", "replay.max_gb", "callbacks.resume.minutes"),
 )
+# What, besides, may change while a run is unfinished: what is done after training, and where and how it is computed.
+MAY_CHANGE = (
+    *(*OPERATIONAL, "decision_threshold", "device", "dataset.eval_batch_size", "teacher.gate"),
+    *("replay.teacher", "replay.prefix", "callbacks.lr"),
+)
+_ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
 
 
@@ -41,32 +48,48 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: DictConfig) -> "RunFolder":
-        """Starts a run's folder with its config.
+        """A run's folder, begun; see `check` and `begin`."""
+        folder = cls(path)
+        folder.check(config)
+        folder.begin(config)
+        return folder
+
+    def check(self, config: DictConfig) -> None:
+        """Checks that a run may begin or go on here; makes nothing.
 
         Raises:
-            UserError: a finished run lies there already, or one that another config began.
+            UserError: a finished run lies there already, or one that another config began, or nothing can be written.
         """
-        folder = cls(path)
-        if folder.finished:
+        if self.finished:
+            raise UserError(f"{self.path} holds a finished run; {_ELSEWHERE}")
+        nearest = next((place for place in (self.path, *self.path.absolute().parents) if place.exists()), self.path)
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            why = "may not be written to" if nearest.is_dir() else "is no folder"
             raise UserError(
-                f"{path} holds a finished run; give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or "
-                "remove that one"
+                f"{self.path} cannot be the run's folder: {nearest} {why}; give hydra.run.dir=<another folder>"
             )
-        if folder.last_checkpoint is not None and not folder.begun_by(config):
+        if self.last_checkpoint is not None and (changed := self.changed(config)):
             raise UserError(
-                f"{path} holds a run that another config began and did not finish; to go on with it, give that config "
-                f"again ({path / 'config.yaml'}); else give another folder (hydra.run.dir=..., with -m "
-                "hydra.sweep.dir=...) or remove that one"
+                f"{self.path} holds a run that another config began and did not finish; to go on with it, give that "
+                f"config again ({self.path / 'config.yaml'}). It differs in: {'; '.join(changed)}. Else {_ELSEWHERE}"
             )
-        folder.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
+
+    def begin(self, config: DictConfig) -> None:
+        """Makes the folder, with the run's config in it."""
+        self.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
         text = OmegaConf.to_yaml(config, resolve=True)
-        write_atomically(path / "config.yaml", lambda file: file.write(text.encode()))
-        return folder
+        write_atomically(self.path / "config.yaml", lambda file: file.write(text.encode()))
 
     def begun_by(self, config: DictConfig) -> bool:
         """Whether this folder's run was started with this very config; what only reports or stores does not count."""
         path = self.path / "config.yaml"
-        return path.is_file() and _settings(self.config()) == _settings(config)
+        return path.is_file() and not _differences(self.config(), config, OPERATIONAL)
+
+    def changed(self, config: DictConfig) -> list[str]:
+        """What of a config keeps it from going on with this folder's unfinished run: `key: value then, value now`."""
+        if not (self.path / "config.yaml").is_file():
+            return ["there is no config.yaml"]
+        return _differences(self.config(), config, MAY_CHANGE)
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -147,15 +170,29 @@ class RunFolder:
             return dict(content)
 
 
-def _settings(config: DictConfig) -> Any:
-    """A config as `config.yaml` gives it back, without the operational keys."""
-    plain = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
-    for key in OPERATIONAL:
-        section, _, leaf = key.rpartition(".")
-        below = plain.get(section) if section else plain  # type: ignore[union-attr]
-        if isinstance(below, dict):
-            below.pop(leaf, None)
-    return plain
+def _differences(then: DictConfig, now: DictConfig, without: Sequence[str]) -> list[str]:
+    """The keys in which two configs differ, as `config.yaml` gives them back, without some and what is below them."""
+    old, new = (_leaves(_as_written(config), without) for config in (then, now))
+    missing = "nothing"
+    return [
+        f"{key}: {old.get(key, missing)} then, {new.get(key, missing)} now"
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key, missing) != new.get(key, missing)
+    ]
+
+
+def _as_written(config: DictConfig) -> Any:
+    return OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+
+
+def _leaves(node: Any, without: Sequence[str], key: str = "") -> dict[str, Any]:
+    """A plain config by dotted key."""
+    if key in without:
+        return {}
+    if not isinstance(node, dict) or not node:
+        return {key: node}
+    below = (_leaves(value, without, f"{key}.{name}".lstrip(".")) for name, value in node.items())
+    return {leaf: end for one in below for leaf, end in one.items()}
 
 
 def versions() -> dict[str, str]:

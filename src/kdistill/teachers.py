@@ -186,7 +186,7 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
         log.info("teacher %s: none yet; trained first by %s and kept in %s", name, config.teacher.recipe, folder)
         if data.limit is not None:
             log.warning("teacher %s: dataset.limit=%d is its limit too", name, data.limit)
-        if folder.exists() and not RunFolder(folder).begun_by(recipe):
+        if folder.exists() and RunFolder(folder).changed(recipe):
             shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
         train(recipe, folder)
     return folder

@@ -1,0 +1,92 @@
+"""All that is decided before a run is known to start: nothing is trained and no folder is made in it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from torch import nn
+
+from kdistill import assemble
+from kdistill.data.arrays import ImageArrays
+from kdistill.data.module import ArrayDataModule
+from kdistill.errors import UserError
+from kdistill.modules.student import StudentModule
+from kdistill.peers import build_peers
+from kdistill.process import settle_process
+from kdistill.rehearsal import rehearse
+from kdistill.tune import Way, tune
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run is made of.
+
+    Attributes:
+        kind: the section that is trained, `teacher` or `student`.
+        label: what people call its network.
+        device: cpu or cuda.
+        data: loaded and split.
+        network: with its first weights, and only what trains free.
+        parts: options of the module that trains it.
+        peers: who learns with it.
+        way: precision, memory format and compilation.
+    """
+
+    kind: str
+    label: str
+    device: str
+    data: ArrayDataModule
+    network: nn.Module
+    parts: dict[str, Any]
+    peers: list[StudentModule]
+    way: Way
+
+
+def make_plan(config: DictConfig) -> TrainingPlan:
+    """Loads the data, builds and fits to each other what the config names, and settles how it is computed.
+
+    Raises:
+        UserError: something of it cannot be; the message says what to do.
+    """
+    device = assemble.device_name(config.device)
+    data = assemble.data_module(config)
+    data.place(device)
+    arrays = data.arrays
+    check_figures(config, arrays)
+    rehearse(config, arrays)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    kind = "teacher" if config.role == "teacher" else "student"
+    network = assemble.network(config[kind], kind, data)
+    mean, std = assemble.normalisation(config[kind], network, arrays)
+    settle_process(device)
+    way = tune(config, network, data, device)
+    parts: dict[str, Any] = {
+        "num_classes": arrays.num_classes,
+        "class_names": arrays.class_names,
+        "mean": mean,
+        "std": std,
+        "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
+        "optimizer": assemble.build(config.optimizer, "optimizer"),
+        "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
+        "channels_last": way.channels_last,
+        "backbone_lr": config[kind].get("backbone_lr", 1.0),
+        "gradient_clip_val": config.trainer.gradient_clip_val,
+    }
+    if parts["loss"].views > 1:
+        data.show_two_views()
+    peers = build_peers(config, data, parts)
+    return TrainingPlan(kind, assemble.label(config[kind]), device, data, network, parts, peers, way)
+
+
+def check_figures(config: DictConfig, arrays: ImageArrays) -> None:
+    """Checks that the figures that are asked for can be computed on these data.
+
+    Raises:
+        UserError: a decision threshold for more than two classes.
+    """
+    if config.decision_threshold == "f1" and arrays.num_classes != 2:
+        raise UserError(
+            f"decision_threshold=f1 needs two classes, and these data have {arrays.num_classes}: use "
+            "decision_threshold=half"
+        )
