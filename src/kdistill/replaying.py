@@ -66,7 +66,11 @@ def replay_prefix(
     except CannotSplit as reason:
         if switch == "on":
             raise UserError(f"replay.prefix=on, but {kind} {name} can't be cut: {reason}; use auto or off") from reason
-        log.debug("replay: %s %s is not cut: %s", kind, name, reason)
+        frozen = any(not parameter.requires_grad for parameter in module.network.parameters())
+        log.log(
+            logging.INFO if frozen else logging.DEBUG,
+            f"replay: the frozen part of {kind} {name} runs at every step, for the network cannot be split: {reason}",
+        )
         return False
 
     def prefix(batch: Batch) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from kdistill import assemble
 from kdistill.data.module import ArrayDataModule
 from kdistill.files import write_atomically
-from kdistill.models.faster import make_faster
+from kdistill.models.faster import make_faster, set_memory_format
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,8 @@ def _measure(
     """Seconds of the first training step, compilation included, and the median of those after it."""
     memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else ()):
-        trained = copy.deepcopy(network).to(device).to(memory_format=memory_format)
+        trained = copy.deepcopy(network).to(device)
+        set_memory_format(trained, memory_format)
         make_faster(trained, precision=way.precision, device=device)
         if way.compile:
             trained.compile(mode=way.compile)

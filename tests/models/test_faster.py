@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kdistill.models.build import create_model
-from kdistill.models.faster import Float32Conv2d, make_faster
+from kdistill.models.faster import Float32Conv2d, make_faster, set_memory_format
 from kdistill.models.weights import fingerprint
 
 
@@ -59,3 +59,17 @@ def test_activations_that_need_their_input_again_leave_it_alone() -> None:
     network = nn.Sequential(nn.ReLU6(inplace=True), nn.SiLU(inplace=True), nn.ReLU(inplace=True))
     make_faster(network, precision="32-true", device="cpu")
     assert [layer.inplace for layer in network] == [False, False, True]  # ReLU's backward needs its output alone
+
+
+def test_weights_that_are_not_4d_stay_as_they_are() -> None:
+    """torch's own conversion refuses a network of these."""
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3), nn.Conv1d(2, 3, 3))
+    before = network[1].weight.stride()
+    parameters = list(network.parameters())
+    set_memory_format(network, torch.channels_last)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[1].weight.stride() == before and list(network.parameters()) == parameters
+    expected = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).to(memory_format=torch.channels_last)
+    given = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+    set_memory_format(given, torch.channels_last)
+    assert [v.stride() for v in given.state_dict().values()] == [v.stride() for v in expected.state_dict().values()]

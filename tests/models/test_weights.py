@@ -24,6 +24,21 @@ def test_weights_round_trip_with_their_facts(tmp_path: Path) -> None:
         assert file.metadata() == {"model": '"net"', "mean": "[0.5]"}
 
 
+def test_tied_and_overlapping_weights_round_trip(tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(2, 2))
+        network[1].weight = network[0].weight
+        whole = torch.randn(2, 2, 2)
+        network[2].weight, network.other = nn.Parameter(whole[0]), nn.Parameter(whole[1])
+        return network
+
+    first, second, path = tied(), tied(), tmp_path / "w.safetensors"
+    write_weights(path, first, {})
+    load_weights(second, path, owner="student=net")
+    assert fingerprint(first) == fingerprint(second)
+    assert second[1].weight is second[0].weight  # type: ignore[index]
+
+
 def test_a_lightning_checkpoint_and_a_plain_state_dict_load_too(tmp_path: Path) -> None:
     source = net()
     state = {f"network.{name}": value for name, value in source.state_dict().items()}

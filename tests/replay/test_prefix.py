@@ -108,9 +108,22 @@ class Branching(Noisy):
         return self.head(hidden.mean((2, 3)) if hidden.mean() > 0 else hidden.amax((2, 3)))
 
 
+class Unlike(Noisy):
+    """Its code goes by the type of what it gets, so that the traced code is not what runs."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        hidden = self.backbone(image).mean((2, 3))
+        return self.head(hidden if isinstance(image, Tensor) else hidden.flatten(3))
+
+
 @pytest.mark.parametrize(
     ("network", "reason"),
-    [(Noisy(), "draws random numbers"), (Mixing(), "other images of the batch"), (Branching(), "can't be traced")],
+    [
+        (Noisy(), "draws random numbers"),
+        (Mixing(), "other images of the batch"),
+        (Branching(), "can't be traced"),
+        (Unlike(), r"its traced code does not run \(IndexError: Dimension out of range"),
+    ],
 )
 def test_what_is_not_a_function_of_the_image_is_refused(network: nn.Module, reason: str) -> None:
     with pytest.raises(CannotSplit, match=reason):

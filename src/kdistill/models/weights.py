@@ -20,8 +20,17 @@ _CHECKPOINT_PREFIX = "network."
 
 
 def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Writes a network's state dict as safetensors, with plain facts about it in the header."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    """Writes a network's state dict as safetensors, with plain facts about it in the header.
+
+    What goes by several names, as tied weights, is written under each, for the format has no shared tensors.
+    """
+    state: dict[str, Tensor] = {}
+    written: set[int] = set()
+    for name, tensor in network.state_dict().items():
+        values = tensor.detach().cpu().contiguous()
+        place = values.untyped_storage().data_ptr()
+        state[name] = values.clone() if place in written else values
+        written.add(place)
     metadata = {name: json.dumps(value) for name, value in facts.items()}
     write_atomically(path, lambda file: file.write(save(state, metadata)))
 

@@ -13,6 +13,7 @@ from kdistill.data.batch import Batch
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.metrics import classification_metrics
+from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts
 from kdistill.models.taps import tapped
@@ -100,7 +101,8 @@ class ClassifierModule(pl.LightningModule):
         self.class_names = tuple(class_names)
         self.automatic_optimization = False  # a call of `training_step` takes several optimizer steps
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network: nn.Module = network.to(memory_format=self.format)
+        set_memory_format(network, self.format)
+        self.network = network
         self.normalize = Normalize(mean, std)
         self.loss = loss
         self.layers = () if loss is None else loss.student_layers

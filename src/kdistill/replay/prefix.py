@@ -53,8 +53,8 @@ def split_frozen(network: nn.Module, example: Tensor) -> FrozenPrefix:
         example: (n, C, H, W), n at least 2; what the two halves are checked on.
 
     Raises:
-        CannotSplit: nothing leading is frozen, everything is, the network can't be traced, or the cut network is not
-            the same function; the message says which.
+        CannotSplit: nothing leading is frozen, everything is, the network can't be traced or cut, or the cut network
+            is not the same function; the message says which.
     """
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise CannotSplit("nothing of it trains")
@@ -63,7 +63,21 @@ def split_frozen(network: nn.Module, example: Tensor) -> FrozenPrefix:
     try:
         graph = _Tracer().trace(network)
     except Exception as error:  # what a network's own forward raises on symbols can be anything
-        raise CannotSplit(f"it can't be traced ({type(error).__name__}: {error})") from error
+        raise CannotSplit(f"it can't be traced ({_said(error)})") from error
+    try:
+        return _cut(network, graph, example)
+    except CannotSplit:
+        raise
+    except Exception as error:  # and so can what its traced code does, which is not the code that its author tried
+        raise CannotSplit(f"its traced code does not run ({_said(error)})") from error
+
+
+def _said(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _cut(network: nn.Module, graph: fx.Graph, example: Tensor) -> FrozenPrefix:
     inside = _frozen_nodes(graph, network)
     constants = {node for node in inside if node.op == "get_attr"}  # the rest reads these from the network itself
     boundary = [
