@@ -1,4 +1,4 @@
-"""The wheel, installed elsewhere and used from another folder, finds its configs."""
+"""The wheel, installed elsewhere and used from another folder, finds its configs and templates."""
 
 import os
 import shutil
@@ -60,6 +60,13 @@ def test_the_wheel_holds_every_config(installed: Path) -> None:
     files = sorted(path.relative_to(here) for path in here.rglob("*.yaml"))
     assert files
     assert files == sorted(path.relative_to(there) for path in there.rglob("*.yaml"))
+
+
+def test_the_wheel_holds_every_template_of_the_report(installed: Path) -> None:
+    here, there = (root / "kdistill" / "report" / "templates" for root in (REPOSITORY / "src", installed))
+    files = sorted(path.relative_to(here) for path in here.rglob("*.*"))
+    assert {"report.html.j2", "page.css"} <= {path.name for path in files}
+    assert files == sorted(path.relative_to(there) for path in there.rglob("*.*"))
 
 
 def test_the_command_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:

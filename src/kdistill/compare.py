@@ -64,7 +64,7 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
 def job(config: DictConfig) -> None:
     """One job of the command line; leaves with exit code 1 if a training failed."""
     from kdistill.files import write_atomically
-    from kdistill.report.comparison import markdown, page, print_comparison
+    from kdistill.report.comparison_forms import markdown, page, print_comparison
 
     failed = False
     if config.runs:

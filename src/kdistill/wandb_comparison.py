@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from kdistill.report.comparison import headlines, page, sheets
+from kdistill.report.comparison import headlines, sheets
+from kdistill.report.comparison_forms import page
 from kdistill.wandb_run import open_run, staged_in, wandb_sections
 
 _OF_A_PAIR = ("mean", "low", "high", "verdict", "p", "p_holm")

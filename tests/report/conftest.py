@@ -1,6 +1,7 @@
 """Finished runs with known figures, written as a training writes them."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,27 @@ SAMPLES, EPOCHS = 90, 4
 COST = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100, "uncounted_ops": ["aten::add"]}
 
 MakeRun = Callable[..., Path]
+Browse = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def make_run() -> MakeRun:
     return write_run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Browse:
+    return browse
+
+
+def browse(folder: Path, text: str, *switches: str) -> subprocess.CompletedProcess[str]:
+    """Shows a page in headless Chromium."""
+    (folder / "page.html").write_text(text)
+    quiet = ["no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"]
+    plain = ["headless", "no-sandbox", "disable-gpu", "disable-quic", f"user-data-dir={folder / 'profile'}"]
+    command = ["chromium", *(f"--{switch}" for switch in (*plain, *quiet, *switches))]
+    address = (folder / "page.html").as_uri()
+    return subprocess.run([*command, address], capture_output=True, text=True, check=False, timeout=60)
 
 
 def write_run(
@@ -33,6 +50,7 @@ def write_run(
     images: bool = False,
     curves: bool = True,
     job: tuple[str, ...] = (),
+    class_names: Sequence[str] = (),
     name: str = "",
     **loss: Any,
 ) -> Path:
@@ -46,6 +64,7 @@ def write_run(
         val_accuracy: of the summary.
         images: whether it kept any.
         curves: whether it kept metrics.csv.
+        class_names: of the summary; else made-up ones.
         job: overrides of the sweep's job that the run was; none: no sweep has started it.
         name: of the experiment; else by the role.
         loss: what the loss is set to.
@@ -63,10 +82,11 @@ def write_run(
         folder.write_predictions(part, arrays)  # type: ignore[arg-type]
     found = {part: {name: _value(name, arrays) for name in MEASURES} for part, arrays in parts.items()}
     found["val"]["accuracy"] = val_accuracy
+    names = [*class_names] or [f"<{k}>" for k in range(classes)]
     summary: dict[str, Any] = {
         "experiment": config["name"], "role": role, "seed": seed, "best_epoch": 2, **found,
         "label": "net distilled" if role == "distill" else "net", "cost": COST, "fingerprint": f"{role}{seed}{loss}",
-        "data": {"fingerprint": "data", "test": SAMPLES, "class_names": [f"<{k}>" for k in range(classes)]},
+        "data": {"fingerprint": "data", "test": SAMPLES, "class_names": names},
         "hardware": {"device": "cpu", "precision": "32-true"}, "versions": {"python": "3.11.1", "torch": "2.14.0"},
         "time_s": {"total": 20.0, "fit": 10.0},
     }  # fmt: skip

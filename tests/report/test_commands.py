@@ -1,9 +1,7 @@
 """The commands of a page can be pasted into a shell, and Hydra takes them."""
 
 import json
-import re
 import shlex
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,15 @@ from kdistill.runs import RunFolder
 JOB = ("+experiment=mnist_distill", "loss.alpha=0.5")
 
 
+def block(folder: Path, *names: str) -> str:
+    subject = subject_of([str(folder)], names)
+    arms = shown_arms(compare(subject.arms, subject.title), subject.arms)
+    return do_again(arms, subject, "python -m kdistill.report here")
+
+
 def lines(folder: Path) -> dict[str, list[str]]:
     """The lines of each part, without remarks."""
-    subject = subject_of([str(folder)], [])
-    arms = shown_arms(compare(subject.arms, subject.title), subject.arms)
-    written = do_again(arms, subject, "python -m kdistill.report here").partition("<code>")[2]
-    text = unescape(re.sub(r"<[^>]+>", "", written))
+    text = block(folder)
     parts: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line.startswith("## "):
@@ -90,3 +91,8 @@ def test_the_teachers_command_puts_it_where_the_run_looked_for_it(make_run: Any,
 
 def test_a_teacher_without_a_run_folder_is_named(make_run: Any, tmp_path: Path) -> None:
     assert lines(make_run(tmp_path / "run", "distill", temperature=2))["the teacher"] == []
+
+
+def test_a_name_of_two_lines_stays_in_its_remark(make_run: Any, tmp_path: Path) -> None:
+    text = block(make_run(tmp_path / "run", "distill", temperature=2), "mine\nrm -r x \x1b[31m")
+    assert "# mine rm -r x \\x1b[31m, seed 0\npython -m kdistill.train " in text

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kdistill.report.comparison import headlines, markdown, page, print_comparison, sheets
+from kdistill.report.comparison import headlines, sheets
+from kdistill.report.comparison_forms import markdown, page, print_comparison
 
 
 def figure(mean: float) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def test_the_counts_and_p_of_mcnemar_and_delong_stand_below_their_pair_in_all_th
 
 def test_the_command_and_the_versions_are_kept_and_the_screen_says_how_to_see_more() -> None:
     assert RESULT["command"] in markdown(RESULT) and "torch 2.13.0 and 2.14.0" in markdown(RESULT)
-    assert "python -m kdistill.compare &#x27;runs=[a,b]&#x27; &lt;x&gt;" in page(RESULT)
+    assert "python -m kdistill.compare &#39;runs=[a,b]&#39; &lt;x&gt;" in page(RESULT)
     assert printed(110).splitlines()[-1].endswith("as one page: python -m kdistill.report here")
 
 

@@ -218,18 +218,8 @@ def test_the_door_says_what_is_wrong(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def chromium(folder: Path, text: str, *switches: str) -> subprocess.CompletedProcess[str]:
-    """Shows a page in headless Chromium."""
-    (folder / "page.html").write_text(text)
-    quiet = ["no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"]
-    plain = ["headless", "no-sandbox", "disable-gpu", "disable-quic", f"user-data-dir={folder / 'profile'}"]
-    command = ["chromium", *(f"--{switch}" for switch in (*plain, *quiet, *switches))]
-    address = (folder / "page.html").as_uri()
-    return subprocess.run([*command, address], capture_output=True, text=True, check=False, timeout=60)
-
-
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_shows_the_page_without_a_complaint(text: str, tmp_path: Path) -> None:
+def test_a_browser_shows_the_page_without_a_complaint(text: str, tmp_path: Path, chromium: Any) -> None:
     done = chromium(tmp_path, text, "enable-logging=stderr", "dump-dom")
     assert done.returncode == 0 and "CONSOLE" not in done.stderr
     assert done.stdout.count("<svg") == text.count("<svg") and "Do it again" in done.stdout
@@ -240,7 +230,7 @@ PAPER = pytest.mark.skipif(
 )
 
 
-def printed(folder: Path, text: str) -> tuple[list[str], Counter[int]]:
+def printed(chromium: Any, folder: Path, text: str) -> tuple[list[str], Counter[int]]:
     """A page on paper: the text of each sheet, and how many images each has, counted from 1."""
     paper = folder / "page.pdf"
     assert chromium(folder, text, f"print-to-pdf={paper}").returncode == 0
@@ -251,15 +241,15 @@ def printed(folder: Path, text: str) -> tuple[list[str], Counter[int]]:
 
 @pytest.mark.slow
 @PAPER
-def test_on_paper_what_is_folded_is_open(text: str, tmp_path: Path) -> None:
-    sheets, _ = printed(tmp_path, text)
+def test_on_paper_what_is_folded_is_open(text: str, tmp_path: Path, chromium: Any) -> None:
+    sheets, _ = printed(chromium, tmp_path, text)
     assert text.count("monitor: val/accuracy") == "".join(sheets).count("monitor: val/accuracy") == 2, "two arms"
 
 
 @pytest.mark.slow
 @PAPER
-def test_on_paper_an_image_and_its_caption_share_a_sheet(text: str, tmp_path: Path) -> None:
+def test_on_paper_an_image_and_its_caption_share_a_sheet(text: str, tmp_path: Path, chromium: Any) -> None:
     head, images, rest = re.split(r'(<div class="images">.*?</figure>\n</div>)', text, flags=re.DOTALL)
-    sheets, count = printed(tmp_path, head + 12 * images + rest)
+    sheets, count = printed(chromium, tmp_path, head + 12 * images + rest)
     captions = {n: len(re.findall(r"\bstudent <", sheet)) for n, sheet in enumerate(sheets, start=1)}
     assert count == Counter({n: number for n, number in captions.items() if number}) and len(count) > 1

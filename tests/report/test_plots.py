@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 from matplotlib.axes import Axes
 
 from kdistill.report.plots import COLOURS, chart, colour, legend, marker
+from kdistill.report.render import environment
 
 
 def drawn(alt: str = 'loss by epoch; "best" <1') -> str:
@@ -51,7 +52,8 @@ def test_a_chart_is_the_same_every_time_and_names_no_address() -> None:
 
 
 def test_the_legend_names_every_arm_and_no_two_look_alike() -> None:
-    text = legend([f"arm <{n}>" for n in range(20)])
+    macro = environment().get_template("macros.html.j2").module.legend  # type: ignore[attr-defined]
+    text = str(macro(legend([f"arm <{n}>" for n in range(20)])))
     looks = re.findall(r"--arm-(\d)\)\">(.)<", text)
     assert len(set(looks)) == 20 and text.count("arm &lt;") == 20
     assert len({marker(n) for n in range(COLOURS)}) == COLOURS, "told apart in grey, too"

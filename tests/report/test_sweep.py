@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kdistill.report.collect import find, subject_of
+from kdistill.report.render import render
 from kdistill.report.sweep import sweeps
 from kdistill.report.swept import SweptRuns, find_sweeps
 
@@ -51,7 +52,7 @@ def test_whoever_names_the_arms_compares_settings_on_test(grid: Path) -> None:
 
 
 def test_the_section_shows_every_setting_by_validation(grid: Path) -> None:
-    text = sweeps(found(grid))
+    text = render("sections/sweep.html.j2", view=sweeps(found(grid)))
     assert text.count("<svg") == 1 and "0.9500" in text and "0.9400 to 0.9600" in text
     assert text.count('<th scope="row">') == 5 and '<th scope="row">1 (chosen)</th>' in text
 
@@ -103,4 +104,4 @@ def test_two_comparisons_in_one_report_are_told_apart(make_run: Any, tmp_path: P
 def test_runs_that_differ_in_words_are_no_sweep(make_run: Any, tmp_path: Path) -> None:
     make_run(tmp_path / "a", "distill", temperature=1, kind="x")
     make_run(tmp_path / "b", "distill", temperature=2, kind="y")
-    assert found(tmp_path) == [] and sweeps([]) == ""
+    assert found(tmp_path) == [] and sweeps([]) == []

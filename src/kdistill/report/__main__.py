@@ -38,10 +38,11 @@ def report(config: DictConfig) -> tuple[str, Path]:
 def job(config: DictConfig) -> Any:
     """One job of the command line."""
     from kdistill.files import write_atomically
+    from kdistill.report.plain_text import printable
 
     page, path = report(config)
     write_atomically(path, lambda file: file.write(page.encode()))
-    print(f"report: {path} ({len(page.encode()) / 1e6:.1f} MB)")
+    print(f"report: {printable(str(path))} ({len(page.encode()) / 1e6:.1f} MB)")
 
 
 def main() -> None:

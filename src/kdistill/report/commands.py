@@ -9,12 +9,15 @@ from kdistill.finished import FinishedRun
 from kdistill.report.again import command
 from kdistill.report.arms import Arm
 from kdistill.report.collect import Subject
-from kdistill.report.elements import code, paragraph
+from kdistill.report.plain_text import one_line
 from kdistill.runs import RunFolder
 
 
 def do_again(arms: Sequence[Arm], subject: Subject, report_command: str) -> str:
-    """What was typed for all of it, and the commands of each teacher, each run, each test, and of this page."""
+    """What was typed for all of it, and the commands of each teacher, each run, each test, and of this page.
+
+    A block for the shell, with names in its remarks.
+    """
     shown = [run for arm in arms for run in arm.runs]
     runs = [(arm.name, run.path, run.seed) for arm in arms for run in arm.runs]
     for swept in subject.sweeps:
@@ -23,16 +26,14 @@ def do_again(arms: Sequence[Arm], subject: Subject, report_command: str) -> str:
     parts = {
         "all of it, as it was typed": subject.commands,
         "the teacher": list(_teachers(shown)),
-        "each run": [f"# {name}, seed {seed}\n{command(RunFolder(path).config())}" for name, path, seed in runs],
+        "each run": [
+            f"# {one_line(name)}, seed {seed}\n{command(RunFolder(path).config())}" for name, path, seed in runs
+        ],
         "the same figures from a run's files": [evaluation(run.path) for run in shown],
         "this page": [report_command],
     }
-    says = (
-        "Each run from its experiment, with every value in which it differs. The same machine and versions give the "
-        "same figures; paths are as the runs had them."
-    )
     blocks = [f"## {what}\n" + "\n".join(lines) for what, lines in parts.items() if lines]
-    return paragraph(says, "note") + code("\n\n".join(blocks))
+    return "\n\n".join(blocks)
 
 
 def _seed(run: Path) -> int:
@@ -60,7 +61,7 @@ def _teacher(label: str, checkpoint: Path, pupil: Path) -> str:
     bases = (Path(), *pupil.resolve().parents)
     found = next((base for base in bases if (base / checkpoint.parent / "config.yaml").is_file()), None)
     if found is None:
-        return f"# {label}: {checkpoint} (no run folder there to read its settings from)"
+        return f"# {one_line(f'{label}: {checkpoint}')} (no run folder there to read its settings from)"
     config = RunFolder(found / checkpoint.parent).config()
     place = shlex.quote(f"hydra.run.dir={literal(str(checkpoint.parent))}")
-    return f"# {label}, where the runs below look for it\n{command(config)} {place}"
+    return f"# {one_line(label)}, where the runs below look for it\n{command(config)} {place}"

@@ -8,29 +8,18 @@ from matplotlib.ticker import MaxNLocator
 
 from kdistill.evidence.measures import ALL
 from kdistill.report.arms import Arm
-from kdistill.report.elements import figure, panels, paragraph
-from kdistill.report.plots import chart, colour, marker
+from kdistill.report.plots import Chart, chart, colour, marker
 
 _SPREAD = 20  # from so many times the least value on, a loss is drawn on a logarithmic scale
 _LOSSES = ("train/", "val/nll")
 
 
-def learning_curves(arms: Sequence[Arm]) -> str:
-    """One chart for each column of metrics.csv but the learning rate; nothing if no run kept any."""
+def learning_curves(arms: Sequence[Arm]) -> list[Chart]:
+    """One chart for each column of metrics.csv but the learning rate; none if no run kept any."""
     known = dict.fromkeys(name for arm in arms for run in arm.curves for name in run)
     names = sorted(known, key=lambda name: (not name.startswith("train/"), name != "train/loss"))
-    if not names:
-        return ""
-    figures = [
-        figure(_title(name), _chart(name, [arm for arm in arms if arm.curves], _levels(name, arms))) for name in names
-    ]
-    return paragraph(
-        "Thick: the mean over the seeds; thin: each seed; the marker is the epoch that validation chose; dashed: "
-        "where the teacher stands. Look whether "
-        "the validation curves are still rising at the end (train longer) or have turned (train shorter). Training "
-        "losses of arms with different losses are not comparable; those of validation are.",
-        "note",
-    ) + panels(figures)
+    drawn = [arm for arm in arms if arm.curves]
+    return [Chart(_title(name), _chart(name, drawn, _levels(name, arms))) for name in names]
 
 
 def mean_curve(curves: Sequence[dict[int, float]]) -> dict[int, float]:

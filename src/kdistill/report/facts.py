@@ -1,35 +1,53 @@
 """What the runs cost, what they were set to, and what they ran on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from kdistill.finished import FinishedRun
 from kdistill.report.arms import Arm
-from kdistill.report.elements import code, folded, paragraph, table
 from kdistill.report.screen import latency, lower_bounds
+from kdistill.report.sheet import Sheet
 from kdistill.runs import RunFolder
 
 
-def cost(arms: Sequence[Arm]) -> str:
+@dataclass(frozen=True)
+class Cost:
+    """What the networks cost, and what a reader must know of the figures.
+
+    Attributes:
+        sheet: a row for each arm.
+        timed_on: what latency was measured on.
+        uncounted: operators that the count leaves out.
+        bounds: sentences on the arms whose count is a lower bound.
+    """
+
+    sheet: Sheet
+    timed_on: list[str]
+    uncounted: list[str]
+    bounds: list[str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in which arms differ, and each arm's config by its name."""
+
+    differing: Sheet
+    configs: list[tuple[str, str]]
+
+
+def cost(arms: Sequence[Arm]) -> Cost:
     """Parameters, operations and time; with what the count leaves out."""
-    columns = ("", "params", "trainable", "MACs", "FLOPs", "ratio", "latency", "training", "in all")
+    columns = ["", "params", "trainable", "MACs", "FLOPs", "ratio", "latency", "training", "in all"]
     rows = [_cost_row(arm) for arm in arms]
     kept = [n for n in range(len(columns)) if any(row[n] != "-" for row in rows)]
+    names, *cells = (tuple(row[n] for n in kept) for row in (columns, *rows))
     uncounted = sorted({name for arm in arms for name in arm.row["cost"].get("uncounted_ops", ())})
-    says = (
-        "For one image. FLOPs = 2 x MACs; ratio: how many times fewer than the teacher, or without one than the "
-        "heaviest. Training, and all of a run (with tests and, where it was trained, the teacher), are means over the "
-        "seeds and depend on the machine."
-    )
     timed_on = dict.fromkeys(arm.row["cost"]["latency_on"] for arm in arms if "latency_on" in arm.row["cost"])
-    timed = f" Latency: median of one image at a time in float32, on {' and on '.join(timed_on)}." if timed_on else ""
-    left_out = f" Not counted: {', '.join(uncounted)}." if uncounted else ""
-    left_out += "".join(f" {line}." for line in lower_bounds((arm.name, arm.row["cost"]) for arm in arms))
-    return table(
-        "cost of each network", [columns[n] for n in kept], [[row[n] for n in kept] for row in rows]
-    ) + paragraph(says + timed + left_out, "note")
+    bounds = lower_bounds((arm.name, arm.row["cost"]) for arm in arms)
+    return Cost(Sheet("cost of each network", names, tuple(cells)), list(timed_on), uncounted, list(bounds))
 
 
 def _cost_row(arm: Arm) -> list[str]:
@@ -51,18 +69,14 @@ def _time(arm: Arm, part: str) -> str:
     return f"{mean:.0f} s" if mean < 600 else f"{mean / 60:.0f} min"
 
 
-def settings(arms: Sequence[Arm]) -> str:
-    """What sets the arms apart, and every arm's whole config to unfold."""
+def settings(arms: Sequence[Arm]) -> Settings:
+    """What sets the arms apart, and every arm's whole config."""
     own = [arm for arm in arms if arm.runs]
     keys = dict.fromkeys(key for arm in own for key in arm.runs[0].settings)
     differing = [key for key in keys if len({repr(_setting(arm, key)) for arm in own}) > 1]
-    rows = [(key, *(_setting(arm, key) for arm in own)) for key in differing]
-    apart = folded(
-        f"the {len(rows)} settings in which arms differ",
-        table("settings in which arms differ", ("", *(arm.name for arm in own)), rows, "words"),
-    )
-    whole = [folded(f"{arm.name}: all settings", code(_config(arm.runs[0]))) for arm in own]
-    return "\n".join([apart] * bool(rows) + whole)
+    rows = tuple((key, *(_setting(arm, key) for arm in own)) for key in differing)
+    sheet = Sheet("settings in which arms differ", ("", *(arm.name for arm in own)), rows, kind="words")
+    return Settings(sheet, [(arm.name, _config(arm.runs[0])) for arm in own])
 
 
 def _setting(arm: Arm, key: str) -> str:
@@ -74,8 +88,8 @@ def _config(run: FinishedRun) -> str:
     return OmegaConf.to_yaml(RunFolder(run.path).config())
 
 
-def origins(arms: Sequence[Arm]) -> str:
-    """Versions and hardware, a column for each set that occurs."""
+def origins(arms: Sequence[Arm]) -> Sheet | None:
+    """Versions and hardware, a column for each set that occurs; nothing if no run kept them."""
     sets: list[tuple[dict[str, Any], list[FinishedRun]]] = []
     for run in (run for arm in arms for run in arm.runs):
         facts = {**run.summary.get("hardware", {}), **run.summary.get("versions", {})}
@@ -87,4 +101,4 @@ def origins(arms: Sequence[Arm]) -> str:
     names = dict.fromkeys(name for facts, _ in sets for name in facts)
     rows = [(name.replace("_", " "), *(str(facts.get(name, "-")) for facts, _ in sets)) for name in names]
     columns = [f"{len(runs)} run{'s' * (len(runs) > 1)}" for _, runs in sets]
-    return table("what the runs ran on", ("", *columns), rows, "words") if rows else ""
+    return Sheet("what the runs ran on", ("", *columns), tuple(rows), kind="words") if rows else None

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 from kdistill.evidence.calibration import probabilities
 from kdistill.finished import FinishedRun
 from kdistill.report.arms import Arm
-from kdistill.report.elements import panels, paragraph, table
+from kdistill.report.sheet import Sheet
 from kdistill.runs import RunFolder
 
 _MOST_IMAGES, _ALL_IMAGES = 24, 48  # of an arm, of the page
@@ -20,6 +20,43 @@ _SMALL = 64  # pixels; up to here an image is shown pixel by pixel
 _THUMBNAIL = 128
 
 Predictions = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A test image as an address that holds it, and what it is and is taken for.
+
+    Attributes:
+        index: its number in the data set.
+        address: of the image itself.
+        is_fine: whether it has so many pixels that single ones are not to be seen.
+        lines: what it is, and what each network takes it for.
+    """
+
+    index: int
+    address: str
+    is_fine: bool
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class ArmMistakes:
+    """Images of one run of an arm; where it is taught, first those where teacher and student disagree."""
+
+    name: str
+    seed: int
+    folder: str
+    is_taught: bool
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Disagreements:
+    """How often who is right, where there is a teacher; images; and the arms whose images the page has no room for."""
+
+    counts: Sheet | None
+    arms: list[ArmMistakes]
+    left_out: list[str]
 
 
 def telling(predictions: Predictions, most: int) -> np.ndarray:
@@ -44,22 +81,22 @@ def telling(predictions: Predictions, most: int) -> np.ndarray:
     return order[(apart | wrong)[order]][:most]
 
 
-def disagreements(arms: Sequence[Arm], class_names: Sequence[str]) -> str:
-    """How often who is right, and images: of a run of each distilled arm, or where there is none of one network."""
+def disagreements(arms: Sequence[Arm], class_names: Sequence[str]) -> Disagreements | None:
+    """How often who is right, and images: of a run of each distilled arm, or where there is none of one network.
+
+    Nothing if there is neither.
+    """
     taught = [arm for arm in arms if arm.runs and all("teacher_logits" in run.test for run in arm.runs)]
     kept = {arm.number: run for arm in arms for run in reversed(arm.runs) if RunFolder(run.path).mistakes.is_file()}
     able = [arm for arm in taught if arm.number in kept] or [arm for arm in arms if arm.number in kept][:1]
     shown, left = able[:_MOST_ARMS], able[_MOST_ARMS:]
-    parts = [_counts(taught)] if taught else []
-    parts += [_images(arm, kept[arm.number], class_names, _ALL_IMAGES // len(shown)) for arm in shown]
-    if left:
-        parts.append(paragraph(f"Images of {', '.join(arm.name for arm in left)} are not shown here.", "note"))
-    elif taught and not shown:
-        parts.append(paragraph("No run kept images to show (mistakes.npz).", "note"))
-    return "\n".join(parts)
+    if not taught and not shown:
+        return None
+    views = [_mistakes(arm, kept[arm.number], class_names, _ALL_IMAGES // len(shown)) for arm in shown]
+    return Disagreements(_counts(taught) if taught else None, views, [arm.name for arm in left])
 
 
-def _counts(arms: Sequence[Arm]) -> str:
+def _counts(arms: Sequence[Arm]) -> Sheet:
     rows = []
     for arm in arms:
         right = [(run.test["logits"].argmax(1) == arm.target) for run in arm.runs]
@@ -68,12 +105,8 @@ def _counts(arms: Sequence[Arm]) -> str:
         kinds = ([s & t, t & ~s, s & ~t, ~s & ~t] for s, t in pairs)
         means = np.mean([[kind.mean() for kind in four] for four in kinds], axis=0)
         rows.append((arm.name, *(f"{share:.2%}" for share in means)))
-    says = (
-        "Where only the teacher is right is what the student could still learn from it; where only the student is "
-        "right it has outgrown it. Shares of the test images, the mean over the seeds."
-    )
     columns = ("", "both right", "only teacher right", "only student right", "both wrong")
-    return table("who is right on test", columns, rows) + paragraph(says, "note")
+    return Sheet("who is right on test", columns, tuple(rows))
 
 
 def kept_mistakes(folder: RunFolder, predictions: Predictions) -> list[tuple[int, np.ndarray]]:
@@ -84,16 +117,10 @@ def kept_mistakes(folder: RunFolder, predictions: Predictions) -> list[tuple[int
     return [(int(n), pictures[index[n]]) for n in telling(predictions, len(index)) if index[n] in pictures]
 
 
-def _images(arm: Arm, run: FinishedRun, class_names: Sequence[str], most: int) -> str:
-    shown = kept_mistakes(RunFolder(run.path), run.test)[: min(most, _MOST_IMAGES)]
-    figures = [_image(run.test, place, image, class_names) for place, image in shown]
-    taught = "teacher_logits" in run.test
-    where = "teacher and student disagree, then where both are wrong" if taught else "the network is wrong"
-    says = (
-        f"{len(figures)} test images of seed {run.seed} ({run.path}) where {where}, the surest first. Ask of each "
-        "whether you would have known: labels that are wrong themselves end up here, too."
-    )
-    return f"<h3>{escape(arm.name)}</h3>" + paragraph(says, "note") + panels(figures, "images")
+def _mistakes(arm: Arm, run: FinishedRun, class_names: Sequence[str], most: int) -> ArmMistakes:
+    found = kept_mistakes(RunFolder(run.path), run.test)[: min(most, _MOST_IMAGES)]
+    pictures = [_picture(run.test, place, image, class_names) for place, image in found]
+    return ArmMistakes(arm.name, run.seed, str(run.path), "teacher_logits" in run.test, pictures)
 
 
 def described(predictions: Predictions, place: int, class_names: Sequence[str]) -> list[str]:
@@ -107,12 +134,13 @@ def described(predictions: Predictions, place: int, class_names: Sequence[str]) 
     return said
 
 
-def _image(predictions: Predictions, place: int, image: np.ndarray, class_names: Sequence[str]) -> str:
-    said = described(predictions, place, class_names)
-    kind = ' class="fine"' if max(image.shape[1:]) > _SMALL else ""
-    alt = escape(f"test image {int(predictions['index'][place])}: {', '.join(said)}")
-    words = escape("\n".join(said))
-    return f'<figure><img{kind} src="{data_address(image)}" alt="{alt}"><figcaption>{words}</figcaption></figure>'
+def _picture(predictions: Predictions, place: int, image: np.ndarray, class_names: Sequence[str]) -> Picture:
+    return Picture(
+        index=int(predictions["index"][place]),
+        address=data_address(image),
+        is_fine=max(image.shape[1:]) > _SMALL,
+        lines=described(predictions, place, class_names),
+    )
 
 
 def _answer(logits: np.ndarray, class_names: Sequence[str]) -> str:

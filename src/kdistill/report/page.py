@@ -1,22 +1,48 @@
 """The report: one HTML file that needs no other, for the screen, the phone and paper."""
 
+import re
 from collections.abc import Mapping
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 from kdistill.report import facts
 from kdistill.report.arms import shown_arms
 from kdistill.report.collect import Subject
 from kdistill.report.commands import do_again
-from kdistill.report.comparison import METHOD, headlines, tables
+from kdistill.report.comparison import METHOD, arm_sheets, headlines, pair_sheets
 from kdistill.report.confused import confusion_tables
 from kdistill.report.curves import learning_curves
-from kdistill.report.elements import contents, document, folded, listed, opened, paragraph, section
 from kdistill.report.mistakes import disagreements
 from kdistill.report.plots import legend
 from kdistill.report.ranking import ranking_curves
+from kdistill.report.render import render
 from kdistill.report.sweep import sweeps
 from kdistill.report.tradeoff import accuracy_against_flops
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, with a place in its contents.
+
+    Attributes:
+        title: its heading.
+        name: of its template in `templates/sections/`.
+        view: what the template shows; where it is empty, the page does without the section.
+        has_legend: whether its charts need one.
+    """
+
+    title: str
+    name: str
+    view: object
+    has_legend: bool = False
+
+    @property
+    def id(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower())
+
+    @property
+    def template(self) -> str:
+        return f"sections/{self.name}.html.j2"
 
 
 def report_page(result: Mapping[str, Any], subject: Subject, *, command: str) -> str:
@@ -29,40 +55,38 @@ def report_page(result: Mapping[str, Any], subject: Subject, *, command: str) ->
     """
     arms = shown_arms(result, subject.arms)
     names = result["test"]["class_names"]
-    first = {"Verdict" if result["pairs"] else "Test": _verdict(result), "Sweep": sweeps(subject.sweeps)}
-    parts = {
-        **(first if result["pairs"] else dict(reversed(first.items()))),
-        "Learning curves": learning_curves(arms),
-        "Accuracy and cost": accuracy_against_flops(arms) + facts.cost(arms),
-        "Ranking and calibration": ranking_curves(arms, names),
-        "Confusion": confusion_tables(arms, names),
-        "Disagreement and mistakes": disagreements(arms, names),
-        "Settings": facts.settings(arms),
-        "Versions": facts.origins(arms),
-        "Do it again": do_again(arms, subject, command),
-    }
-    parts = {title: content for title, content in parts.items() if content}
-    key = legend([arm.name for arm in arms])
-    charts = ("Learning curves", "Accuracy and cost", "Ranking and calibration")
-    sections = [
-        section(title, key if title in charts else "", content) if content else "" for title, content in parts.items()
+    first = [
+        Section("Verdict" if result["pairs"] else "Test", "verdict", _verdict(result)),
+        Section("Sweep", "sweep", sweeps(subject.sweeps)),
     ]
-    return document(result["name"], [_head(result, subject), contents(parts), "<main>", *sections, "</main>"])
+    cost = {"tradeoff": accuracy_against_flops(arms), "cost": facts.cost(arms)}
+    sections = [
+        *(first if result["pairs"] else reversed(first)),
+        Section("Learning curves", "curves", learning_curves(arms), has_legend=True),
+        Section("Accuracy and cost", "cost", cost, has_legend=True),
+        Section("Ranking and calibration", "ranking", ranking_curves(arms, names), has_legend=True),
+        Section("Confusion", "confusion", confusion_tables(arms, names)),
+        Section("Disagreement and mistakes", "mistakes", disagreements(arms, names)),
+        Section("Settings", "settings", facts.settings(arms)),
+        Section("Versions", "versions", facts.origins(arms)),
+        Section("Do it again", "do_again", do_again(arms, subject, command)),
+    ]
+    return render(
+        "report.html.j2",
+        title=result["name"],
+        runs=sum(map(len, subject.arms.values())) + sum(len(swept.left) for swept in subject.sweeps),
+        samples=f"{result['test']['samples']:,}",
+        classes=len(names),
+        sections=[section for section in sections if section.view],
+        legend=legend([arm.name for arm in arms]),
+    )
 
 
-def _head(result: Mapping[str, Any], subject: Subject) -> str:
-    runs = sum(map(len, subject.arms.values())) + sum(len(swept.left) for swept in subject.sweeps)
-    test, classes = result["test"]["samples"], len(result["test"]["class_names"])
-    says = f"{runs} finished run{'s' * (runs > 1)}, {test:,} test images of {classes} classes"
-    return f"<header><h1>{escape(result['name'])}</h1>{paragraph(says, 'note')}</header>"
-
-
-def _verdict(result: Mapping[str, Any]) -> str:
-    shown = tables(result)
-    pairs = sum(bool(pair["metrics"]) for pair in result["pairs"])
-    own, compared = shown[: len(shown) - pairs], shown[len(shown) - pairs :]
-    notes = listed([f"note: {note}" for note in result["notes"]])
-    method = paragraph(METHOD, "note")
-    if not pairs:
-        return "\n".join([notes, *own, folded("how the intervals are made", method)])
-    return "\n".join([listed(headlines(result)), notes, *own, opened(compared, "pairs"), method])
+def _verdict(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "headlines": headlines(result),
+        "notes": result["notes"],
+        "arms": arm_sheets(result),
+        "pairs": pair_sheets(result),
+        "method": METHOD,
+    }

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, MaxNLocator
+
+from kdistill.report.plain_text import one_line
 
 COLOURS = 8
 _MARKERS, _GLYPHS = "os^DvPX*", "●■▲◆▼✚✖★"
@@ -41,6 +44,30 @@ _STYLE: Any = {
 }
 
 
+@dataclass(frozen=True)
+class Chart:
+    """A chart as an `<svg>` element, and what stands above it."""
+
+    title: str
+    svg: str
+
+    @property
+    def width(self) -> int:
+        """Of the chart at its own size, in units of the page."""
+        box = re.search(r'viewBox="0 0 ([\d.]+)', self.svg)
+        assert box is not None, "a chart has a viewBox"
+        return round(float(box[1]))
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """An arm's name with its marker and the number of its colour."""
+
+    name: str
+    glyph: str
+    colour: int
+
+
 def colour(number: int) -> str:
     """The colour of the arm with a number, as a placeholder for the page's variable."""
     return f"#0404{number % COLOURS:02x}"
@@ -51,14 +78,14 @@ def marker(number: int) -> str:
     return _MARKERS[_mark(number)]
 
 
-def legend(names: Sequence[str]) -> str:
-    """One legend for all charts: each arm's marker in its colour."""
-    items = (
-        f'<li><span aria-hidden="true" style="color:var(--arm-{n % COLOURS})">{_GLYPHS[_mark(n)]}</span> '
-        f"{escape(name)}</li>"
-        for n, name in enumerate(names)
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'
+def legend(names: Sequence[str]) -> list[LegendEntry]:
+    """One legend for all charts."""
+    return [LegendEntry(name, _GLYPHS[_mark(n)], n % COLOURS) for n, name in enumerate(names)]
+
+
+def label(text: str) -> str:
+    """A name as text of a chart, also where matplotlib would read `$...$` in it as a formula."""
+    return one_line(text).replace("$", r"\$")
 
 
 def _mark(number: int) -> int:
@@ -70,17 +97,18 @@ def chart(draw: Callable[[Axes], None], *, x: str, y: str, alt: str) -> str:
 
     Args:
         draw: puts everything on the axes.
-        x, y: what the axes show.
+        x, y: what the axes show, as text.
         alt: what a reader who does not see it should know.
     """
+    alt = one_line(alt)
     with mpl.rc_context({**_STYLE, "svg.hashsalt": alt}):  # ids are of this chart and the same in every run
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot()
         axes.set_axisbelow(True)
         for patch in (figure.patch, axes.patch):
             patch.set_visible(False)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
+        axes.set_xlabel(label(x))
+        axes.set_ylabel(label(y))
         draw(axes)
         for axis in (axes.xaxis, axes.yaxis):
             if axis.get_scale() == "linear" and isinstance(axis.get_major_locator(), AutoLocator):
@@ -96,13 +124,18 @@ def _inline(svg: str, alt: str) -> str:
     assert box is not None, "matplotlib writes a viewBox"
     inner = svg[svg.index(">", box.end()) + 1 :]
     inner = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", inner, flags=re.DOTALL)
-    inner = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: [^;"]*;? ?', "", inner)
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', inner))
-    inner = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", inner)
-    inner = re.sub(r' (?:d|x|y)="[^"]*"', lambda place: _NUMBER.sub(_rounded, place[0]), inner)
-    inner = re.sub("|".join(_VARIABLES), lambda found: f"var({_VARIABLES[found[0]]})", inner)
-    inner = re.sub(r"\s*\n\s*", "\n", inner).replace("xlink:href", "href")
+    inner = re.sub(r"<[^>]*>", lambda tag: _slim(tag[0], used), inner)  # text has its own `<` and `>` escaped
+    inner = re.sub(r"\s*\n\s*", "\n", inner)
     return f'<svg {box[0]} role="img" aria-label="{escape(alt)}">{inner.strip()}'
+
+
+def _slim(tag: str, used: set[str]) -> str:
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: [^;"]*;? ?', "", tag)
+    tag = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", tag)
+    tag = re.sub(r' (?:d|x|y)="[^"]*"', lambda place: _NUMBER.sub(_rounded, place[0]), tag)
+    tag = re.sub("|".join(_VARIABLES), lambda found: f"var({_VARIABLES[found[0]]})", tag)
+    return tag.replace("xlink:href", "href")
 
 
 def _rounded(number: re.Match[str]) -> str:

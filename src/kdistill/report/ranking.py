@@ -1,13 +1,13 @@
 """ROC and precision-recall curves, and whether confidence is what it says."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from kdistill.report.arms import Arm
-from kdistill.report.elements import figure, panels, paragraph
-from kdistill.report.plots import MUTED, chart, colour, marker
+from kdistill.report.plots import MUTED, Chart, chart, colour, marker
 from kdistill.report.rates import kinds, mean_precision, mean_roc, reliability
 
 _GRID = 121
@@ -18,7 +18,15 @@ Samples = Sequence[tuple[np.ndarray, np.ndarray]]
 Drawn = dict[int, list[Samples]]  # by arm, of each seed
 
 
-def ranking_curves(arms: Sequence[Arm], class_names: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class Ranking:
+    """Curves, and how much of the axis is drawn of them."""
+
+    figures: list[Chart]
+    corner: float
+
+
+def ranking_curves(arms: Sequence[Arm], class_names: Sequence[str]) -> Ranking:
     """Of two classes the second's curves; of more, one against the rest, as macro and as micro average."""
     binary = len(class_names) == 2
     lowest = min(arm.mean("auroc") for arm in arms)
@@ -30,16 +38,10 @@ def ranking_curves(arms: Sequence[Arm], class_names: Sequence[str]) -> str:
             continue  # test holds one class only
         word = f"positive class {class_names[1]}" if binary else f"one class against the rest, {average} average"
         figures += [_roc(arms, drawn, corner, word), _precision(arms, drawn, corner, word)]
-    zoomed = f" Only the corner that tells the arms apart is drawn: {corner:.0%} of the axis." * (corner < 1)
-    says = (
-        "Nearer to the upper left corner (ROC) and to the upper right (precision and recall) is better. Thick: the "
-        f"mean over the seeds; thin: each seed.{zoomed} In the last chart a point below the diagonal is confidence "
-        "that was not deserved, above it modesty; bins of confidence with fewer than 10 samples a seed are left out."
-    )
-    return paragraph(says, "note") + panels([*figures, _reliability(arms)])
+    return Ranking([*figures, _reliability(arms)], corner)
 
 
-def _roc(arms: Sequence[Arm], drawn: Drawn, corner: float, word: str) -> str:
+def _roc(arms: Sequence[Arm], drawn: Drawn, corner: float, word: str) -> Chart:
     grid = np.linspace(0, corner, _GRID)
 
     def limits(axes: Axes) -> None:
@@ -48,10 +50,10 @@ def _roc(arms: Sequence[Arm], drawn: Drawn, corner: float, word: str) -> str:
         axes.set_ylim(max(0.0, 1 - 4 * corner), 1 + 0.02 * corner)
 
     svg = _averaged(arms, drawn, grid, mean_roc, limits, ("false positive rate", "true positive rate"), "auroc", word)
-    return figure(f"ROC, {word}", svg)
+    return Chart(f"ROC, {word}", svg)
 
 
-def _precision(arms: Sequence[Arm], drawn: Drawn, corner: float, word: str) -> str:
+def _precision(arms: Sequence[Arm], drawn: Drawn, corner: float, word: str) -> Chart:
     lowest = max(0.0, 1 - 4 * corner)
     grid = np.linspace(max(lowest, 1 / _GRID), 1, _GRID)
 
@@ -60,7 +62,7 @@ def _precision(arms: Sequence[Arm], drawn: Drawn, corner: float, word: str) -> s
         axes.set_ylim(lowest, 1 + 0.02 * corner)
 
     svg = _averaged(arms, drawn, grid, mean_precision, limits, ("recall", "precision"), "f1", word)
-    return figure(f"precision and recall, {word}", svg)
+    return Chart(f"precision and recall, {word}", svg)
 
 
 def _averaged(
@@ -89,7 +91,7 @@ def _averaged(
     return chart(draw, x=x, y=y, alt=f"{y} by {x}, {word}; {label}: {figures}")
 
 
-def _reliability(arms: Sequence[Arm]) -> str:
+def _reliability(arms: Sequence[Arm]) -> Chart:
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=0.8)
         lowest = 1.0
@@ -103,4 +105,4 @@ def _reliability(arms: Sequence[Arm]) -> str:
 
     figures = ", ".join(f"{arm.name} {arm.mean('ece'):.4f}" for arm in arms)
     alt = f"accuracy by confidence in bins; expected calibration error: {figures}"
-    return figure("reliability", chart(draw, x="confidence", y="accuracy", alt=alt))
+    return Chart("reliability", chart(draw, x="confidence", y="accuracy", alt=alt))

@@ -2,20 +2,21 @@
 
 import re
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from kdistill.report.plots import INK, MUTED, chart, colour, marker
+from kdistill.report.plots import INK, MUTED, chart, colour, label, marker
+from kdistill.report.render import TEMPLATES
 from kdistill.sweeps.ranking import Place, Sweep, Value, shown, sortable
 
 _SHADES = "Blues"
 _FULL = 0.5  # of its cells a heat map has figures for; with fewer it is a scatter of points
 _MOST_DOTS = 30
-_STYLE = Path(__file__).with_name("page.css")
+_STYLE = TEMPLATES / "page.css"
 
 
 def picture(sweep: Sweep) -> str:
@@ -45,22 +46,23 @@ def _lines(sweep: Sweep, key: str, axes: Axes) -> None:
     """The mean against one number; every seed as a point, the chosen settings ringed."""
     others = [name for name in sweep.varied if name != key]
     groups: dict[tuple[Value, ...], list[Place]] = {}
+    lines: list[Line2D] = []
     for place in sorted(sweep.values, key=lambda place: [sortable(value) for value in place]):
         groups.setdefault(tuple(sweep.at(place, name) for name in others), []).append(place)
-    for number, (choice, places) in enumerate(groups.items()):
+    for number, places in enumerate(groups.values()):
         places.sort(key=lambda place: sortable(sweep.at(place, key)))
         x = [float(sweep.at(place, key)) for place in places]
         for value, place in zip(x, places, strict=True):
             figures = sweep.values[place]
             axes.plot([value] * len(figures), figures, ".", color=colour(number), alpha=0.6)
         means = [sweep.means[place] for place in places]
-        name = ", ".join(map(shown, choice))
-        axes.plot(x, means, color=colour(number), marker=marker(number), linewidth=2, label=name)
+        lines += axes.plot(x, means, color=colour(number), marker=marker(number), linewidth=2)
     _scale(axes, "x", [float(value) for value in sweep.axis(key)])
     at = float(sweep.at(sweep.chosen, key)), sweep.means[sweep.chosen]
     axes.plot(*at, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
     if len(groups) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        names = [label(", ".join(map(shown, choice))) for choice in groups]
+        axes.legend(lines, names, frameon=False, fontsize=8)
 
 
 def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
@@ -81,11 +83,11 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9, color=ink)
     place = columns.index(sweep.at(sweep.chosen, x)), rows.index(sweep.at(sweep.chosen, y))
     axes.add_patch(_frame(*place))
-    axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(shown, columns)))
-    axes.set_yticks(np.arange(len(rows)) + 0.5, list(map(shown, rows)))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [label(shown(value)) for value in columns])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [label(shown(value)) for value in rows])
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    axes.set_title(f"{sweep.metric}; chosen: framed", fontsize=10, loc="left")
+    axes.set_title(f"{label(sweep.metric)}; chosen: framed", fontsize=10, loc="left")
 
 
 def _scatter(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
@@ -99,7 +101,7 @@ def _scatter(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
         _scale(axes, name, values)
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
-    figure.colorbar(dots, ax=axes, label=sweep.metric)
+    figure.colorbar(dots, ax=axes, label=label(sweep.metric))
 
 
 def _dots(sweep: Sweep, axes: Axes) -> None:
@@ -116,7 +118,7 @@ def _dots(sweep: Sweep, axes: Axes) -> None:
         axes.plot(figures, [row] * len(figures), ".", color=colour(0), alpha=0.6)
         axes.plot(sweep.means[place], row, marker(0), color=colour(0))
     axes.plot(sweep.means[places[0]], 0, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
-    axes.set_yticks(range(len(places)), names)
+    axes.set_yticks(range(len(places)), list(map(label, names)))
     axes.invert_yaxis()
     axes.margins(y=0.5 / max(len(places), 1))
 
@@ -153,8 +155,8 @@ def _says(sweep: Sweep) -> str:
 def standalone(svg: str) -> str:
     """A chart of the page as a file of its own: the page's light colours written out, on paper, with a font."""
     light = dict(re.findall(r"--([\w-]+): (#\w+);", _STYLE.read_text().partition("@media")[0]))
-    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: light[found[1]], svg)
     head, _, rest = svg.partition(">")
+    rest = re.sub(r"var\(--([\w-]+)\)(?=[^<>]*>)", lambda found: light[found[1]], rest)  # in tags, not in text
     names = ' xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"'
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
     assert box is not None, "a chart has a viewBox"

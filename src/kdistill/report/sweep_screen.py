@@ -6,9 +6,10 @@ from typing import get_args
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from kdistill.report.plain_text import one_line
 from kdistill.report.screen import screen
 from kdistill.sweeps.finish import FinishedSweep
 from kdistill.sweeps.ranking import Sweep, shown
@@ -23,22 +24,27 @@ def print_sweep(result: FinishedSweep, console: Console | None = None) -> None:
     console = console or screen()
     if result.sweep is not None:
         number = len(result.sweep.values)
-        console.print(f"{result.sweep.name}: {number} settings, ranked by {result.sweep.metric}", soft_wrap=True)
+        _print(console, f"{result.sweep.name}: {number} settings, ranked by {result.sweep.metric}")
         console.print(_table(result.sweep))
         hidden = len(result.sweep.ranked) - _MOST_ROWS
         if hidden > 0:
-            console.print(f"... and {hidden} more, in sweep.csv")
+            _print(console, f"... and {hidden} more, in sweep.csv")
     counts = Counter(record.status for record in result.records.values())
     ends = [f"{counts[status]} {status}" for status in get_args(Status) if counts[status]]
-    console.print(f"{len(result.records)} jobs: {', '.join(ends)}")
+    _print(console, f"{len(result.records)} jobs: {', '.join(ends)}")
     for path, record in result.failed.items():
         first = record.error.strip().splitlines()[0] if record.error.strip() else ""
-        console.print(f"failed: {escape(path.name)}: {escape(first)}", soft_wrap=True)
+        _print(console, f"failed: {path.name}: {first}")
     for note in result.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        _print(console, f"note: {note}")
     if result.sweep is not None:
         _print_chosen(result, result.sweep, console)
-    console.print(f"sweep folder: {escape(str(result.folder))}", soft_wrap=True)
+    _print(console, f"sweep folder: {result.folder}")
+
+
+def _print(console: Console, line: str) -> None:
+    """As it stands: rich would take `[bold]` and `:car:` in a name for its own signs."""
+    console.print(one_line(line), soft_wrap=True, markup=False, emoji=False)
 
 
 def _table(sweep: Sweep) -> Table:
@@ -47,29 +53,32 @@ def _table(sweep: Sweep) -> Table:
     numeric = {key for key in sweep.keys if sweep.is_numeric(key)}
     table.add_column("", justify="right")
     for key in sweep.keys:
-        table.add_column(escape(key), justify="right" if key in numeric else "left", overflow="fold")
-    table.add_column("mean" if several else sweep.metric, justify="right", no_wrap=True)
+        header = Text(one_line(key), style="table.header")
+        table.add_column(header, justify="right" if key in numeric else "left", overflow="fold")
+    metric = Text(one_line(sweep.metric), style="table.header")
+    table.add_column("mean" if several else metric, justify="right", no_wrap=True)
     if several:
         table.add_column("lowest to highest", justify="right", no_wrap=True)
         table.add_column("seeds", justify="right", no_wrap=True)
     for rank, place in enumerate(sweep.ranked[:_MOST_ROWS], start=1):
         figures = sweep.values[place]
-        row = [str(rank), *(escape(shown(value)) for value in place), f"{sweep.means[place]:.4f}"]
+        row = [str(rank), *(one_line(shown(value)) for value in place), f"{sweep.means[place]:.4f}"]
         row += [f"{min(figures):.4f} to {max(figures):.4f}", str(len(figures))] if several else []
-        table.add_row(*row, style="bold" if rank == 1 else None)
+        table.add_row(*map(Text, row), style="bold" if rank == 1 else None)
     return table
 
 
 def _print_chosen(result: FinishedSweep, sweep: Sweep, console: Console) -> None:
     settings = ", ".join(f"{key}={shown(value)}" for key, value in zip(sweep.keys, sweep.chosen, strict=True))
-    console.print(f"chosen on validation: [bold]{escape(settings) or 'the only settings'}[/bold]", soft_wrap=True)
+    chosen = Text(one_line(settings) or "the only settings", style="bold")
+    console.print(Text.assemble("chosen on validation: ", chosen), soft_wrap=True)
     figures = "; ".join(f"{_NAMES[name]} {_spread(values)}" for name, values in result.test().items())
-    console.print(f"test, of these settings alone: {figures}", soft_wrap=True)
+    _print(console, f"test, of these settings alone: {figures}")
     for key in sweep.edges:
         value = shown(sweep.at(sweep.chosen, key))
-        console.print(f"note: {key}={value} is at the edge of what was swept: a wider sweep may find better")
+        _print(console, f"note: {key}={value} is at the edge of what was swept: a wider sweep may find better")
     names = ", ".join(path.name for path in result.runs[sweep.chosen])
-    console.print(f"its run{'s' if len(result.runs[sweep.chosen]) > 1 else ''}: {escape(names)}", soft_wrap=True)
+    _print(console, f"its run{'s' if len(result.runs[sweep.chosen]) > 1 else ''}: {names}")
 
 
 def _spread(values: Sequence[float]) -> str:

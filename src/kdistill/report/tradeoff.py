@@ -1,23 +1,31 @@
 """Accuracy against cost: every arm as a point, and the front that nothing beats."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from kdistill.report.arms import Arm
-from kdistill.report.elements import figure, panels, paragraph
-from kdistill.report.plots import MUTED, chart, colour, marker
+from kdistill.report.plots import MUTED, Chart, chart, colour, marker
 from kdistill.report.rates import pareto_front
 
 _DECADE = 10
 
 
-def accuracy_against_flops(arms: Sequence[Arm]) -> str:
+@dataclass(frozen=True)
+class Tradeoff:
+    """Accuracy by cost, and the arms that nothing beats."""
+
+    figure: Chart
+    front: list[str]
+
+
+def accuracy_against_flops(arms: Sequence[Arm]) -> Tradeoff | None:
     """The teacher and the students by FLOPs and test accuracy; nothing if no arm has a count."""
     counted = [arm for arm in arms if arm.row["cost"]["flops"]]
     if not counted:
-        return ""
+        return None
     flops = [float(arm.row["cost"]["flops"]) for arm in counted]
     accuracy = [100 * arm.mean("accuracy") for arm in counted]
     front = pareto_front(flops, accuracy)
@@ -35,13 +43,8 @@ def accuracy_against_flops(arms: Sequence[Arm]) -> str:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+0", "e").replace("e+", "e"))
         axes.xaxis.set_minor_formatter(NullFormatter())
 
-    names = ", ".join(counted[n].name for n in front)
+    names = [counted[n].name for n in front]
     points = [f"{arm.name} {y:.2f} % at {x:.3g}" for arm, x, y in zip(counted, flops, accuracy, strict=True)]
-    alt = f"test accuracy by FLOPs: {'; '.join(points)}; on the front: {names}"
-    says = (
-        "Up and to the left is better; the bars are 95 % intervals. On the dashed front, where nothing costs less and "
-        f"is as accurate: {names}."
-    )
-    return paragraph(says, "note") + panels(
-        [figure("accuracy against FLOPs", chart(draw, x="FLOPs for one image", y="test accuracy, %", alt=alt))]
-    )
+    alt = f"test accuracy by FLOPs: {'; '.join(points)}; on the front: {', '.join(names)}"
+    svg = chart(draw, x="FLOPs for one image", y="test accuracy, %", alt=alt)
+    return Tradeoff(Chart("accuracy against FLOPs", svg), names)
