@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 from torch import nn
 
-from kdistill.config.monitors import with_mode
+from kdistill.config.monitors import plateau_by, waits, with_mode
 from kdistill.config.schema import NETWORK_SIZES, SECTION_KEYS
 from kdistill.config.signature import signature_of
 from kdistill.data.arrays import ImageArrays
@@ -272,6 +272,19 @@ def named(sections: DictConfig, kind: str, **supplied: Any) -> list[Any]:
     A callback that monitors a figure gets the mode that the figure has, where its section does not say it.
     """
     return [build(OmegaConf.create(with_mode(plain(section))), kind, **supplied) for section in sections.values()]
+
+
+def schedule(config: DictConfig) -> dict[str, Any]:
+    """What the module that trains must know of `scheduler`: how it is made, when it steps, what it waits for."""
+    if not config.scheduler:
+        return {"scheduler": None}
+    tree = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(tree, dict)
+    section, monitor = tree["scheduler"], plateau_by(tree)  # type: ignore[arg-type]
+    if waits(section):
+        section = with_mode({**section, "monitor": monitor})
+    made = build(DictConfig(section), "scheduler")
+    return {"scheduler": made, "scheduler_interval": section.get("interval"), "plateau_monitor": monitor}
 
 
 def device_name(wanted: str) -> str:

@@ -68,7 +68,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         "std": std,
         "loss": assemble.weighted_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
         "optimizer": assemble.build(config.optimizer, "optimizer"),
-        "scheduler": assemble.build(config.scheduler, "scheduler") if config.scheduler else None,
+        **assemble.schedule(config),
         "channels_last": way.channels_last,
         "backbone_lr": config[kind].get("backbone_lr", 1.0),
         "gradient_clip_val": config.trainer.gradient_clip_val,

@@ -77,6 +77,8 @@ def monitor_problems(tree: Plain) -> Iterator[str]:
         return
     if waits(scheduler):
         yield from _problems("scheduler", plateau_by(tree), scheduler, tree, True)
+        if scheduler.get("interval") == "step":
+            yield "scheduler.interval=step: ReduceLROnPlateau waits for a figure of each epoch: leave it out"
     elif scheduler.get("monitor", UNKNOWN) not in (UNKNOWN, None):
         yield (
             f"scheduler.monitor={scheduler['monitor']}: {scheduler.get('_target_')} waits for no figure; "

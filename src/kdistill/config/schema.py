@@ -157,6 +157,7 @@ TEACHER_KEYS: dict[str, Any] = {
 SECTION_KEYS: dict[str, dict[str, Any]] = {
     "teacher": {**TEACHER_KEYS, **_MODEL_KEYS},
     "student": _MODEL_KEYS,
+    "scheduler": {"interval": Literal["step", "epoch"] | None, "monitor": str | None},
     "loss": {"alpha": UnitInterval, "ce": dict[str, Any]},
 }
 # Arguments that the program gives to a section's target when the run starts, by the section's first name.

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kdistill.data.batch import Batch
 from kdistill.errors import UserError
@@ -17,6 +18,10 @@ from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts
 from kdistill.models.taps import tapped
+
+
+# What a scheduler takes that goes by batches: how many there will be, or (CyclicLR) how many its rise takes.
+_BY_BATCH = {"total_steps", "T_max", "step_size_up"}
 
 
 class Normalize(nn.Module):
@@ -77,6 +82,8 @@ class ClassifierModule(pl.LightningModule):
         loss: WeightedSum | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
+        scheduler_interval: Literal["step", "epoch"] | None = None,
+        plateau_monitor: str = "train/loss",
         channels_last: bool = False,
         backbone_lr: float = 1.0,
         gradient_clip_val: float | None = None,
@@ -90,8 +97,11 @@ class ClassifierModule(pl.LightningModule):
             mean, std: per channel, of images in 0..1; what the network's input is normalised by.
             loss: what is minimised; None for a module that only predicts.
             optimizer: called with the trainable parameters.
-            scheduler: called with the optimizer; stepped every batch. What it takes of `total_steps`, `T_max` and
-                `max_lr` (that of each parameter group) is filled in.
+            scheduler: called with the optimizer. What it takes of `total_steps`, `T_max` and `max_lr` (that of each
+                parameter group) is filled in.
+            scheduler_interval: when it steps; None: every batch where it knows how many there will be (`total_steps`,
+                `T_max`) or is made for it (CyclicLR), every epoch else.
+            plateau_monitor: the figure that a ReduceLROnPlateau waits for.
             channels_last: keep images and weights in that memory format.
             backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
             gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
@@ -108,6 +118,8 @@ class ClassifierModule(pl.LightningModule):
         self.layers = () if loss is None else loss.student_layers
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
+        self.plateau_monitor = plateau_monitor
         self.backbone_lr = backbone_lr
         self.gradient_clip_val = gradient_clip_val
         self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored
@@ -170,7 +182,7 @@ class ClassifierModule(pl.LightningModule):
             optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
             self.manual_backward(total)
             optimizer.step()  # type: ignore[union-attr]
-            if scheduler is not None:
+            if scheduler is not None and self.scheduler_interval == "step":
                 scheduler.step()  # type: ignore[union-attr]
             self.train_means.add(values.detach(), len(batch.target))
         if self.trainer.is_last_batch:
@@ -192,12 +204,20 @@ class ClassifierModule(pl.LightningModule):
             self.clip_gradients(optimizer, self.gradient_clip_val, gradient_clip_algorithm="norm")
 
     def on_train_epoch_end(self) -> None:
-        loss = self.trainer.callback_metrics["train/loss"]
-        if not torch.isfinite(loss):
+        """Stops what diverges, and steps a scheduler that goes by epochs: before a checkpoint of the epoch is written."""
+        seen = self.trainer.callback_metrics
+        if not torch.isfinite(seen["train/loss"]):
             raise UserError(
-                f"the training loss is {float(loss)} in epoch {self.current_epoch}; "
+                f"the training loss is {float(seen['train/loss'])} in epoch {self.current_epoch}; "
                 "lower optimizer.lr, set trainer.gradient_clip_val, or use trainer.precision=32-true"
             )
+        scheduler: Any = self.lr_schedulers()
+        if scheduler is None or self.scheduler_interval == "step":
+            return
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(float(seen[self.plateau_monitor]))
+        else:
+            scheduler.step()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_metrics.update(self(batch.image).float(), batch.target)
@@ -233,11 +253,15 @@ class ClassifierModule(pl.LightningModule):
         assert self.trainer.max_epochs is not None
         # Not `estimated_stepping_batches`: it sets the loader up before a checkpoint's place in the epoch is known.
         loader: Any = self.trainer.fit_loop._data_source.dataloader()
-        steps = loader.steps * self.trainer.max_epochs
+        if self.scheduler_interval is None:
+            self.scheduler_interval = "step" if _BY_BATCH & accepted.keys() else "epoch"
+        steps = self.trainer.max_epochs * (loader.steps if self.scheduler_interval == "step" else 1)
         rates = [group["lr"] for group in optimizer.param_groups]
         known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
         rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
         if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
             known["pct_start"] = rise * (1 - 1e-9)
         scheduler = self.make_scheduler(optimizer, **{name: known[name] for name in known if name in accepted})
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        # Stepped here, not by Lightning, but Lightning wants to know what a ReduceLROnPlateau waits for.
+        told = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.plateau_monitor}
+        return {"optimizer": optimizer, "lr_scheduler": told}
