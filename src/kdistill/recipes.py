@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from kdistill import assemble
 from kdistill.config.compose import compose_config
 from kdistill.config.schema import TEACHER_KEYS
-from kdistill.errors import UserError
+from kdistill.models.places import weights_path
 from kdistill.runs import RunFolder
 from kdistill.wandb_run import sweep_name, wandb_sections
 
@@ -101,9 +101,9 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
     for key in _NOT_TRAINER:
         content["trainer"].pop(key)
     content["data"] = [data_fingerprint, train_size]
-    weights = Path(network.get("weights", "none"))
-    if weights.is_file():
-        content["weights"] = _digest(weights)
+    weights = network.get("weights", "none")
+    if Path(weights).expanduser().exists():
+        content["weights"] = _digest(weights_path(weights))
     if recipe.role == "distill":
         content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
         content["mean_of_teachers"] = [recipe.teacher.get("shares"), recipe.teacher.get("temperature")]
@@ -114,7 +114,7 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
 def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
     """Names a teacher's weights: by their file's content, or by the recipe that leads to them."""
     if config.teacher.checkpoint is not None:
-        return _digest(weights_at(Path(config.teacher.checkpoint)))
+        return _digest(weights_path(config.teacher.checkpoint))
     return recipe_key(recipe_of(config), data_fingerprint, train_size)
 
 
@@ -153,7 +153,7 @@ def member_sections(several: DictConfig, allowed: Sequence[str] = ()) -> list[Di
     sections = []
     for member in several.members:
         if isinstance(member, str):
-            member = _of_run(Path(member), list(allowed))
+            member = _of_run(Path(member).expanduser(), list(allowed))
         sections.append(OmegaConf.create({**_MEMBER, **assemble.plain(member)}))
     return sections
 
@@ -164,20 +164,3 @@ def _of_run(path: Path, allowed: list[str]) -> DictConfig:
     section = trained["teacher" if trained.role == "teacher" else "student"]
     assemble.check_trusted(section, allowed, run.path / "config.yaml")
     return OmegaConf.create({**_network(assemble.plain(section)), "checkpoint": str(path)})
-
-
-def weights_at(source: Path) -> Path:
-    """The file of weights that `teacher.checkpoint` means: that very file, or the one in a run's folder.
-
-    Raises:
-        UserError: the folder holds none.
-    """
-    if not source.is_dir():
-        return source
-    for role in ("teacher", "student"):
-        if (path := RunFolder(source).weights(role)).is_file():
-            return path
-    raise UserError(
-        f"{source} holds neither teacher.safetensors nor student.safetensors; "
-        "teacher.checkpoint takes a finished run's folder or a file of weights"
-    )

@@ -1,7 +1,6 @@
 """What a run and the training of its teachers would join, joined first on random weights: a misfit costs seconds."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -10,11 +9,12 @@ from torch import nn
 from kdistill import assemble
 from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
+from kdistill.models.places import weights_path
 from kdistill.modules.ensemble import check_loss as check_loss_of_several
 from kdistill.modules.layers import bind_loss
 from kdistill.peers import check_loss as check_loss_of_peers
 from kdistill.rebuild import network_for
-from kdistill.recipes import recipe_of, teacher_configs, weights_at
+from kdistill.recipes import recipe_of, teacher_configs
 from kdistill.teachers import joined_network
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,6 @@ def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
 def _one_teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
     if config.teacher.checkpoint is None:
         return rehearse(recipe_of(config), arrays)
-    weights = weights_at(Path(config.teacher.checkpoint))
+    weights = weights_path(config.teacher.checkpoint)
     known: dict[str, Any] = {"class_names": arrays.class_names, "image_shape": arrays.image_shape}
     return network_for(weights, config.teacher, "teacher", **known, load=False)

@@ -21,12 +21,13 @@ from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
 from kdistill.evidence.order import likely_order
 from kdistill.metrics import majority_share
+from kdistill.models.places import weights_path
 from kdistill.models.weights import fingerprint, stored_normalisation
 from kdistill.modules.base import Normalize
 from kdistill.modules.ensemble import Ensemble
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.rebuild import network_for
-from kdistill.recipes import recipe_key, recipe_of, teacher_configs, weights_at
+from kdistill.recipes import recipe_key, recipe_of, teacher_configs
 from kdistill.runs import RunFolder
 
 log = logging.getLogger(__name__)
@@ -77,9 +78,9 @@ def _find_one(
     """One teacher, and its facts."""
     arrays = data.arrays
     given = config.teacher.checkpoint
-    source = Path(given) if given is not None else _trained(config, data, train)
+    source = Path(given).expanduser() if given is not None else _trained(config, data, train)
     run = RunFolder(source) if source.is_dir() else None
-    weights = weights_at(source)
+    weights = weights_path(source)
     network = network_for(
         weights, config.teacher, "teacher", class_names=arrays.class_names, image_shape=arrays.image_shape
     )

