@@ -25,6 +25,8 @@ class PowerCut(Exception):
 class Stop(pl.Callback):
     """Ends a run at the start of a chosen call."""
 
+    takes_several_steps = True
+
     def __init__(self, epoch: int, batch: int) -> None:
         self.at = (epoch, batch)
 

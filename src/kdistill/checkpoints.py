@@ -86,6 +86,8 @@ class ResumePoint(pl.Callback):
     here, the state of the random generators (dropout) and the sums of the epoch's losses.
     """
 
+    takes_several_steps = True
+
     @validate_call
     def __init__(self, dirpath: str, *, minutes: NonNegativeFloat = 1.0) -> None:
         """Says where and how often.

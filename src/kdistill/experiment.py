@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 
 from kdistill import assemble
-from kdistill.checkpoints import AtomicCheckpointIO, logged_until
+from kdistill.checkpoints import AtomicCheckpointIO, ResumePoint, logged_until
 from kdistill.config.validate import validate
 from kdistill.cost import count_cost
+from kdistill.data.module import ArrayDataModule
 from kdistill.evaluation import answers, chosen_threshold, figures, load_checkpoint, predict
 from kdistill.latency import measure_latency
 from kdistill.loggers import Loggers
@@ -38,6 +39,7 @@ from kdistill.report.mistakes import telling
 from kdistill.report.screen import config_tree, print_result, screen
 from kdistill.runs import RunFolder, versions
 from kdistill.search.pruning import Pruned, TrialWatch
+from kdistill.single_steps import who_looks_at_steps
 from kdistill.teachers import find_teacher
 
 log = logging.getLogger(__name__)
@@ -227,7 +229,7 @@ def _fit(
     config: DictConfig,
     folder: RunFolder,
     module: ClassifierModule,
-    data: pl.LightningDataModule,
+    data: ArrayDataModule,
     loggers: Loggers,
     label: str,
     device: str,
@@ -239,6 +241,10 @@ def _fit(
     checkpoint = next((c for c in callbacks if isinstance(c, ModelCheckpoint)), None)
     assert checkpoint is not None, "validate() has seen to a ModelCheckpoint"
     pl.seed_everything(config.seed, workers=True, verbose=False)  # training a teacher drew from the generators
+    callbacks.sort(key=lambda callback: isinstance(callback, ResumePoint))  # its checkpoint has the others' last step
+    if patient := who_looks_at_steps(callbacks):
+        data.one_step_a_call = True
+        log.info(f"{label}: one optimizer step a call, for {', '.join(patient)} may look at each")
     progress = progress_callbacks(label, enabled=config.trainer.progress_bar)
     with _quiet_lightning():
         trainer = pl.Trainer(

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from kdistill.config.misfits import callback_problems
 from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
 from kdistill.config.roles import role_problems
@@ -66,6 +67,7 @@ def problems(cfg: DictConfig) -> list[str]:
     if "role" in tree:
         found += role_problems(tree, _options)
         found += monitor_problems(tree)
+        found += callback_problems(tree)
     return list(dict.fromkeys(found))
 
 

@@ -71,6 +71,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.mixup = mixup
         self.sampling = sampling
         self.serves_images = True
+        self.one_step_a_call = False
         self.two_views = False
         self._arrays: ImageArrays | None = None
 
@@ -178,6 +179,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def _together(self) -> int:
         """How many batches a call of `training_step` gets: many of small images, so that calls cost little."""
+        if self.one_step_a_call:
+            return 1
         if not self.serves_images:
             return _MOST_TOGETHER
         batch_bytes = self.batch_size * prod(self.arrays.image_shape) * 4

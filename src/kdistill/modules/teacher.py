@@ -1,6 +1,7 @@
 """The teacher: trained like any classifier, then frozen."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, device, no_grad
 
@@ -32,6 +33,10 @@ class FrozenTeacher:
         self.module = module.eval().requires_grad_(False)
         self.layers = tuple(layers)
         self._device = device("cpu")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenTeacher":
+        """Itself: whoever copies a student (an average of its weights) has no need of a second teacher."""
+        return self
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """`logits` (N, K), and the wanted layers' outputs by name, for the very images that the student sees."""
