@@ -136,18 +136,18 @@ def test_curves_of_every_loss_part_and_metric_go_by_epoch(distilled: Path, stude
     rows = RunFolder(distilled / "student").curves()
     for curve in ("train/loss", "train/ce", "train/kd", "val/accuracy", "val/nll", "val/auroc"):
         expected = {int(row["epoch"]): float(row[curve]) for row in rows if row[curve]}
-        assert dict(student.curve(curve)) == pytest.approx(expected) and list(expected) == [0, 1]
-    assert [epoch for epoch, _ in student.curve("lr-AdamW")] == [0, 1]
+        assert dict(student.curve(curve)) == pytest.approx(expected) and list(expected) == [1, 2]
+    assert [epoch for epoch, _ in student.curve("lr-AdamW")] == [1, 2]
 
 
 def test_the_teachers_line_is_beside_the_students(distilled: Path, student: Records, teacher: Records) -> None:
     facts = RunFolder(distilled / "student").summary()["teacher"]
     for metric in ("accuracy", "nll"):
-        assert student.curve(f"teacher/{metric}") == [(0, facts["val"][metric]), (1, facts["val"][metric])]
+        assert student.curve(f"teacher/{metric}") == [(1, facts["val"][metric]), (2, facts["val"][metric])]
     kind, rows = student.drawn("charts/val_accuracy")
     assert kind == "wandb/lineseries/v0"
     level = facts["val"]["accuracy"]
-    assert sorted(row for row in rows if row[1] == "teacher") == [[0, "teacher", level], [1, "teacher", level]]
+    assert sorted(row for row in rows if row[1] == "teacher") == [[1, "teacher", level], [2, "teacher", level]]
     assert [row[2] for row in sorted(rows) if row[1] == "student"] == pytest.approx(
         [value for _, value in student.curve("val/accuracy")]
     )

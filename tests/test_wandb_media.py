@@ -72,11 +72,11 @@ def test_reliability_has_the_diagonal_to_hold_a_network_against(logits: np.ndarr
 
 def test_the_teachers_line_is_level_over_the_students_epochs() -> None:
     rows = [
-        {"epoch": "0", "val/accuracy": ".5"},
-        {"epoch": "0", "val/accuracy": ""},
-        {"epoch": "1", "val/accuracy": ".7"},
+        {"epoch": "1", "val/accuracy": ".5"},
+        {"epoch": "1", "val/accuracy": ""},
+        {"epoch": "2", "val/accuracy": ".7"},
     ]
     found = beside_the_teacher(rows, {"teacher": {"val": {"accuracy": 0.9}}})
-    assert [side.tolist() for side in found["student"]] == [[0, 1], [0.5, 0.7]]
-    assert [side.tolist() for side in found["teacher"]] == [[0, 1], [0.9, 0.9]]
+    assert [side.tolist() for side in found["student"]] == [[1, 2], [0.5, 0.7]]
+    assert [side.tolist() for side in found["teacher"]] == [[1, 2], [0.9, 0.9]]
     assert beside_the_teacher(rows, {}) == {}

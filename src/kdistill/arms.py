@@ -17,7 +17,7 @@ from kdistill.finished import NOT_TRAINED, settings
 
 DISTILLED = "distilled"
 _SMOOTHING = 0.1
-_DEFAULTS = ["train_schema", "_self_", {"door": "train"}, {"override hydra/job_logging": "stdout"}]
+_DEFAULTS = ["train_schema", "_self_", {"door": "train"}, {"override hydra/job_logging": "screen"}]
 
 
 def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
@@ -41,7 +41,6 @@ def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
     own = OmegaConf.masked_copy(config, [field.name for field in fields(TrainConfig)])
     distilled = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.to_container(own, resolve=False))
     assert isinstance(distilled, DictConfig)
-    distilled.trainer.progress_bar = False  # the output goes to a file
     arms = {DISTILLED: distilled, **{name: _control(distilled, name) for name in config.controls}}
     for name, arm in arms.items():
         arm.name = f"{config.name}-{name}"

@@ -14,6 +14,8 @@ from kdistill.config.words import literal
 from kdistill.errors import UserError
 from kdistill.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.runs import RunFolder
+from kdistill.screen.last_words import of_many
+from kdistill.screen.progress import progress
 from kdistill.wandb_run import wandb_sections
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             log.info(f"{what}, {there} finished before: {folder}")
             groupless = [key for key, section in wandb_sections(config).items() if not section.group]
             grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
+            progress().last_words = lambda: of_many("compare", folder, "trainings")
             failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
     except Timeout as error:
         raise UserError(f"another comparison is training in {folder}: let it finish") from error

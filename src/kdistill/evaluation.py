@@ -1,23 +1,21 @@
 """Predictions of a trained module on a whole partition, in float32."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kdistill.data.batch import Batch
+from kdistill.data.loader import BatchLoader
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.metrics import agreement, at_threshold, best_threshold, measure
 from kdistill.modules.base import ClassifierModule
+from kdistill.screen.progress import progress
 
 
 @torch.inference_mode()
-def predict(
-    module: ClassifierModule, batches: Iterable[Batch], data: ArrayDataModule, device: str
-) -> dict[str, Tensor]:
+def predict(module: ClassifierModule, batches: BatchLoader, data: ArrayDataModule, device: str) -> dict[str, Tensor]:
     """Runs `predict_step` over a partition, without augmentation and without autocast.
 
     Float32 whatever precision trained the module, so that figures are those of the file that is handed over and come
@@ -28,13 +26,14 @@ def predict(
     """
     module.eval().to(device)
     outputs = []
-    for step, batch in enumerate(batches):
+    shown = progress().track(batches, "testing", batches.samples, "images", lambda batch: len(batch.target))
+    for step, batch in enumerate(shown):
         outputs.append(module.predict_step(data.prepare(batch.to(device), view=None), step))
     return {name: torch.cat([output[name] for output in outputs]).cpu() for name in outputs[0]}
 
 
 def answers(
-    teacher: ClassifierModule | None, batches: Iterable[Batch], data: ArrayDataModule, device: str
+    teacher: ClassifierModule | None, batches: BatchLoader, data: ArrayDataModule, device: str
 ) -> dict[str, Tensor]:
     """teacher_logits (N, K) on a partition; nothing where there is no teacher."""
     return {} if teacher is None else {"teacher_logits": predict(teacher, batches, data, device)["logits"]}
@@ -66,7 +65,7 @@ def chosen_threshold(val: dict[str, Tensor], test: dict[str, Tensor]) -> dict[st
 
 
 def load_checkpoint(module: ClassifierModule, path: Path) -> int:
-    """Loads a Lightning checkpoint of this very module; returns the epoch (from 0) that it was written after."""
+    """Loads a Lightning checkpoint of this very module; returns the epoch, from 1, that it was written after."""
     content = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(content["state_dict"])
-    return int(content["epoch"])
+    return int(content["epoch"]) + 1

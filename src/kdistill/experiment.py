@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from kdistill import assemble
 from kdistill.checkpoints import AtomicCheckpointIO, ResumePoint, logged_until
@@ -19,6 +19,7 @@ from kdistill.config.validate import validate
 from kdistill.cost import count_cost
 from kdistill.data.module import ArrayDataModule
 from kdistill.evaluation import answers, chosen_threshold, figures, load_checkpoint, predict
+from kdistill.forecast import expect_student
 from kdistill.latency import measure_latency
 from kdistill.loggers import Loggers
 from kdistill.metrics import by_agreement
@@ -33,11 +34,12 @@ from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import TeacherModule
 from kdistill.peers import peer_facts
 from kdistill.plan import TrainingPlan, make_plan
-from kdistill.progress import progress_callbacks
+from kdistill.progress import TrainingProgress
 from kdistill.replaying import replay_prefix, replay_teacher
 from kdistill.report.mistakes import telling
-from kdistill.report.screen import config_tree, print_result, screen
+from kdistill.report.screen import config_tree, print_result
 from kdistill.runs import RunFolder, versions
+from kdistill.screen.progress import progress, screen
 from kdistill.search.pruning import Pruned, TrialWatch
 from kdistill.single_steps import who_looks_at_steps
 from kdistill.teachers import find_teacher
@@ -55,7 +57,9 @@ _ADVICE = (
 )
 
 
-def run(config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_sweep: bool = False) -> dict[str, Any]:
+def run(
+    config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_sweep: bool = False, on_the_way: bool = False
+) -> dict[str, Any]:
     """Trains what the config says and leaves a finished run folder.
 
     Args:
@@ -63,6 +67,7 @@ def run(config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_s
         path: the run's folder.
         watch: of the trial that this run is, in a search.
         in_sweep: one of many: its settings and its test figures stay off the screen, for test must not choose.
+        on_the_way: it trains the teacher of another run, which shows settings and figures.
 
     Returns:
         The summary, as `summary.json` holds it.
@@ -84,7 +89,8 @@ def run(config: DictConfig, path: Path, watch: TrialWatch | None = None, *, in_s
     loggers = Loggers(config, path, rows=folder.curves(until=logged_until(last)) if last else ())
     failed = True
     try:
-        summary = _train_and_test(config, plan, folder, loggers, watch, started)
+        with progress().part(str(path)):
+            summary = _train_and_test(config, plan, folder, loggers, watch, started, on_the_way)
         failed = False
     except Pruned as verdict:
         failed = False
@@ -104,11 +110,18 @@ def _train_and_test(
     loggers: Loggers,
     watch: TrialWatch | None,
     started: float,
+    on_the_way: bool,
 ) -> dict[str, Any]:
     kind, label, device, data, arrays = plan.kind, plan.label, plan.device, plan.data, plan.data.arrays
     network, parts, peers, way = plan.network, plan.parts, plan.peers, plan.way
     mean, std = parts["mean"], parts["std"]
-    teacher = find_teacher(config, data, device, run) if config.role == "distill" else None
+
+    def train_teacher(recipe: DictConfig, place: Path) -> object:
+        expect_student(config, network, data, way, device)
+        return run(recipe, place, on_the_way=True)
+
+    teacher = find_teacher(config, data, device, train_teacher) if config.role == "distill" else None
+    progress().over("answers")
     precision = way.precision
     replay_started = time.perf_counter()
     asked: TeacherAnswers | None = None
@@ -141,7 +154,8 @@ def _train_and_test(
     cut = not peers and replay_prefix(config, kind, module, data, device=device, precision=precision)
     data.serves_images = not cut or (teacher is not None and asked is teacher.answers)
     fit_started = time.perf_counter()
-    checkpoint = _fit(config, folder, module, data, loggers, f"{kind} {label}", device, precision, watch)
+    shown = f"{'teacher' if on_the_way else kind} {label}"
+    checkpoint = _fit(config, folder, module, data, loggers, shown, device, precision, watch)
     fit_seconds = time.perf_counter() - fit_started
 
     val_batches, test_batches = data.val_dataloader(), data.test_dataloader()
@@ -151,7 +165,7 @@ def _train_and_test(
     best_epoch = (
         load_checkpoint(module, Path(checkpoint.best_model_path))
         if checkpoint.best_model_path
-        else module.current_epoch - 1
+        else module.current_epoch
     )
     val_predictions = predict(module, val_batches, data, device) | val_answers
     predictions = predict(module, test_batches, data, device) | test_answers
@@ -166,8 +180,8 @@ def _train_and_test(
     folder.write_predictions("val", {name: tensor.numpy() for name, tensor in val_predictions.items()})
     answered = {name: tensor.numpy() for name, tensor in predictions.items()}
     folder.write_predictions("test", answered)
-    shown = predictions["index"][telling(answered, most=_KEPT_IMAGES)]
-    folder.write_mistakes(shown.numpy(), arrays.test.read(shown).image.cpu().numpy())
+    told = predictions["index"][telling(answered, most=_KEPT_IMAGES)]
+    folder.write_mistakes(told.numpy(), arrays.test.read(told).image.cpu().numpy())
     summary: dict[str, Any] = {
         "experiment": config.name,
         "role": config.role,
@@ -245,8 +259,13 @@ def _fit(
     if patient := who_looks_at_steps(callbacks):
         data.one_step_a_call = True
         log.info(f"{label}: one optimizer step a call, for {', '.join(patient)} may look at each")
-    progress = progress_callbacks(label, enabled=config.trainer.progress_bar)
-    with _quiet_lightning():
+    loader, shown = data.train_dataloader(), config.trainer.progress_bar
+    progress().over("training")
+    with (
+        _quiet_lightning(),
+        progress().stage(label, config.trainer.max_epochs, "images", shown=shown) as stage,
+    ):
+        told = TrainingProgress(stage, loader, validated=len(data.arrays.val), monitor=str(checkpoint.monitor))
         trainer = pl.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=1,
@@ -254,9 +273,9 @@ def _fit(
             precision=precision,
             log_every_n_steps=config.trainer.log_every_n_steps,
             logger=loggers.all,
-            callbacks=[*callbacks, *progress, *([watch] if watch else [])],
+            callbacks=[*callbacks, *([told] if shown else []), *([watch] if watch else [])],
             plugins=[AtomicCheckpointIO()],
-            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in progress),
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             default_root_dir=folder.path,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdistill.cores import usable_cores
+from kdistill.screen.elsewhere import JobsElsewhere
+from kdistill.screen.progress import progress
 
 _TAIL = 15  # lines of a failed job's log
 
@@ -63,24 +65,29 @@ def run_jobs(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) ->
         environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // at_a_time)))
     waiting, failed, done = list(jobs), [], 0
     running: dict[Job, tuple[subprocess.Popen[bytes], float]] = {}
+    shown = JobsElsewhere(len(jobs), at_a_time, "trainings")
     try:
-        while waiting or running:
-            while waiting and len(running) < at_a_time:
-                job = waiting.pop(0)
-                say(f"started {job.name}: {job.log}")
-                running[job] = (_start(job, environment), time.perf_counter())
-            for job, (process, started) in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[job]
-                done += 1
-                spent = f"[{done}/{len(jobs)}] {job.name}: {time.perf_counter() - started:.0f} s"
-                if process.returncode == 0:
-                    say(f"{spent}, {job.result()}")
-                else:
-                    failed.append(job)
-                    say(f"{spent}, FAILED with exit code {process.returncode}; the end of {job.log}:\n{_tail(job.log)}")
-            time.sleep(0.1)
+        with progress().stage("comparison", len(jobs), "trainings", look=shown.look, remaining=shown.remaining):
+            while waiting or running:
+                while waiting and len(running) < at_a_time:
+                    job = waiting.pop(0)
+                    say(f"started {job.name}: {job.log}")
+                    running[job] = (_start(job, environment), time.perf_counter())
+                    shown.begin(job.log)
+                for job, (process, started) in list(running.items()):
+                    if process.poll() is None:
+                        continue
+                    del running[job]
+                    shown.end(job.log)
+                    done += 1
+                    spent = f"[{done}/{len(jobs)}] {job.name}: {time.perf_counter() - started:.0f} s"
+                    if process.returncode == 0:
+                        say(f"{spent}, {job.result()}")
+                    else:
+                        failed.append(job)
+                        code = f"FAILED with exit code {process.returncode}"
+                        say(f"{spent}, {code}; the end of {job.log}:\n{_tail(job.log)}")
+                time.sleep(0.1)
     finally:
         for process, _ in running.values():  # Ctrl-C: nothing goes on unseen
             process.terminate()

@@ -120,6 +120,8 @@ class Loggers:
             self.csv.experiment.metrics.extend(dict(row) for row in rows)  # which has removed the file
             self.csv.save()
         self.others = assemble.named(config.logger, "logger", save_dir=str(folder))
+        for logger in self.all:
+            _count_from_one(logger)
         for logger in self.others:
             logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
 
@@ -148,3 +150,13 @@ class Loggers:
             logger.finalize("failed" if failed else "success")
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=1 if failed else 0)
+
+
+def _count_from_one(logger: Logger) -> None:
+    """Lets a logger hear epochs as people count them; Lightning counts from 0."""
+    log_metrics = logger.log_metrics
+
+    def log_from_one(metrics: dict[str, float], step: int | None = None) -> None:
+        log_metrics({**metrics, "epoch": metrics["epoch"] + 1} if "epoch" in metrics else metrics, step)
+
+    logger.log_metrics = log_from_one  # type: ignore[method-assign]

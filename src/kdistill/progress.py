@@ -1,85 +1,100 @@
-"""How far a run is: a progress bar on a terminal, a line per epoch elsewhere."""
+"""How far a training is: what the line on the screen says of it; where no line can be drawn, a line per epoch."""
 
-import sys
-import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from kdistill.data.loader import BatchLoader
+from kdistill.screen.console import can_draw
+from kdistill.screen.line import Facts
+from kdistill.screen.progress import Stage, progress
 
-class RunProgressBar(RichProgressBar):
-    """Lightning's rich bar, with the run's time left, the loss of the step and the last validation accuracy."""
+_UNKNOWN = "------"  # as wide as what is to come
+_VALIDATING = 1 / 3  # of the work of training on an image
 
-    def __init__(self, label: str) -> None:
-        super().__init__(refresh_rate=20, leave=False)
-        self.label = label
+
+class TrainingProgress(Callback):
+    """Tells a stage of the command how far the training is: images, the loss, and the metric that chooses."""
+
+    def __init__(self, stage: Stage, loader: BatchLoader, *, validated: int, monitor: str) -> None:
+        """Takes the stage over.
+
+        Args:
+            stage: what is told.
+            loader: of the training images.
+            validated: images of validation.
+            monitor: the metric of validation by which checkpoints are chosen.
+        """
+        self.stage, self.loader, self.validated, self.monitor = stage, loader, validated, monitor
+        self.work = loader.samples + validated * _VALIDATING  # of an epoch, in images
         self._loss: Tensor | None = None
-        self._clock = EpochClock()
+        self._trainer: pl.Trainer | None = None
+        self._validating: int | None = None  # images so far
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        self._clock.start(trainer)
+        self._trainer = trainer
+        self.stage.total = self.work * (trainer.max_epochs or 1)
+        self.stage.begin_at(trainer.current_epoch * self.work + self._trained())
+        self.stage.look = self.look
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        self.stage.advance_to(trainer.current_epoch * self.work + self._trained())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._loss = outputs["loss"]  # read only when the bar is drawn: no synchronisation in a step
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if isinstance(outputs, Mapping):
+            self._loss = outputs.get("loss")  # read only when the line is drawn: no step waits for it
 
-    def _get_train_description(self, current_epoch: int) -> str:
-        return f"{self.label} {current_epoch + 1}/{self.trainer.max_epochs}"
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._validating = (self._validating or 0) + len(batch.target)
+        done = self.loader.samples + self._validating * _VALIDATING
+        self.stage.advance_to(trainer.current_epoch * self.work + done)
 
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        shown = {"loss": f"{float(self._loss):.4f}"} if self._loss is not None else {}
-        accuracy = trainer.callback_metrics.get("val/accuracy")
-        if accuracy is not None:
-            shown["val/accuracy"] = f"{float(accuracy):.4f}"
-        done = trainer.current_epoch + trainer.fit_loop.epoch_loop.batch_progress.current.completed / max(
-            trainer.num_training_batches, 1
-        )
-        shown["left"] = self._clock.left(trainer, done)
-        return shown
-
-
-class EpochLines(Callback):
-    """One line per epoch, for logs and pipes, where a bar can't be drawn."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self._clock = EpochClock()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._clock.start(trainer)
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validating = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        seen = trainer.callback_metrics
-        epoch = trainer.current_epoch + 1
+        if can_draw(progress().console):
+            return
+        seen, epoch = trainer.callback_metrics, trainer.current_epoch + 1
+        shown = [f"loss {float(seen['train/loss']):.4f}"] if "train/loss" in seen else []
+        shown += self._monitored()
         print(
-            f"{self.label} epoch {epoch}/{trainer.max_epochs}: loss {float(seen['train/loss']):.4f}, "
-            f"val/accuracy {float(seen['val/accuracy']):.4f}, left {self._clock.left(trainer, epoch)}",
+            f"{self.stage.label} epoch {epoch}/{trainer.max_epochs}: {', '.join(shown)}, {progress().left()}",
             flush=True,
         )
 
+    def look(self) -> Facts:
+        """What the line shows now."""
+        assert self._trainer is not None
+        epochs = self._trainer.max_epochs or 1
+        before = f"epoch {min(self._trainer.current_epoch + 1, epochs)}/{epochs}"
+        loss = _UNKNOWN if self._loss is None else f"{float(self._loss):.4f}"
+        after = (f"loss {loss}", *(self._monitored() or [f"{self.monitor} {_UNKNOWN}"]))
+        short = self.stage.label.rpartition(" ")[2]
+        if (validating := self._validating) is not None:
+            return Facts(validating, self.validated, "of validation", before, after, short=short)
+        return Facts(self._trained(), self.loader.samples, "images", before, after, short=short)
 
-class EpochClock:
-    """Time left, from the pace of the epochs so far."""
+    def _monitored(self) -> list[str]:
+        assert self._trainer is not None
+        value = self._trainer.callback_metrics.get(self.monitor)
+        return [] if value is None else [f"{self.monitor} {float(value):.4f}"]
 
-    def start(self, trainer: pl.Trainer) -> None:
-        self._started, self._first = time.perf_counter(), float(trainer.current_epoch)
-
-    def left(self, trainer: pl.Trainer, done: float) -> str:
-        """Minutes and seconds to the last epoch's end; `done` is in epochs."""
-        progress = done - self._first
-        if progress <= 0 or not trainer.max_epochs:
-            return "?"
-        seconds = round((time.perf_counter() - self._started) / progress * max(trainer.max_epochs - done, 0))
-        return f"{seconds // 60}:{seconds % 60:02d}"
-
-
-def progress_callbacks(label: str, *, enabled: bool) -> list[Callback]:
-    """The bar on a terminal, lines elsewhere, nothing where `trainer.progress_bar` is false."""
-    if not enabled:
-        return []
-    return [RunProgressBar(label)] if sys.stdout.isatty() else [EpochLines(label)]
+    def _trained(self) -> int:
+        """Images of this epoch that were trained on, by the optimizer's steps: a call takes several."""
+        assert self._trainer is not None
+        steps = self._trainer.global_step - self._trainer.current_epoch * self.loader.steps
+        return min(max(steps, 0) * self.loader.batch_size, self.loader.samples)

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from kdistill.config.cli import run_door
 from kdistill.ranks import refuse_ranks
+from kdistill.screen.last_words import of_run
+from kdistill.screen.progress import progress
 from kdistill.sweeps.launch import run_sweep
 
 
@@ -20,7 +22,11 @@ def job(config: DictConfig) -> None:
 
     hydra = HydraConfig.get()
     watch = watch_of_this_job(config)
-    run(config, Path(hydra.runtime.output_dir), watch, in_sweep=hydra.mode == RunMode.MULTIRUN)
+    folder = Path(hydra.runtime.output_dir)
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    if not in_sweep:
+        progress().last_words = lambda: of_run("train", folder)
+    run(config, folder, watch, in_sweep=in_sweep)
 
 
 def main() -> None:

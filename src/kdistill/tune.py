@@ -9,7 +9,7 @@ import platform
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,17 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
         device=device,
         cache=Path(trainer.tune_cache),
     )
+
+
+def epoch_seconds(network: nn.Module, way: Way, data: ArrayDataModule, device: str) -> float:
+    """Roughly how long an epoch will take, from a few steps of a copy and from reading a few batches."""
+    loader, shape = data.train_dataloader(), data.arrays.image_shape
+    size = min(data.batch_size, len(data.arrays.train))
+    seconds = _measure(network, replace(way, compile=None), (size, *shape), data.arrays.num_classes, device, steps=3)[1]
+    started = time.perf_counter()
+    for _ in range(3):
+        data.prepare(data.arrays.train.read(torch.arange(size)).to(device), view=data.view(0))
+    return loader.steps * (seconds + (time.perf_counter() - started) / 3)
 
 
 def _compile_modes(device: str) -> tuple[str, ...]:
@@ -155,7 +166,7 @@ def _fastest(
 
 
 def _measure(
-    network: nn.Module, way: Way, batch_shape: Sequence[int], num_classes: int, device: str
+    network: nn.Module, way: Way, batch_shape: Sequence[int], num_classes: int, device: str, steps: int = _PROBE_STEPS
 ) -> tuple[float, float]:
     """Seconds of the first training step, compilation included, and the median of those after it."""
     memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
@@ -170,7 +181,7 @@ def _measure(
         optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=0.0)
         first = _step(trained, image, target, optimizer, way, device)
         times: list[float] = []
-        while len(times) < _PROBE_STEPS and sum(times) < _PROBE_SECONDS:
+        while len(times) < steps and sum(times) < _PROBE_SECONDS:
             times.append(_step(trained, image, target, optimizer, way, device))
     return first, statistics.median(times)
 

@@ -119,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(teacher: FrozenTe
     module = distill(teacher)
     module.make_optimizer = partial(torch.optim.SGD, lr=float("inf"))
     module.make_scheduler = None
-    with pytest.raises(Exception, match=r"training loss is nan in epoch 0; lower optimizer\.lr"):
+    with pytest.raises(Exception, match=r"training loss is nan in epoch 1; lower optimizer\.lr"):
         fit(module, tmp_path, enable_checkpointing=False)
 
 

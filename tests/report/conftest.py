@@ -84,7 +84,7 @@ def write_run(
     found["val"]["accuracy"] = val_accuracy
     names = [*class_names] or [f"<{k}>" for k in range(classes)]
     summary: dict[str, Any] = {
-        "experiment": config["name"], "role": role, "seed": seed, "best_epoch": 2, **found,
+        "experiment": config["name"], "role": role, "seed": seed, "best_epoch": 3, **found,
         "label": "net distilled" if role == "distill" else "net", "cost": COST, "fingerprint": f"{role}{seed}{loss}",
         "data": {"fingerprint": "data", "test": SAMPLES, "class_names": names},
         "hardware": {"device": "cpu", "precision": "32-true"}, "versions": {"python": "3.11.1", "torch": "2.14.0"},
@@ -123,9 +123,9 @@ def metrics_csv(role: str, seed: int) -> str:
     lines = ["epoch,lr-AdamW,step,train/ce,train/kd,train/loss,val/accuracy"]
     for epoch in range(EPOCHS):
         lines.append(f",0.001,{10 * epoch},,,,")
-        lines.append(f"{epoch},,{10 * epoch + 9},,,,{0.5 + 0.1 * epoch + 0.01 * seed}")
+        lines.append(f"{epoch + 1},,{10 * epoch + 9},,,,{0.5 + 0.1 * epoch + 0.01 * seed}")
         kd = f"{2 / (epoch + 1)}" if role == "distill" else ""
-        lines.append(f"{epoch},,{10 * epoch + 9},{1 / (epoch + 1)},{kd},{1 / (epoch + 1)},")
+        lines.append(f"{epoch + 1},,{10 * epoch + 9},{1 / (epoch + 1)},{kd},{1 / (epoch + 1)},")
     return "\n".join(lines) + "\n"
 
 

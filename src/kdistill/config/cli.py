@@ -19,6 +19,9 @@ from kdistill.config.schema import register
 from kdistill.config.validate import report, validate
 from kdistill.config.words import paths_as_key
 from kdistill.errors import UserError
+from kdistill.screen.last_words import of_reader
+from kdistill.screen.progress import begin_command, progress
+from kdistill.screen.stop import stoppable
 from kdistill.sweeps.names import prepare_hydra
 
 
@@ -47,6 +50,14 @@ def run_door(
         sweep: what runs the jobs of -m; without it Hydra does, and stops at the first that fails.
         paths: the key that plain paths on the command line stand for; without it there are none.
     """
+    begin_command()
+    with stoppable(lambda: progress().last_words() or of_reader(config_name)):
+        _run_door(task, config_name, sweep=sweep, paths=paths)
+
+
+def _run_door(
+    task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunSweep | None, paths: str | None
+) -> None:
     register()
     prepare_hydra()
     if os.getcwd() not in sys.path and "" not in sys.path:

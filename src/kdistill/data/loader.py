@@ -42,25 +42,26 @@ class BatchLoader:
         self._resume_at = 0
 
     @property
-    def _samples(self) -> int:
+    def samples(self) -> int:
+        """How many samples an epoch has."""
         return len(self.split if self.sampler is None else self.sampler)
 
     @property
     def steps(self) -> int:
         """How many batches an epoch has."""
-        whole, rest = divmod(self._samples, self.batch_size)
+        whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > self._joined)
 
     @property
     def _joined(self) -> int:
         """A last batch of so many samples, or fewer, joins the one before."""
-        return int(self.sampler is not None and self._samples > self.batch_size)
+        return int(self.sampler is not None and self.samples > self.batch_size)
 
     def __len__(self) -> int:
         return -(-self.steps // (self.together or 1))
 
     def __iter__(self) -> Iterator[Any]:
-        order = torch.arange(self._samples) if self.sampler is None else self.sampler.numbers()
+        order = torch.arange(self.samples) if self.sampler is None else self.sampler.numbers()
         order = order.to(self.split.image.device)
         first, self._resume_at = self._resume_at, 0
         batches = [*order[: (self.steps - 1) * self.batch_size].split(self.batch_size)] if self.steps > 1 else []

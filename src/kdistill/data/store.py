@@ -17,8 +17,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from kdistill.cores import usable_cores
@@ -27,6 +25,7 @@ from kdistill.data.problems import Problems
 from kdistill.data.value_range import settle_range
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
+from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -168,10 +167,10 @@ def _decode_all(
     file.write(header.getvalue())
     digest = hashlib.sha256(header.getvalue())
     modes: Counter[str] = Counter()
-    console, unreadable = Console(), 0
+    unreadable = 0
     chunks = range(0, len(paths), _AT_ONCE)
     results = (result for start in chunks for result in pool.map(decoder, paths[start : start + _AT_ONCE]))
-    shown = track(results, "decoding", len(paths), console=console, transient=True, disable=not console.is_terminal)
+    shown = progress().track(results, "decoding images", len(paths), "images")
     for path, result in zip(paths, shown, strict=True):
         if isinstance(result, UnreadableImage):
             problems.add(result.kind, f"{path}: {result}")

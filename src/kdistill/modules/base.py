@@ -208,7 +208,7 @@ class ClassifierModule(pl.LightningModule):
         seen = self.trainer.callback_metrics
         if not torch.isfinite(seen["train/loss"]):
             raise UserError(
-                f"the training loss is {float(seen['train/loss'])} in epoch {self.current_epoch}; "
+                f"the training loss is {float(seen['train/loss'])} in epoch {self.current_epoch + 1}; "
                 "lower optimizer.lr, set trainer.gradient_clip_val, or use trainer.precision=32-true"
             )
         scheduler: Any = self.lr_schedulers()

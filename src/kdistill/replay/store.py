@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from kdistill.errors import UserError
 from kdistill.files import write_atomically
+from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +128,25 @@ class ReplayStore:
             for view in views
             for start in range(self._rows(view), self.samples, batch_size)
         ]  # fmt: skip
-        console = Console()
-        for view, start in track(
-            chunks, f"storing {what}", console=console, transient=True, disable=not console.is_terminal
-        ):
-            index = torch.arange(start, min(start + batch_size, self.samples))
-            outputs = compute(view, index)
-            for name in self.shapes:
-                if not torch.isfinite(outputs[name]).all():
-                    raise UserError(f"replay: {what} of view {view} is not finite ({name}); use replay off, or mend it")
-                stored = self._map(view, name, "r+" if start else "w+")
-                stored[start : start + len(index)] = outputs[name].to("cpu", stored.dtype)
-                del stored
-            rows = json.dumps({"rows": start + len(index)})
-            write_atomically(self._note(view), lambda file, rows=rows: file.write(rows.encode()))  # type: ignore[misc]
+        total = sum(min(batch_size, self.samples - start) for _, start in chunks)
+        with progress().stage(f"storing {what}", total, "images") as stage:
+            for view, start in chunks:
+                index = torch.arange(start, min(start + batch_size, self.samples))
+                self._compute(view, index, compute, what)
+                stage.advance(len(index))
+
+    def _compute(self, view: int, index: Tensor, compute: Callable[[int, Tensor], Outputs], what: str) -> None:
+        """Stores the next rows of a view."""
+        start = int(index[0])
+        outputs = compute(view, index)
+        for name in self.shapes:
+            if not torch.isfinite(outputs[name]).all():
+                raise UserError(f"replay: {what} of view {view} is not finite ({name}); use replay off, or mend it")
+            stored = self._map(view, name, "r+" if start else "w+")
+            stored[start : start + len(index)] = outputs[name].to("cpu", stored.dtype)
+            del stored
+        rows = json.dumps({"rows": start + len(index)})
+        write_atomically(self._note(view), lambda file, rows=rows: file.write(rows.encode()))  # type: ignore[misc]
 
     def _map(self, view: int, name: str, mode: Any) -> Tensor:
         """(N, ...) tensor over a view's file."""

@@ -54,7 +54,7 @@ def _curves(run: FinishedRun) -> dict[str, dict[int, float]]:
     for row in RunFolder(run.path).curves():
         for name, text in row.items():
             if text and row.get("epoch") and name.startswith(("train/", "val/")):
-                found.setdefault(name, {})[int(row["epoch"]) + 1] = float(text)
+                found.setdefault(name, {})[int(row["epoch"])] = float(text)
     return found
 
 

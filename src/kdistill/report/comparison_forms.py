@@ -12,8 +12,8 @@ from rich.text import Text
 from kdistill.report.comparison import METHOD, headlines, sheets, trained_with
 from kdistill.report.plain_text import markdown_item, markdown_text, one_line, printable
 from kdistill.report.render import render
-from kdistill.report.screen import screen
 from kdistill.report.sheet import NAME_WIDTH, Sheet
+from kdistill.screen.progress import screen
 
 
 def print_comparison(

@@ -1,6 +1,5 @@
 """The config as a tree, and the table that a run ends with."""
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,14 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from kdistill.screen.progress import screen
+
 _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
 COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "trainable", "FLOPs", "ratio", "latency")
-
-
-def screen() -> Console:
-    """The terminal as wide as it is; a file or a pipe 110 columns wide, so that the table is whole there too."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=110)
 
 
 def config_tree(config: Mapping[str, Any], title: str) -> Tree:
@@ -38,7 +33,7 @@ def _arms(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The networks of a run by label: the teacher first where there is one."""
     arms = [(summary["label"], summary)]
     if summary.get("teacher"):
-        arms.insert(0, (summary["teacher"]["label"], summary["teacher"]))
+        arms.insert(0, (f"teacher {summary['teacher']['label']}", summary["teacher"]))
     return arms
 
 
@@ -102,7 +97,7 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     for line in lower_bounds((label, arm["cost"]) for label, arm in _arms(summary)):
         console.print(line, soft_wrap=True)
     test = summary["test"]
-    line = f"chosen on validation: epoch {summary['best_epoch'] + 1}"
+    line = f"chosen on validation: epoch {summary['best_epoch']}"
     for name, key in (("balanced accuracy", "balanced_accuracy"), ("average precision", "average_precision")):
         line += f"; {name} {test[key]:.4f}" if len(summary["data"]["class_names"]) == 2 else ""
     line += f"; NLL {test['nll']:.4f}, calibration error {test['ece']:.4f}"

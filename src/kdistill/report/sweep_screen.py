@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdistill.report.plain_text import one_line
-from kdistill.report.screen import screen
+from kdistill.screen.progress import screen
 from kdistill.sweeps.finish import FinishedSweep
 from kdistill.sweeps.ranking import Sweep, shown
 from kdistill.sweeps.record import Status

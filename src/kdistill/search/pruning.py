@@ -20,7 +20,7 @@ class Pruned(Exception):
     """A trial's pruner has ended its training.
 
     Attributes:
-        facts: metric, value, epoch (from 0) and trial, as `pruned.json` holds them.
+        facts: metric, value, epoch (from 1) and trial, as `pruned.json` holds them.
     """
 
     def __init__(self, facts: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class TrialWatch(pl.Callback):
         gives_up = self._report(epoch, value) if trainer.is_global_zero else False
         gives_up = trainer.strategy.broadcast(gives_up)
         if gives_up and epoch + 1 < (trainer.max_epochs or math.inf):  # what has been trained to the end is kept
-            self.verdict = Pruned({"trial": self.number, "epoch": epoch, "metric": self.metric, "value": value})
+            self.verdict = Pruned({"trial": self.number, "epoch": epoch + 1, "metric": self.metric, "value": value})
             trainer.should_stop = True
 
     def _report(self, epoch: int, value: float) -> bool:

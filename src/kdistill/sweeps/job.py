@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from kdistill.config.validate import validate
 from kdistill.errors import UserError
 from kdistill.runs import RunFolder
+from kdistill.screen.progress import progress
 from kdistill.sweeps.launchers import begins_again, runs_in_this_process, threads_per_job
 from kdistill.sweeps.names import prepare_hydra
 from kdistill.sweeps.record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
@@ -90,7 +91,9 @@ class SweepJob:
         (folder / ERROR_FILE).unlink(missing_ok=True)
         record.write(folder)
         if runs_in_this_process(launcher):
+            progress().begin_job()
             record = self._ended(record, folder, config)
+            progress().end_job(record.status == "finished")
             say(folder, record)
             return record.status
         if self.folder not in sys.path:

@@ -7,6 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,14 @@ from kdistill.config.paths import conf_dir
 from kdistill.errors import UserError
 from kdistill.ranks import refuse_ranks
 from kdistill.runs import OPERATIONAL
+from kdistill.screen.elsewhere import JobsElsewhere
+from kdistill.screen.last_words import of_many
+from kdistill.screen.progress import progress
+from kdistill.screen.stop import Stopped
 from kdistill.sweeps.finish import finish_sweep
-from kdistill.sweeps.job import SweepJob, say
+from kdistill.sweeps.job import LOG_FILE, SweepJob, say
 from kdistill.sweeps.launchers import (
+    at_a_time,
     begins_again,
     check_plugin,
     end_jobs,
@@ -86,7 +92,11 @@ def run_sweep(
         place = Path(final.sweep.dir)
         sweep = uuid.uuid4().hex
         place.mkdir(parents=True, exist_ok=True)
-        with _alone(place), _watched(place, sweep, not runs_in_this_process(final.launcher)):
+        progress().last_words = lambda: of_many("train", place, "jobs")
+        elsewhere = None if runs_in_this_process(final.launcher) else at_a_time(final.launcher)
+        if elsewhere is None:
+            progress().jobs = _number_of_jobs(final, overrides)
+        with _alone(place), _watched(place, sweep, _number_of_jobs(final, overrides), elsewhere):
 
             def launched(number: int) -> bool:
                 job = SweepJob(task, sweep, os.getcwd(), number)
@@ -98,6 +108,9 @@ def run_sweep(
                 print("a process was killed: going on with what is left", file=sys.stderr)
                 end_jobs(final.launcher)
                 whole = launched(number := number + 1)
+    except Stopped:
+        end_jobs(final.launcher)
+        raise
     finally:
         GlobalHydra.instance().clear()
     jobs = find_jobs(place, sweep)
@@ -105,6 +118,14 @@ def run_sweep(
     if not whole or result is None or result.failed:
         print("the same command again goes on with what is not finished", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _number_of_jobs(settled: DictConfig, overrides: Sequence[str]) -> int:
+    """How many jobs the combinations of all values are, or a search's trials."""
+    if "n_trials" in settled.sweeper:
+        return int(settled.sweeper.n_trials)
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())
 
 
 def refuse_intervals(settled: DictConfig, overrides: Sequence[str]) -> None:
@@ -160,19 +181,23 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(place: Path, sweep: str, active: bool) -> Iterator[None]:
-    """Shows at once how each job ends that runs in another process, on this machine or elsewhere."""
-    if not active:
+def _watched(place: Path, sweep: str, total: int, together: int | None) -> Iterator[None]:
+    """Shows how far the jobs are that run in other processes, so many together, and at once how each ends."""
+    if together is None:
         yield
         return
     over = threading.Event()
     said: set[Path] = set()
+    shown = JobsElsewhere(total, together, "jobs")
 
     def look() -> None:
         for path in find_jobs(place, sweep):
             record = read_record(path)
-            if path not in said and record.status != "running":
+            if path not in said and record.status == "running":
+                shown.begin(path / LOG_FILE)
+            elif path not in said:
                 said.add(path)
+                shown.end(path / LOG_FILE)
                 say(path, record)
 
     def keep_looking() -> None:
@@ -182,7 +207,8 @@ def _watched(place: Path, sweep: str, active: bool) -> Iterator[None]:
     watch = threading.Thread(target=keep_looking, daemon=True)
     watch.start()
     try:
-        yield
+        with progress().stage("sweep", total, "jobs", look=shown.look, remaining=shown.remaining):
+            yield
     finally:
         over.set()
         watch.join()

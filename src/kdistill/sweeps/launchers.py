@@ -52,7 +52,11 @@ def begins_again(launcher: Any) -> bool:
 
 
 def end_jobs(launcher: Any) -> None:
-    """Ends what a launcher has left running after one of its jobs was killed: Ray's tasks, also those that wait."""
+    """Ends what a launcher has left running: Ray's tasks, also those that wait, and joblib's workers."""
+    if (_pool_size(launcher) or 1) > 1:
+        from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
     if _is_ray(launcher):
         import ray
 
@@ -80,6 +84,11 @@ def most_at_a_time(launcher: Any) -> int | None:
     return max(
         1, usable_cores() // threads_per_job(launcher)
     )  # submitit starts all that it gets, whatever the machine has
+
+
+def at_a_time(launcher: Any) -> int:
+    """How many jobs run together, as far as that is known here."""
+    return _pool_size(launcher) or most_at_a_time(launcher) or 1
 
 
 def _is_ray(launcher: Any) -> bool:
