@@ -11,6 +11,7 @@ from kdistill import assemble
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
+from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.modules.student import StudentModule
 from kdistill.peers import build_peers
 from kdistill.process import settle_process
@@ -58,6 +59,10 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     kind = "teacher" if config.role == "teacher" else "student"
     network = assemble.network(config[kind], kind, data)
+    label = assemble.label(config[kind])
+    of_one = min(data.batch_size, len(arrays.train)) == 1
+    if of_one:
+        check_batch_of_one(network, arrays.image_shape, owner=f"{kind}={label}")
     mean, std = assemble.normalisation(config[kind], network, arrays)
     settle_process(device)
     way = tune(config, network, data, device)
@@ -76,7 +81,9 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     if parts["loss"].views > 1:
         data.show_two_views()
     peers = build_peers(config, data, parts)
-    return TrainingPlan(kind, assemble.label(config[kind]), device, data, network, parts, peers, way)
+    for peer in peers if of_one else ():
+        check_batch_of_one(peer.network, arrays.image_shape, owner="a network of peers")
+    return TrainingPlan(kind, label, device, data, network, parts, peers, way)
 
 
 def check_figures(config: DictConfig, arrays: ImageArrays) -> None:

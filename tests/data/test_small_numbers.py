@@ -9,6 +9,8 @@ from torch import nn
 from kdistill.data.arrays import Split
 from kdistill.data.loader import BatchLoader
 from kdistill.data.sampling import ShuffledSampler
+from kdistill.errors import UserError
+from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.modules.base import ClassifierModule
 
 
@@ -79,3 +81,22 @@ def test_one_cycle_runs_over_any_number_of_steps(steps: int, start: float, three
     assert all(0 < rate <= 0.01 * (1 + 1e-6) for rate in rates)
     if start * steps == 1 < steps and not three:
         assert rates[0] == pytest.approx(0.01), "the rise is over with the first step"
+
+
+def batch_normed(side: int) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2))
+    network(torch.zeros(2, 3, side, side))
+    return network
+
+
+def test_a_batch_of_one_is_refused_where_batch_norm_has_one_value_and_said_elsewhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(UserError, match=r"student=x can't train on batches of one image.*batch_size=2"):
+        check_batch_of_one(batch_normed(2), (3, 2, 2), owner="student=x")
+    assert not caplog.text
+    check_batch_of_one(batch_normed(8), (3, 8, 8), owner="student=x")
+    assert "take their statistics from each by itself" in caplog.text
+    caplog.clear()
+    check_batch_of_one(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (3, 2, 2), owner="student=x")
+    assert not caplog.text

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,31 @@ def test_the_training_loss_falls(
     first, *_, last = fit(module, data, epochs=5 if name == "crd" else 3)
     weighty = [f"train/{part}" for part, weight in loss.weights.items() if weight] + ["train/loss"]
     assert all(last[part] < first[part] for part in weighty), (first, last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind", "more"), CASES)
+def test_a_batch_of_one_or_two_samples_has_a_finite_loss_and_gradient(
+    name: str, kind: str, more: list[str], teacher: nn.Module, mnist_root: Path
+) -> None:
+    name = name.split()[0]
+    config = config_of(mnist_root, name, *more)
+    config.dataset.limit = 2
+    data = assemble.data_module(config)
+    student = student_of(kind)
+    if name in SUBCLASSES:
+        teacher = copy.deepcopy(teacher)
+        for network in (student, teacher):
+            split_classes(network, SUBCLASSES[name], owner=name)
+    loss = bound(config, data, student, teacher)
+    module = DistillModule(student, teacher=frozen(teacher, data, loss.teacher_layers), loss=loss, **inputs(data))
+    for count in (1, 2):
+        first, second = (data.prepare(data.arrays.train.read(torch.arange(count)), view=view) for view in (0, 1))
+        total, values = module.step_loss(replace(first, second=second if loss.views > 1 else None))
+        module.zero_grad()
+        total.backward()
+        assert values.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("name", MAPS)
