@@ -40,6 +40,23 @@ def test_line_ends_byte_order_mark_and_row_order_do_not_matter(
     assert [(a.name, a.label, str(a.votes), a.partition) for a in read] == sorted(rows)
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "TEST"), ("train_set", "testing")])
+def test_columns_may_be_set_apart_by_other_signs_in_other_encodings_with_other_names_of_partitions(
+    write_table: Any, rows: Any, delimiter: str, encoding: str, names: tuple[str, str]
+) -> None:
+    root = write_table(rows)
+    text = (root / "annotations.csv").read_text().replace("train", names[0]).replace("test", names[1])
+    first, *others = text.replace(",", delimiter).splitlines()
+    lines = [f"{first}{delimiter}Größe", *(f"{line}{delimiter}n/a" for line in others)]
+    (root / "annotations.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    problems = Problems()
+    read = read_annotations(root, classes=("HP", "SSA"), annotators=7, needed=("train", "test"), problems=problems)
+    problems.raise_if_any("refused")
+    assert [(a.name, a.label, str(a.votes), a.partition) for a in read] == sorted(rows)
+
+
 def test_columns_may_stand_in_any_order_beside_others_and_votes_may_be_missing(write_table: Any, rows: Any) -> None:
     root = write_table(rows)
     lines = ["Partition,Scanner,Image Name,Majority Vote Label"] + [f"{p},A,{n},{label}" for n, label, _, p in rows]
@@ -66,7 +83,7 @@ BAD_ROWS = [
     ({"votes": ""}, ["votes", "T_017.png", "''"]),
     ({"label": "SSA"}, ["contradict", "T_017.png", "'SSA' with 1 votes"]),
     ({"votes": "4"}, ["contradict", "T_017.png", "'HP' with 4 votes"]),
-    ({"partition": "Train"}, ["partitions", "T_017.png", "did you mean 'train'"]),
+    ({"partition": "tarin"}, ["partitions", "T_017.png", "did you mean 'train'"]),
 ]
 
 
@@ -119,7 +136,7 @@ def test_a_renamed_column_is_named_with_the_nearest(
 
 def test_a_table_that_is_no_table_is_refused_by_name(write_table: Any, rows: Any, tmp_path: Path) -> None:
     path = write_table(rows) / "annotations.csv"
-    for content, word in ((b"", "is empty"), (b"\xff\xfe\x00\x01", "UTF-8")):
+    for content, word in ((b"", "is empty"), (b"\x81\x8d", "UTF-8"), (b"\xff\xfe\x00", "UTF-8")):
         path.write_bytes(content)
         text = refusal(path.parent, tmp_path / "cache")
         assert str(path) in text

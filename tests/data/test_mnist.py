@@ -19,6 +19,7 @@ from kdistill.errors import UserError
 
 
 def write_idx(root: Path, images: np.ndarray, labels: np.ndarray, names: tuple[str, str] = TEST_FILES) -> None:
+    root.mkdir(parents=True, exist_ok=True)
     for name, array in zip(names, (images, labels), strict=True):
         (root / name).write_bytes(encode_idx(array))
 
@@ -51,11 +52,14 @@ def test_limit_and_val_size_choose_deterministically(mnist_root: Path) -> None:
         _ = MNIST(str(mnist_root), val_size=60_000).arrays
 
 
-@pytest.mark.parametrize("layout", ["{}.gz", "MNIST/raw/{}"])
-def test_files_are_found_compressed_and_in_torchvisions_layout(mnist_root: Path, tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("layout", ["{}.gz", "MNIST/raw/{}", "raw/{}", "dotted {}", "MNIST/raw/dotted {}.gz"])
+def test_files_are_found_compressed_with_dots_and_in_torchvisions_layout(
+    mnist_root: Path, tmp_path: Path, layout: str
+) -> None:
     for name in TEST_FILES:
         content = (mnist_root / name).read_bytes()
-        path = tmp_path / layout.format(name)
+        written = name.replace("-idx", ".idx") if "dotted" in layout else name
+        path = tmp_path / layout.replace("dotted ", "").format(written)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
     before = sorted(tmp_path.rglob("*"))
@@ -111,6 +115,27 @@ def test_unverified_files_of_the_users_own_are_read_and_checked_for_fit(tmp_path
         MNIST(str(tmp_path), verify=False).load_test()
     (tmp_path / TEST_FILES[0]).unlink()
     with pytest.raises(UserError, match=f"no {TEST_FILES[0]}"):
+        MNIST(str(tmp_path), verify=False).load_test()
+
+
+def test_another_data_set_in_the_same_files_is_refused_and_left_where_it_is(tmp_path: Path) -> None:
+    write_idx(tmp_path / "FashionMNIST" / "raw", np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8))
+    assert MNIST(str(tmp_path), verify=False).load_test().target.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(UserError, match=r"whole and not MNIST's.*dataset\.verify=false"):
+        MNIST(str(tmp_path / "FashionMNIST" / "raw")).load_test()
+    assert sorted(path.name for path in (tmp_path / "FashionMNIST" / "raw").iterdir()) == sorted(TEST_FILES)
+    write_idx(tmp_path / "KMNIST" / "raw", np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8))
+    with pytest.raises(UserError, match="holds several data sets"):
+        MNIST(str(tmp_path), verify=False).load_test()
+
+
+def test_images_and_labels_under_each_others_names_are_told(tmp_path: Path) -> None:
+    write_idx(tmp_path, np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8))
+    images, labels, other = (tmp_path / name for name in (*TEST_FILES, "other"))
+    images.rename(other)
+    labels.rename(images)
+    other.rename(labels)
+    with pytest.raises(UserError, match="exchange their names"):
         MNIST(str(tmp_path), verify=False).load_test()
 
 

@@ -1,18 +1,24 @@
 """MHIST's annotations.csv: one row per image, read and checked whole."""
 
+import codecs
 import csv
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from kdistill.config.types import did_you_mean
 from kdistill.data.partition import check_classes
+from kdistill.data.partition_names import PARTITIONS, partition_of
 from kdistill.data.problems import Problems
 from kdistill.errors import UserError
 
+log = logging.getLogger(__name__)
+
 FILE, FOLDER = "annotations.csv", "images"
 NAME, LABEL, PARTITION = "Image Name", "Majority Vote Label", "Partition"
-PARTITIONS = ("train", "val", "test")
+_DELIMITERS = (",", ";", "\t", "|")
 _LIKE = 0.5  # a header at least so like a column's is taken for it
 
 
@@ -36,7 +42,9 @@ def read_annotations(
 ) -> list[Annotation]:
     """Reads the table of a folder in MHIST's layout: `annotations.csv` and `images/`.
 
-    Line ends, a byte order mark, the order of rows and further columns do not matter. A partition `val` may be listed.
+    Line ends, a byte order mark, the order of rows and further columns do not matter. Columns may be set apart by
+    commas, semicolons, tabs or bars. A partition `val` may be listed, and each may have another name of its own
+    (Training, dev).
 
     Args:
         root: the folder.
@@ -52,7 +60,7 @@ def read_annotations(
         UserError: the file can't be read as a table at all.
     """
     path = root / FILE
-    rows = _rows(path)
+    rows = _rows(path, known={NAME, LABEL, PARTITION, votes_column(classes[1], annotators)})
     if not rows:
         raise UserError(f"{path} is empty; its first line must be: {','.join((NAME, LABEL, PARTITION))}")
     (_, header), *body = rows
@@ -66,6 +74,8 @@ def read_annotations(
             problems.add(f"rows of {path} with more or fewer fields than the header", f"row {line}: {len(fields)}")
             continue
         row = {column: fields[place].strip() for column, place in columns.items()}
+        if PARTITION in row:
+            row[PARTITION] = partition_of(row[PARTITION]) or row[PARTITION]
         where = f"row {line}, {row.get(NAME, '?')}"
         votes = _check(path, where, row, classes, annotators, problems)
         partitions.setdefault(row.get(PARTITION, ""), []).append(row.get(LABEL, ""))
@@ -88,13 +98,38 @@ def read_annotations(
     return sorted(found, key=lambda annotation: annotation.name)
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line numbers and fields of the rows that are not blank."""
+def _rows(path: Path, known: set[str]) -> list[tuple[int, list[str]]]:
+    """Line numbers and fields of the rows that are not blank; the sign that makes most headers known is taken."""
+    text = _text(path)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+
+    def headers(delimiter: str) -> int:
+        return len(known & {word.strip() for word in next(csv.reader([first], delimiter=delimiter), [])})
+
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        delimiter = max(_DELIMITERS, key=headers)  # the comma where all are equal
+        reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+        rows = [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+    except csv.Error as error:
+        raise UserError(f"{path} can't be read as a table: {error}; give comma-separated UTF-8 text") from error
+    if delimiter != ",":
+        log.info("%s: columns are set apart by %s", path, "tabs" if delimiter == "\t" else f"'{delimiter}'")
+    return rows
+
+
+def _text(path: Path) -> str:
+    """A file's text: UTF-8, UTF-16 where it begins so, else Windows' own code."""
+    try:
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            text = content.decode("cp1252")
+            log.warning("%s is not UTF-8 (%s): it is read as Windows-1252", path, error.reason)
+            return text
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read as a table: {error}; give comma-separated UTF-8 text") from error
 
 

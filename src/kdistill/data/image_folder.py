@@ -82,7 +82,7 @@ class ImageFolder(ArrayDataModule):
             sampling=sampling,
         )
         self.root = root
-        self.cache = Path(cache)
+        self.cache = Path(cache).expanduser()
         self.image_size = image_size
         self.classes = classes
         self.positive = positive

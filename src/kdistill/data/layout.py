@@ -113,6 +113,8 @@ def _homes(root: Path, classes: Sequence[str], left_out: LeftOut) -> Homes:
     parts = {name: part for name in names if (part := partition_of(name)) and inside[name]}
     if parts:
         _check_once(root, parts)
+        if renamed := [f"{name} is {part}" for name, part in parts.items() if name != part]:
+            log.info("partitions in %s: %s", root, ", ".join(renamed))
         _say_unused(root, [name for name in names if name not in parts])
         return {
             part: _class_folders(_partition_home(root / name, part, left_out))

@@ -12,7 +12,7 @@ from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_colu
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
-from kdistill.data.partition import image_arrays, increasing
+from kdistill.data.partition import existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
 from kdistill.errors import UserError
@@ -90,7 +90,7 @@ class MHIST(ArrayDataModule):
             sampling=sampling,
         )
         self.root = root
-        self.cache = Path(cache)
+        self.cache = Path(cache).expanduser()
         self.image_size = image_size
         self.value_range = increasing(value_range)
         self.val_fraction = val_fraction
@@ -122,12 +122,10 @@ class MHIST(ArrayDataModule):
         Raises:
             UserError: there is none.
         """
-        if self.root is None:
-            raise UserError(f"dataset.root is not set: {_LAYOUT}")
-        if not (Path(self.root) / FILE).is_file():
-            what = f"has no {FILE}" if Path(self.root).is_dir() else "does not exist"
-            raise UserError(f"dataset.root={self.root} {what}: {_LAYOUT}")
-        return Path(self.root)
+        folder = existing_folder(self.root, _LAYOUT)
+        if not (folder / FILE).is_file():
+            raise UserError(f"dataset.root={self.root} has no {FILE}: {_LAYOUT}")
+        return folder
 
     def _class_names(self) -> tuple[str, str]:
         if len(set(self.classes)) != 2 or len(self.classes) != 2:

@@ -58,7 +58,7 @@ class MNIST(ArrayDataModule):
             augment=augment,
             mixup=mixup,
         )
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.verify = verify
         self.val_size = val_size
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import pickle
 import tempfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +27,7 @@ SHA256 = {
     TEST_FILES[0]: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     TEST_FILES[1]: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_GZIP = b"\x1f\x8b"
 _PACKAGE_FILE = "mnist/data/mnist.pkl.gz"
 
 
@@ -33,7 +35,8 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
     """Images and labels of one partition, fetched into `root` first where they are not there.
 
     Args:
-        root: folder of the idx files, plain or .gz; torchvision's `MNIST/raw` below it is looked into as well.
+        root: folder of the idx files, plain or .gz, `train-images-idx3-ubyte` or `train-images.idx3-ubyte`. Also looked
+            into is torchvision's `MNIST/raw` below it, and without `verify` any `*/raw`.
         names: `TRAIN_FILES` or `TEST_FILES`.
         verify: only the original content will do; an altered file is set aside and fetched again.
 
@@ -43,7 +46,17 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
     Raises:
         UserError: the files can't be had, or do not fit each other.
     """
-    contents = {name: _from_folder(root, name, verify=verify) for name in names}
+    refused: list[_Refused] = []
+    contents = {name: _from_folder(root, name, verify=verify, refused=refused) for name in names}
+    if {name for name, _, _, whole in refused if whole} == set(names):
+        raise UserError(
+            f"{root} holds idx files that are whole and not MNIST's, as {refused[0][1]}: dataset.verify=false takes "
+            "them (ten classes, 0 to 9); for MNIST itself give another dataset.root"
+        )
+    for _, path, reason, _ in refused:
+        aside = path.with_name(f"{path.name}.refused")
+        path.replace(aside)
+        log.warning("MNIST: %s %s; set aside as %s and fetched again", path, reason, aside.name)
     if not verify:
         missing = [name for name, content in contents.items() if content is None]
         if missing:
@@ -51,6 +64,8 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
     elif None in contents.values():
         contents = _fetch(root, names)
     images, labels = (_decode(root / name, content or b"") for name, content in contents.items())
+    if images.ndim == 1 and labels.ndim == 3:
+        raise UserError(f"in {root}, {names[0]} holds labels and {names[1]} images: exchange their names")
     if images.ndim != 3 or labels.shape != images.shape[:1] or not len(labels):
         raise UserError(
             f"{names[0]} {images.shape} and {names[1]} {labels.shape} in {root} do not fit each other; "
@@ -66,27 +81,52 @@ def _decode(path: Path, content: bytes) -> np.ndarray:
         raise UserError(f"{path} {error}; give a whole idx file") from error
 
 
-def _from_folder(root: Path, name: str, *, verify: bool) -> bytes | None:
-    """A file's content, decompressed; None if it is not there, or is there but is not the original."""
-    for path in (folder / file for folder in (root, root / "MNIST" / "raw") for file in (name, f"{name}.gz")):
-        if not path.is_file():
-            continue
+_Refused = tuple[str, Path, str, bool]  # name, file, reason, whether it is a whole idx file all the same
+
+
+def _from_folder(root: Path, name: str, *, verify: bool, refused: list[_Refused]) -> bytes | None:
+    """A file's content, decompressed; None if it is not there, or is there but is not the original, which is noted."""
+    for path in _places(root, name, verify=verify):
         try:
-            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        except (OSError, EOFError) as error:  # gzip's words for a damaged or truncated file
-            content, reason = b"", f"cannot be decompressed ({error})"
-        else:
-            reason = (
-                f"is not the original (sha256 {hashlib.sha256(content).hexdigest()[:12]}..., {len(content):,} bytes)"
-            )
-        if not verify and content:
+            content = path.read_bytes()
+            if path.suffix == ".gz" or content.startswith(_GZIP):
+                content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:  # gzip's words for a damaged or truncated file
+            refused.append((name, path, f"cannot be decompressed ({error})", False))
+            continue
+        digest = hashlib.sha256(content).hexdigest()
+        if not verify or digest == SHA256[name]:
             return content
-        if hashlib.sha256(content).hexdigest() == SHA256[name]:
-            return content
-        aside = path.with_name(f"{path.name}.refused")
-        path.replace(aside)
-        log.warning("MNIST: %s %s; set aside as %s and fetched again", path, reason, aside.name)
+        refused.append(
+            (name, path, f"is not the original (sha256 {digest[:12]}..., {len(content):,} bytes)", _whole(content))
+        )
     return None
+
+
+def _whole(content: bytes) -> bool:
+    try:
+        decode_idx(content)
+    except ValueError:
+        return False
+    return True
+
+
+def _places(root: Path, name: str, *, verify: bool) -> list[Path]:
+    """The files that are there of those that may be the named one, the likeliest first.
+
+    Raises:
+        UserError: several folders of torchvision's hold one, and none is MNIST's.
+    """
+    names = [stem + end for stem in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
+    folders = [root, root / "raw", root / "MNIST" / "raw"]
+    found = [path for folder in folders for file in names if (path := folder / file).is_file()]
+    if found or verify:
+        return found
+    others = sorted(path for file in names for path in root.glob(f"*/raw/{file}"))
+    if len({path.parent for path in others}) > 1:
+        there = ", ".join(str(folder) for folder in sorted({path.parent for path in others}))
+        raise UserError(f"dataset.root={root} holds several data sets: give one of {there}")
+    return others
 
 
 def _fetch(root: Path, names: tuple[str, str]) -> dict[str, bytes | None]:

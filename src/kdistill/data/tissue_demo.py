@@ -100,7 +100,7 @@ class TissueDemo(MHIST):
                 f"dataset.size={self.size} and dataset.count={self.count}: at least {_LEAST_SIZE} pixels and "
                 f"{_LEAST_COUNT} pictures are needed"
             )
-        root = Path(str(self.root))
+        root = Path(str(self.root)).expanduser()
         name = f"v{_VERSION}-{self.count}x{self.size}px-seed{self.generator_seed}"
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name}.lock"):
