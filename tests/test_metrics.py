@@ -68,6 +68,13 @@ def test_the_chosen_threshold_is_the_best_of_all() -> None:
     assert at_threshold(scores, target, 0.5)["accuracy"] == pytest.approx(((scores > 0.5) == target).float().mean())
 
 
+@pytest.mark.parametrize("scores", [[0.0, 0.6], [0.2, 0.6], [0.0, 0.0], [1.0, 1.0]])
+def test_the_threshold_can_name_all(scores: list[float]) -> None:
+    value = best_threshold(torch.tensor(scores), torch.ones(2, dtype=torch.int64))
+    assert at_threshold(torch.tensor(scores), torch.ones(2, dtype=torch.int64), value)["f1"] == 1.0
+    assert all(score > value for score in scores)
+
+
 def test_figures_by_agreement_split_the_set() -> None:
     votes = torch.tensor([0, 7, 7, 3, 4, 4])
     target = (votes >= 4).long()

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from kdistill.classes import listed
 from kdistill.evidence.calibration import fit_temperature
+from kdistill.evidence.figures import absent, undefined
+from kdistill.evidence.least import least_p
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
 from kdistill.finished import FinishedRun, check_fit, versions_of
 from kdistill.pairs import Drawn, joint_estimate, paired, plain_estimate
 
 _DRAWS = 2000
 _FEW_SEEDS = 5
+_FEW_SAMPLES = 30
 
 
 def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
         if asked is not None and logits == "logits" and run.summary["role"] != "teacher":
             for metric, measure in AGREEMENT.items():
                 found[metric] = resampled(measure, run.test[logits], asked, weights)
-        return found
+        return {metric: values for metric, values in found.items() if not np.isnan(values[0])}
 
     drawn = {arm: {run.seed: draw(run) for run in runs} for arm, runs in arms.items()}
     rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
@@ -72,7 +76,10 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
         "arms": rows,
         "pairs": pairs,
         "versions": versions_of(run.summary for run in everyone),
-        "notes": _notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
+        "notes": [
+            *_notes_of_test(everyone[0].test["target"], facts["class_names"]),
+            *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
+        ],
     }
 
 
@@ -81,7 +88,9 @@ def _arm(
 ) -> dict[str, Any]:
     first = runs[0].summary
     metrics = {
-        key: _figure(ALL | AGREEMENT, key, [drawn[run.seed][key] for run in runs]) for key in drawn[runs[0].seed]
+        key: _figure(ALL | AGREEMENT, key, [drawn[run.seed][key] for run in runs], len(runs[0].test["target"]))
+        for key in drawn[runs[0].seed]
+        if all(key in drawn[run.seed] for run in runs)
     }
     return {
         "name": name,
@@ -109,7 +118,9 @@ def _teacher(
         "label": facts["label"],
         "seeds": [],
         "runs": [facts["checkpoint"]],
-        "metrics": {metric: _figure(ALL, metric, [values]) for metric, values in drawn.items()},
+        "metrics": {
+            metric: _figure(ALL, metric, [values], len(run.test["target"])) for metric, values in drawn.items()
+        },
         "temperatures": [temperatures.get(key)],
         "cost": _cost(costs),
     }
@@ -125,13 +136,28 @@ def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
+def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray], samples: int) -> dict[str, Any]:
     """Mean and interval of one arm's metric, which stays within what the metric can be."""
-    found = joint_estimate(drawn)
+    found = joint_estimate(drawn, samples=samples)
     least, most = measures[metric].bounds
     return plain_estimate(
         dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)), without=("p",)
     )
+
+
+def _notes_of_test(target: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """What the test samples can't say."""
+    notes = []
+    if lacking := absent(target, class_names):
+        notes.append(f"test has no image of {listed(lacking)}: means over classes are over those that it has")
+    if missing := [MEASURES[name].label for name in undefined(target, len(class_names)) if name in MEASURES]:
+        notes.append(f"{', '.join(missing)} is not defined on one class alone and left out")
+    if len(target) < _FEW_SAMPLES:
+        notes.append(
+            f"{len(target)} test images: intervals are made for many more, and no test of so few can give a p below "
+            f"{least_p(len(target)):.2g}"
+        )
+    return notes
 
 
 def _notes(

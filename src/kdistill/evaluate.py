@@ -1,6 +1,5 @@
 """`python -m kdistill.evaluate run=<folder>`: a finished run's test figures, from its files."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -100,14 +99,13 @@ def _same_folder(one: str | None, other: str) -> bool:
 
 def job(config: DictConfig) -> None:
     """One job of the command line."""
-    from kdistill.files import write_atomically
+    from kdistill.files import write_json
     from kdistill.report.screen import print_evaluation
 
     result = evaluate(config)
     print_evaluation(result)
     if config.output is not None:
-        text = json.dumps(result, indent=2) + "\n"
-        write_atomically(Path(config.output), lambda file: file.write(text.encode()))
+        write_json(Path(config.output), result)
 
 
 def main() -> None:

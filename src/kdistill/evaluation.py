@@ -55,7 +55,7 @@ def chosen_threshold(val: dict[str, Tensor], test: dict[str, Tensor]) -> dict[st
     """
     if val["logits"].shape[1] != 2:
         raise UserError(f"decision_threshold=f1 needs two classes, not {val['logits'].shape[1]}; use half")
-    scores = {name: part["logits"].softmax(1)[:, 1] for name, part in (("val", val), ("test", test))}
+    scores = {name: part["logits"].double().softmax(1)[:, 1] for name, part in (("val", val), ("test", test))}
     value = best_threshold(scores["val"], val["target"])
     return {
         "value": value,

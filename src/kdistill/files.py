@@ -1,10 +1,12 @@
 """Files that are either whole or not there."""
 
+import json
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -28,3 +30,17 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes plain data as JSON, which has no NaN and no infinity: they become null."""
+    text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _finite(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node

@@ -1,80 +1,62 @@
-"""What is measured on logits, through torchmetrics."""
+"""What is measured on logits: torchmetrics gathers them, `kdistill.evidence` computes in float64, for all alike."""
 
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import (
-    BinaryAveragePrecision,
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassAveragePrecision,
-    MulticlassCalibrationError,
-    MulticlassF1Score,
-)
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from kdistill.evidence.agreement import per_sample
+from kdistill.evidence.figures import figures
 
 
-class NegativeLogLikelihood(MeanMetric):
-    """Mean of -log softmax(z)[target], in nats."""
+class ClassificationFigures(Metric):
+    """`evidence.figures` of all (N, K) logits and (N,) targets that it was given, over batches and processes.
 
-    def update(self, logits: Tensor, target: Tensor) -> None:  # type: ignore[override]
-        super().update(F.cross_entropy(logits.float(), target, reduction="none"))
+    One implementation for the curves, for what chooses a checkpoint, for a run's own figures and for a comparison:
+    torchmetrics' own would rank float32 probabilities, in which confident samples come out equal, and give a class
+    without samples a figure.
+    """
 
+    full_state_update = False
+    higher_is_better = None
+    is_differentiable = False
+    logits: list[Tensor]
+    target: list[Tensor]
 
-class PositiveF1(MulticlassF1Score):
-    """F1 of class 1 of two, the positive one, at the decision threshold .5."""
+    def __init__(self, prefix: str = "", **options: Any) -> None:
+        """As above.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(average="none", **options)
-
-    def compute(self) -> Tensor:
-        return super().compute()[1]
-
-
-class PositiveAveragePrecision(BinaryAveragePrecision):
-    """Average precision of class 1 of two, from the difference of the logits."""
+        Args:
+            prefix: of the names of the figures.
+            options: torchmetrics' own.
+        """
+        super().__init__(**options)
+        self.prefix = prefix
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+        self.add_state("target", default=[], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, target: Tensor) -> None:
-        super().update(torch.sigmoid(logits[:, 1] - logits[:, 0]), target)
+        """Adds a batch."""
+        self.logits.append(logits.detach())
+        self.target.append(target)
 
-
-def classification_metrics(num_classes: int, prefix: str = "") -> MetricCollection:
-    """Metrics that take (N, K) logits and (N,) targets.
-
-    accuracy (top-1), balanced_accuracy (mean recall of the classes), f1 (of class 1 where there are two, else macro),
-    auroc (from scores; one against the rest, macro), average_precision (of class 1 where there are two, else macro),
-    nll (nats), ece (expected calibration error, 15 bins, L1).
-    """
-    options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-    two = num_classes == 2
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(average="micro", **options),
-            "balanced_accuracy": MulticlassAccuracy(average="macro", **options),
-            "f1": PositiveF1(**options) if two else MulticlassF1Score(average="macro", **options),
-            "auroc": MulticlassAUROC(average="macro", **options),
-            "average_precision": PositiveAveragePrecision(validate_args=False)
-            if two
-            else MulticlassAveragePrecision(average="macro", **options),
-            "nll": NegativeLogLikelihood(),
-            "ece": MulticlassCalibrationError(n_bins=15, norm="l1", **options),
-        },
-        prefix=prefix,
-        compute_groups=False,
-    )
+    def compute(self) -> dict[str, Tensor]:
+        """Each figure, a float64 scalar, under the prefix and its name."""
+        values = measure(dim_zero_cat(self.logits), dim_zero_cat(self.target))
+        return {f"{self.prefix}{name}": torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
 def measure(logits: Tensor, target: Tensor) -> dict[str, float]:
-    """`classification_metrics` of one whole set.
+    """`evidence.figures` of one whole set.
 
     Args:
         logits: (N, K).
         target: (N,) int64.
     """
-    values = classification_metrics(logits.shape[1])(logits, target)
-    return {name: float(value) for name, value in values.items()}
+    return figures(_array(logits), target.cpu().numpy())
 
 
 def agreement(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, float]:
@@ -87,11 +69,12 @@ def agreement(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, float
         agreement_top1: share of samples where both name the same class.
         agreement_kl: mean KL(teacher || student) at temperature 1, in nats.
     """
-    student, teacher = F.log_softmax(student_logits.float(), 1), F.log_softmax(teacher_logits.float(), 1)
-    return {
-        "agreement_top1": float((student.argmax(1) == teacher.argmax(1)).float().mean()),
-        "agreement_kl": float(F.kl_div(student, teacher, reduction="batchmean", log_target=True)),
-    }
+    same, divergence = per_sample(_array(student_logits), _array(teacher_logits)).mean(0)
+    return {"agreement_top1": float(same), "agreement_kl": float(divergence)}
+
+
+def _array(logits: Tensor) -> np.ndarray:
+    return logits.detach().double().cpu().numpy()
 
 
 def best_threshold(scores: Tensor, target: Tensor) -> float:
@@ -102,7 +85,8 @@ def best_threshold(scores: Tensor, target: Tensor) -> float:
         target: (N,) 0 or 1.
 
     Returns:
-        The middle between two neighbouring scores; a sample is positive where its score is above it.
+        The middle between two neighbouring scores; a sample is positive where its score is above it. Below the lowest
+        score, and so below 0 where that is 0, where it is best to name all.
     """
     order = scores.argsort(descending=True)
     hits = target[order].cumsum(0).double()
@@ -110,7 +94,8 @@ def best_threshold(scores: Tensor, target: Tensor) -> float:
     ranked = scores[order].double()
     ends = torch.cat((ranked[:-1] > ranked[1:], torch.ones(1, dtype=torch.bool)))  # equal scores stay together
     last = int(torch.where(ends, f1, -1.0).argmax())
-    below = ranked[last + 1] if last + 1 < len(ranked) else torch.zeros(())
+    lowest = ranked[-1]
+    below = ranked[last + 1] if last + 1 < len(ranked) else torch.where(lowest > 0, 0.0, lowest - 1)
     return float((ranked[last] + below) / 2)
 
 
@@ -120,11 +105,11 @@ def at_threshold(scores: Tensor, target: Tensor, threshold: float) -> dict[str, 
     Args:
         scores: (N,) probability of class 1.
         target: (N,) 0 or 1.
-        threshold: 0..1.
+        threshold: a share; one below 0 names all.
     """
-    decided = torch.stack((scores <= threshold, scores > threshold), 1).float()
-    values = classification_metrics(2)(decided, target)
-    return {name: float(values[name]) for name in ("accuracy", "balanced_accuracy", "f1")}
+    named = scores.double() > threshold  # in float64, as the threshold was chosen
+    values = measure(torch.stack((~named, named), 1), target)
+    return {name: values[name] for name in ("accuracy", "balanced_accuracy", "f1")}
 
 
 def by_agreement(logits: Tensor, target: Tensor, votes: Tensor, annotators: int) -> dict[str, dict[str, float]]:

@@ -35,7 +35,8 @@ def paired(arms: Mapping[str, Sequence[FinishedRun]], drawn: Mapping[str, dict[i
             for metric in asked:
                 own, other = _sides(metric)
                 if seeds and all(own in drawn[arm][seed] and other in drawn[baseline][seed] for seed in seeds):
-                    found = joint_estimate([drawn[arm][seed][own] - drawn[baseline][seed][other] for seed in seeds])
+                    differences = [drawn[arm][seed][own] - drawn[baseline][seed][other] for seed in seeds]
+                    found = joint_estimate(differences, samples=len(arms[arm][0].test["target"]))
                     p = _exact_p(metric, pairs[-1]) if len(seeds) == 1 else None
                     questions.append(
                         (pairs[-1], Question(f"{arm} - {baseline}", metric, found, found.p if p is None else p))
@@ -86,10 +87,10 @@ def _exact_p(metric: str, pair: Mapping[str, Any]) -> float | None:
     return pair["delong"]["p_per_seed"][0] if metric == "auroc" and "delong" in pair else None
 
 
-def joint_estimate(drawn: Sequence[np.ndarray]) -> Estimate:
-    """The mean over seeds of what was drawn for each, (1 + B,), on the same resamplings."""
+def joint_estimate(drawn: Sequence[np.ndarray], *, samples: int) -> Estimate:
+    """The mean over seeds of what was drawn for each, (1 + B,), on the same resamplings of so many samples."""
     table = np.stack(drawn, axis=1)
-    return estimate(table[0], table[1:])
+    return estimate(table[0], table[1:], samples=samples)
 
 
 def plain_estimate(found: Estimate, without: Sequence[str] = ()) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kdistill.errors import UserError
 from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.modules.student import StudentModule
 from kdistill.peers import build_peers
+from kdistill.presence import check_presence
 from kdistill.process import settle_process
 from kdistill.rehearsal import rehearse
 from kdistill.tune import Way, tune
@@ -55,6 +56,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     data.place(device)
     arrays = data.arrays
     check_figures(config, arrays)
+    check_presence(config, arrays)
     rehearse(config, arrays)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     kind = "teacher" if config.role == "teacher" else "student"

@@ -13,6 +13,7 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 
 import csv
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.errors import UserError
-from kdistill.files import write_atomically
+from kdistill.files import write_atomically, write_json
 
 # How a run reports and where it keeps what can be computed again: none of it changes the result.
 OPERATIONAL = (
@@ -37,6 +38,7 @@ MAY_CHANGE = (
     *("replay.teacher", "replay.prefix", "callbacks.lr"),
 )
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
+_FIGURES = ("val", "test", "test_last", "test_by_agreement")
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
 
 
@@ -142,11 +144,12 @@ class RunFolder:
         return config
 
     def summary(self) -> dict[str, Any]:
-        return json.loads((self.path / "summary.json").read_text())
+        """What `summary.json` holds; a figure without a value is NaN here and null there."""
+        return _with_nan(json.loads((self.path / "summary.json").read_text()))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        text = json.dumps(content, indent=2, allow_nan=True) + "\n"
-        write_atomically(self.path / name, lambda file: file.write(text.encode()))
+        """Writes plain data; JSON has no NaN and no infinity, so they become null."""
+        write_json(self.path / name, content)
 
     def predictions(self, part: Literal["val", "test"]) -> Path:
         """Where the predictions of a partition lie."""
@@ -193,6 +196,15 @@ def _leaves(node: Any, without: Sequence[str], key: str = "") -> dict[str, Any]:
         return {key: node}
     below = (_leaves(value, without, f"{key}.{name}".lstrip(".")) for name, value in node.items())
     return {leaf: end for one in below for leaf, end in one.items()}
+
+
+def _with_nan(node: Any, *, figures: bool = False) -> Any:
+    """NaN for null among the figures, at whatever depth."""
+    if isinstance(node, dict):
+        return {key: _with_nan(value, figures=figures or key in _FIGURES) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_nan(value, figures=figures) for value in node]
+    return math.nan if node is None and figures else node
 
 
 def versions() -> dict[str, str]:

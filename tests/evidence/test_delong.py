@@ -1,5 +1,7 @@
 """DeLong's test against its definition in O(m n), and against a bootstrap."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -64,3 +66,25 @@ def test_one_kind_of_sample_is_refused() -> None:
         placements(np.arange(3.0), np.ones(3, dtype=bool))
     with pytest.raises(ValueError, match="at least two"):
         delong(np.arange(3.0), np.arange(3.0), np.array([True, False, False]))
+
+
+@pytest.mark.parametrize(("worse", "auroc", "p"), [([4.0, 3.0, 2.0, 1.0], 0.0, 2 / 16), ([2.5] * 4, 0.5, 2 / 16)])
+def test_where_nothing_varies_four_samples_prove_what_an_exact_test_of_four_can(
+    worse: list[float], auroc: float, p: float
+) -> None:
+    """Swapping the ranks of each sample: of 16 ways only some are as extreme as the one seen."""
+    positive, better = np.array([False, False, True, True]), np.array([1.0, 2.0, 3.0, 4.0])
+    found = delong(np.array(worse), better, positive)
+    extreme = 0
+    for swapped in product([False, True], repeat=4):
+        a, b = np.where(swapped, better, worse), np.where(swapped, worse, better)
+        extreme += abs(naive(b, positive)[0].mean() - naive(a, positive)[0].mean()) >= 1 - auroc
+    assert (found.auroc_a, found.auroc_b, found.se) == (auroc, 1.0, 0.0)
+    assert found.p == extreme / 16 >= p
+
+
+def test_where_nothing_varies_many_samples_prove_much() -> None:
+    positive = np.arange(40) % 2 == 0
+    found = delong(np.zeros(40), positive.astype(float), positive)
+    assert (found.auroc_a, found.auroc_b, found.se) == (0.5, 1.0, 0.0)
+    assert 0 < found.p <= 0.001

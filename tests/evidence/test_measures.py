@@ -3,11 +3,17 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.special import logsumexp
 from scipy.stats import mannwhitneyu
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_auroc,
+    multiclass_calibration_error,
+    multiclass_f1_score,
+)
 
 from kdistill.evidence.measures import ALL, MEASURES, SCALED, resampled, resamplings
-from kdistill.metrics import measure
 
 
 def predictions(samples: int, classes: int, *, confidence: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +24,17 @@ def predictions(samples: int, classes: int, *, confidence: float = 1.0) -> tuple
 
 
 def torchs(logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    return measure(torch.from_numpy(logits), torch.from_numpy(target))
+    """By torchmetrics and torch, from probabilities in float64."""
+    scores, true = torch.from_numpy(logits).double(), torch.from_numpy(target)
+    probability, classes = scores.softmax(1), logits.shape[1]
+    f1 = multiclass_f1_score(scores, true, classes, average="none" if classes == 2 else "macro")
+    return {
+        "accuracy": float(multiclass_accuracy(scores, true, classes, average="micro")),
+        "f1": float(f1[1] if classes == 2 else f1),
+        "auroc": float(multiclass_auroc(probability, true, classes)),
+        "nll": float(F.cross_entropy(scores, true)),
+        "ece": float(multiclass_calibration_error(probability, true, classes, n_bins=15)),
+    }
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -28,7 +44,7 @@ def test_metrics_are_those_of_torchmetrics(classes: int, confidence: float) -> N
     expected = torchs(logits, target)
     weights = resamplings(len(target), draws=2, seed=0)
     for name, one in MEASURES.items():
-        if name != "auroc" or confidence == 1:  # of confident logits torchmetrics' float32 makes ties
+        if name != "auroc" or confidence == 1:  # of confident logits probabilities make ties
             assert resampled(one, logits, target, weights)[0] == pytest.approx(expected[name], abs=2e-6), name
 
 

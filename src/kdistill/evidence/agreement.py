@@ -21,4 +21,7 @@ def per_sample(student_logits: np.ndarray, teacher_logits: np.ndarray) -> np.nda
         raise ValueError(f"student {student_logits.shape} and teacher {teacher_logits.shape} must be of one shape")
     student, teacher = log_probabilities(student_logits), log_probabilities(teacher_logits)
     same = student_logits.argmax(1) == teacher_logits.argmax(1)
-    return np.stack((same, (np.exp(teacher) * (teacher - student)).sum(1)), axis=1)
+    believed = np.exp(teacher)
+    possible = believed > 0  # what the teacher rules out adds nothing
+    surprise = np.where(possible, teacher, 0.0) - np.where(possible, student, 0.0)
+    return np.stack((same, (believed * surprise).sum(1)), axis=1)

@@ -9,29 +9,35 @@ _LOWEST, _HIGHEST = 0.02, 50.0  # of a temperature
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """softmax in float32, as a run's own metrics bin it: (N, K) to (N, K)."""
-    shifted = np.exp(logits.astype(np.float32) - logits.max(1, keepdims=True).astype(np.float32))
+    """softmax in float64: (N, K) to (N, K)."""
+    exact = logits.astype(np.float64)
+    shifted = np.exp(exact - exact.max(1, keepdims=True))
     return shifted / shifted.sum(1, keepdims=True)
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
     """log softmax in float64: (N, K) to (N, K), in nats."""
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    exact = logits.astype(np.float64)
+    shifted = exact - exact.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
     """log p / (1 - p) of each class, in float64: (N, K) to (N, K).
 
-    Ranks samples as the probability does, and still tells them apart where that is 1 to machine precision.
+    Ranks samples as the probability does, and still tells them apart where that is 1 to machine precision. Of more than
+    two classes they are rounded to 1e-10, for what is equal must not be told apart by the order of a sum.
     """
+    if logits.shape[1] == 2:  # the very difference: no rounding can change who comes first
+        margin = logits[:, 1].astype(np.float64) - logits[:, 0]
+        return np.stack((-margin, margin), axis=1)
     rows, top = np.arange(len(logits)), logits.argmax(1)
     inner = log_probabilities(logits)
     odds = inner - np.log1p(-np.exp(np.where(np.arange(logits.shape[1]) == top[:, None], -1.0, inner)))
     others = logits.astype(np.float64)
     others[rows, top] = -np.inf
     odds[rows, top] = logits[rows, top] - logsumexp(others, axis=1)  # 1 - p would round to 0
-    return odds
+    return odds.round(10)
 
 
 def log_likelihood(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -56,10 +62,10 @@ def calibration_gaps(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     found = probabilities(logits)
     confidence, correct = found.max(1), found.argmax(1) == target
-    edges = np.linspace(0, 1, BINS + 1, dtype=np.float32)
+    edges = np.linspace(0, 1, BINS + 1)
     place = np.searchsorted(edges, confidence, side="right") - 1
     gaps = np.zeros((len(target), BINS + 1))
-    gaps[np.arange(len(target)), np.minimum(place, BINS)] = confidence.astype(np.float64) - correct
+    gaps[np.arange(len(target)), np.minimum(place, BINS)] = confidence - correct
     return gaps
 
 

@@ -1,4 +1,4 @@
-"""The metrics of a run as means over samples, so that a thousand resamplings are one product of matrices.
+"""The metrics of a comparison as means over samples, so that a thousand resamplings are one product of matrices.
 
 Every metric is a function of weighted column means, W F: the weights W (B, N) say how often a resampling drew each
 sample, F (N, C) belongs to the metric and the predictions.
@@ -51,7 +51,7 @@ def _decisions(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _f1(means: np.ndarray) -> np.ndarray:
     """2 hit / (named + true), the mean of the classes that are named or true at all."""
     hit, named, true = np.split(means, 3, axis=-1)
-    return _mean_of_present(2 * hit, named + true)
+    return mean_of_present(2 * hit, named + true)
 
 
 def _rankings(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -59,8 +59,7 @@ def _rankings(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     The AUROC of a resampling is taken to first order (Hoeffding's projection, on which DeLong's variance rests):
     A + mean_w(V10 - A) + mean_w(V01 - A); it is exact where no sample is drawn twice. A class that no sample or every
-    sample has is left out. Ranked by log-odds: torchmetrics ranks float32 probabilities, in which confident samples
-    come out equal, so a run's own figure can differ in the last digits.
+    sample has is left out. Ranked by log-odds: in probabilities confident samples come out equal.
     """
     scores = log_odds(logits)
     classes = [1] if logits.shape[1] == 2 else range(logits.shape[1])
@@ -78,13 +77,15 @@ def _auroc(means: np.ndarray) -> np.ndarray:
     above, positive, below, negative = np.split(means, 4, axis=-1)
     both = (positive > 0) & (negative > 0)
     share = above / np.where(both, positive, 1) + below / np.where(both, negative, 1)
-    return _mean_of_present(share * both, both)
+    return mean_of_present(share * both, both)
 
 
-def _mean_of_present(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """The mean over the last axis of part / whole, of the classes that have a whole; 0 where none has."""
+def mean_of_present(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of part / whole, of the classes that have a whole; NaN where none has."""
     present = whole > 0
-    return (part / np.where(present, whole, 1) * present).sum(-1) / np.maximum(present.sum(-1), 1)
+    count = present.sum(-1)
+    mean = (part / np.where(present, whole, 1) * present).sum(-1) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan)
 
 
 MEASURES = {
@@ -142,7 +143,8 @@ def resampled(measure: Measure, logits: np.ndarray, target: np.ndarray, weights:
         weights: (B, N) as `resamplings` gives them.
 
     Returns:
-        (1 + B,): first the metric of the samples as they are.
+        (1 + B,): first the metric of the samples as they are; NaN where it is not defined, as AUROC where a resampling
+        has one class only.
     """
     columns = measure.columns(logits, target)
     drawn = (weights @ columns.astype(np.float32)).astype(np.float64)

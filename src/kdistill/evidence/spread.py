@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student_t
 
+from kdistill.evidence.least import least_p
+
 LEVEL = 0.95
 
 
@@ -32,7 +34,7 @@ class Estimate:
     values: tuple[float, ...]
 
 
-def estimate(values: np.ndarray, drawn: np.ndarray) -> Estimate:
+def estimate(values: np.ndarray, drawn: np.ndarray, *, samples: int) -> Estimate:
     """The mean of S seeds' values, allowing for both seeds and samples.
 
     Seeds are the 'readers' and test samples the 'cases' of a reader study, and that is how its figures are made:
@@ -52,13 +54,16 @@ def estimate(values: np.ndarray, drawn: np.ndarray) -> Estimate:
 
     Args:
         values: (S,) of a metric, or of a difference of two arms seed by seed.
-        drawn: (B, S) the same on B bootstrap samples, each row from one draw.
+        drawn: (B, S) the same on B bootstrap samples, each row from one draw; rows with NaN, on whose samples the
+            metric is not defined, are left out.
+        samples: N, how many were tested.
 
     Returns:
-        The estimate. Where nothing varies, the interval is a point, and p is 1 if the mean is 0, else 0.
+        The estimate. Where nothing varies, the interval is a point. p is never below what an exact test of so few
+        samples could give (`least_p`), and 1 if the mean is 0.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or there is no draw on which the metric is defined.
 
     Source: Obuchowski and Rockette, "Hypothesis testing of diagnostic accuracy for multiple readers and multiple
     tests", Communications in Statistics 24, 1995; df as in Hillis, "A comparison of denominator degrees of
@@ -67,6 +72,9 @@ def estimate(values: np.ndarray, drawn: np.ndarray) -> Estimate:
     seeds = len(values)
     if values.ndim != 1 or drawn.ndim != 2 or drawn.shape[1] != seeds or not seeds or len(drawn) < 2:
         raise ValueError(f"values must be (S,) and drawn (B, S), not {values.shape} and {drawn.shape}")
+    drawn = drawn[~np.isnan(drawn).any(1)]
+    if np.isnan(values).any() or len(drawn) < 2:
+        raise ValueError("the metric is not defined on these samples")
     mean = float(values.mean())
     covariance = np.cov(drawn, rowvar=False).reshape(seeds, seeds)
     if seeds == 1:
@@ -78,5 +86,6 @@ def estimate(values: np.ndarray, drawn: np.ndarray) -> Estimate:
     se = float(np.sqrt((between or 0.0) / seeds + shared))
     half = float(student_t.ppf((1 + LEVEL) / 2, df)) * se
     p = float(2 * student_t.sf(abs(mean) / se, df)) if se else float(mean == 0)
+    p = max(p, least_p(samples))
     spread = None if between is None else float(np.sqrt(between))
     return Estimate(mean, mean - half, mean + half, p, se, float(df), spread, tuple(map(float, values)))

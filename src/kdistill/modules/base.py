@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from kdistill.data.batch import Batch
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
-from kdistill.metrics import classification_metrics
+from kdistill.metrics import ClassificationFigures
 from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts
@@ -123,7 +123,7 @@ class ClassifierModule(pl.LightningModule):
         self.backbone_lr = backbone_lr
         self.gradient_clip_val = gradient_clip_val
         self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored
-        self.val_metrics = classification_metrics(num_classes, prefix="val/")
+        self.val_metrics = ClassificationFigures(prefix="val/")
         self.train_means = Means()
         self.train()  # Lightning leaves the modes as they are, so what is frozen must be in eval mode from the start
         # Fixed here: a callback may freeze some of these for the first epochs, and the optimizer must know them all.
