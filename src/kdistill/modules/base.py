@@ -19,7 +19,6 @@ from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts
 from kdistill.models.taps import tapped
 
-
 # What a scheduler takes that goes by batches: how many there will be, or (CyclicLR) how many its rise takes.
 _BY_BATCH = {"total_steps", "T_max", "step_size_up"}
 
