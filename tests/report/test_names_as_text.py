@@ -183,7 +183,7 @@ def test_markdown_reads_as_the_names_themselves(name: str) -> None:
 def test_the_screen_shows_names_as_they_are(name: str, make_run: Any, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=400)
     result = compared(name)
-    print_comparison(result, name, console, more=name)
+    print_comparison(result, name, console, more=f"report {name}")
     rows = ((name,), [0.9]), (("other",), [0.8])
     sweep = Sweep(name, f"val/{name}", False, (f"key {name}",), dict(rows))
     run = make_run(tmp_path / "run", "student")
@@ -195,6 +195,8 @@ def test_the_screen_shows_names_as_they_are(name: str, make_run: Any, tmp_path: 
     said.append(f"chosen on validation: key {one_line(name)}={one_line(name)}".strip())
     for line in said:
         assert line in lines, line
+    command = f"curves, pictures and settings as one page: report {printable(name)}".splitlines()
+    assert {flat(line).strip() for line in command} <= set(map(flat, lines)), "its line ends are the shell's"
     assert any(line.startswith(f"1  {shown}"[:12]) for line in lines)
     assert sum(shown in line for line in lines) >= 10
 

@@ -26,10 +26,10 @@ def print_comparison(
         for line in sheet.below:
             console.print(Text(f"{one_line(line)}\n"), soft_wrap=True)
     lines = [*headlines(result), *(f"note: {note}" for note in result["notes"]), f"report: {folder}"]
-    if more is not None:
-        lines.append(f"curves, pictures and settings as one page: {more}")
     for line in lines:
         console.print(Text(one_line(line)), soft_wrap=True)
+    if more is not None:  # with its line ends: it is for the shell
+        console.print(Text(f"curves, pictures and settings as one page: {printable(more)}"), soft_wrap=True)
 
 
 def _rich(sheet: Sheet) -> Table:
