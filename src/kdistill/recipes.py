@@ -23,7 +23,7 @@ _NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger")
 _NOT_TRAINER = ("progress_bar", "log_every_n_steps", "tune_cache")
 # What a member of `teacher=several` need not say.
 _MEMBER: dict[str, Any] = {
-    **{"weights": "none", "trainable": "all", "backbone_lr": 1.0, "mean": None, "std": None},
+    **{"weights": "none", "trainable": "all", "backbone_lr": 1.0, "mean": None, "std": None, "image_size": None},
     **{"checkpoint": None, "recipe": None, "recipe_overrides": [], "gate": "on"},
 }
 

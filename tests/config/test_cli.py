@@ -20,6 +20,12 @@ def mistakes(*overrides: str, multirun: bool = False) -> list[str]:
 
 
 ONE_MISTAKE = [
+    ([DISTILL, "teacher.class_map=[0,1]"], "'teacher.class_map' is not there: a teacher's classes are matched"),
+    ([DISTILL, "+teacher.class_map=[0,1]"], "'teacher.class_map' is not there: a teacher's classes are matched"),
+    ([DISTILL, "+teacher.answers=logits.npz"], "'teacher.answers' is not there: a teacher's answers are not read"),
+    ([DISTILL, "teacher.image_size=[32]"], "teacher.image_size: "),
+    ([DISTILL, "teacher.image_size=0"], "teacher.image_size: "),
+    ([DISTILL, "seed=4294967296"], "seed: must be less than or equal to 4294967295, not 4294967296"),
     # keys
     ([DISTILL, "loss.temprature=2"], "unknown key 'loss.temprature'; did you mean 'loss.temperature'?"),
     ([DISTILL, "+loss.temprature=2"], "unknown key 'loss.temprature'; did you mean 'loss.temperature'?"),

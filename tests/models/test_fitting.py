@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
+import timm
 import torch
 from torch import Tensor, fx, nn
 
 from kdistill.errors import UserError
 from kdistill.models.fitting import fit_network
+from kdistill.models.stages import find_stages
+from kdistill.models.taps import tapped
 
 CLASSES, SHAPE = 3, (3, 8, 8)
 
@@ -141,6 +144,18 @@ def test_the_images_are_resized_to_the_networks_own_size() -> None:
     small = nn.functional.interpolate(image, size=(8, 8), mode="bilinear", antialias=True)
     assert torch.equal(network(image), nn.Sequential.forward(network, small))
     assert lines == ["student=net: images are resized from 20 x 16 to 8 x 8 before it"]
+
+
+def test_maps_of_a_network_that_resizes_its_images_have_the_grid_of_what_it_sees() -> None:
+    network = timm.create_model("test_vit", num_classes=CLASSES, img_size=64).eval()
+    image = torch.rand(2, 3, 32, 32)
+    seen = nn.functional.interpolate(image, size=(64, 64), mode="bilinear", antialias=True)
+    expected = network.forward_intermediates(seen, indices=[0], norm=False, intermediates_only=True)[0]
+    fitted(network, (3, 32, 32), image_size=(64, 64))
+    with tapped(network, ["blocks.0"], owner="net") as maps:
+        network(image)
+    assert torch.equal(maps["blocks.0"], expected) and expected.shape[2:] == (4, 4)
+    assert find_stages(network, (3, 32, 32))[0].layer == "blocks.0"
 
 
 class Failing(nn.Module):

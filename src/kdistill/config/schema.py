@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Len
+from annotated_types import Ge, Le, Len
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
+from kdistill.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 
 ROLES = ("teacher", "student", "distill", "mutual")
 DEVICES = ("auto", "cpu", "cuda")
@@ -124,7 +124,7 @@ CHOICES = {
     "replay.dtype": STORED,
 }
 RANGES = {
-    "seed": NonNegativeInt,
+    "seed": Annotated[int, Ge(0), Le(2**32 - 1)],  # NumPy's generators take no more
     "trainer.max_epochs": PositiveInt,
     "trainer.log_every_n_steps": PositiveInt,
     "trainer.gradient_clip_val": NonNegativeFloat,
@@ -173,6 +173,17 @@ SUPPLIED = {
 # Arguments that follow from others where they are null, by the section's first name.
 LEFT_OPEN = {"callbacks": ("mode",), "scheduler": ("mode",)}
 
+# What people look for in a teacher's section and is not there yet: what to do today.
+NOT_YET = {
+    "class_map": "is not there: a teacher's classes are matched to the run's by the names in its weights (or in the "
+    "config.json beside them), whatever their order, and further ones are left out; rename the data's classes where "
+    "only the names differ",
+    **dict.fromkeys(
+        ("answers", "logits", "predictions", "probabilities"),
+        "is not there: a teacher's answers are not read from a file; give its weights (teacher.checkpoint=...), and "
+        "its answers are computed once and stored (replay.teacher)",
+    ),
+}
 # What a network's constructor may call what it gets from the data; of each kind it gets the first that it takes.
 NETWORK_SIZES = {
     "num_classes": (

@@ -16,6 +16,7 @@ from kdistill.config.schema import (
     CHOICES,
     LEFT_OPEN,
     NETWORK_SIZES,
+    NOT_YET,
     RANGES,
     SECTION_KEYS,
     SUPPLIED,
@@ -77,6 +78,8 @@ def unknown_key(key: str, cfg: DictConfig) -> str:
     section, _, name = key.rpartition(".")
     if section and _at(tree, section) is None:
         return f"'{key}' has no place: there is no {section} yet, choose one with {section}=<option>"
+    if kind_of(section) == "teacher" and name in NOT_YET:
+        return f"'{key}' {NOT_YET[name]}"
     target = _at(tree, f"{section}._target_")
     signature = _signature(target)
     near = near_key(key, _known_keys(tree, OmegaConf.get_type(cfg)))
@@ -203,7 +206,9 @@ def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str
     usable = [name for name in signature.parameters if name not in supplied]
     for name, entry in given.items():
         parameter = signature.parameters.get(name)
-        if name in supplied:
+        if kind_of(key) == "teacher" and name in NOT_YET and name not in signature.parameters:
+            yield f"'{key}.{name}' {NOT_YET[name]}"
+        elif name in supplied:
             yield f"'{key}.{name}' is filled in when the run starts: leave it out"
         elif parameter is None and not signature.is_open:
             near = near_key(f"{key}.{name}", known)

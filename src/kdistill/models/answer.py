@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+RESIZED_TO = "_kdistill_resized_to"  # an attribute: (H, W) that a network resizes its images to, or None
 LOGITS = ("logits", "logit")
 _MAIN = ("out", "output", "pred", "preds", "prediction", "scores", "cls", "class_logits")
 _DEEPEST = 3  # a tuple in a dict in a tuple
@@ -150,5 +151,5 @@ def give_logits(network: nn.Module, answers: Mapping[bool, Answer], image_size: 
             image = F.interpolate(image, size=image_size, mode="bilinear", antialias=True)
         return answers[self.training].of(own.forward(self, image))
 
-    body = {"forward": forward, "__module__": own.__module__, "__doc__": own.__doc__, "resized_to": image_size}
+    body = {"forward": forward, "__module__": own.__module__, "__doc__": own.__doc__, RESIZED_TO: image_size}
     network.__class__ = type(own.__name__, (own,), body)

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdistill.models.answer import RESIZED_TO
+
 
 @dataclass(frozen=True)
 class MapLayout:
@@ -33,9 +35,10 @@ class MapLayout:
 
         Args:
             values: what a layer gives.
-            image_size: (H, W) of the holder's image.
+            image_size: (H, W) of the holder's image, before it resizes that itself.
         """
-        height, width = (math.ceil(size / self.stride) for size in image_size)
+        seen = getattr(self.holder, RESIZED_TO, None) or image_size
+        height, width = (math.ceil(size / self.stride) for size in seen)
         if values.ndim == 3 and values.shape[2] == self.channels:
             before = values.shape[1] - height * width
             return values[:, before:].mT.unflatten(2, (height, width)) if before in (0, self.prefix) else values
