@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from kdistill.config.words import literal, paths_as_key
+from kdistill.config.words import literal, paths_as_key, with_home
 from kdistill.errors import UserError
 
 
@@ -64,3 +64,19 @@ def test_paths_and_the_key_together_are_an_error(here: Path) -> None:
 @pytest.mark.parametrize("value", ["a b", 'a "b"', "1e3", "null", "x=1,y=[2]", "-a", "it's", 1.5, True, ["a,b", "c"]])
 def test_a_literal_is_read_as_the_value_that_it_was_made_of(value: object) -> None:
     assert OverridesParser.create().parse_override(f"key={literal(value)}").value() == value
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("dataset.root=~/x", "dataset.root=/home/me/x"),
+        ("run=~", "run=/home/me"),
+        ("+a=b/~/c", "+a=b/~/c"),
+        ("~callbacks.lr", "~callbacks.lr"),
+        ("a=~b", "a=~b"),
+        ("~/runs", "~/runs"),
+    ],
+)
+def test_a_tilde_after_a_key_is_the_home_folder(given: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert with_home(given) == expected

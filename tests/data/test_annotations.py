@@ -40,6 +40,17 @@ def test_line_ends_byte_order_mark_and_row_order_do_not_matter(
     assert [(a.name, a.label, str(a.votes), a.partition) for a in read] == sorted(rows)
 
 
+def test_a_listed_image_that_is_a_folder_or_a_dead_link_is_told(write_table: Any, rows: Any, tmp_path: Path) -> None:
+    images = write_table(rows) / "images"
+    for name in ("T_001.png", "T_002.png", "T_003.png"):
+        (images / name).unlink()
+    (images / "T_001.png").mkdir()
+    (images / "T_002.png").symlink_to(tmp_path / "gone.png")
+    text = refusal(images.parent, tmp_path / "cache")
+    for word in ("3 problems", "T_001.png is a folder", "T_002.png is a link to nothing", "T_003.png\n"):
+        assert word in f"{text}\n"
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("names", [("train", "test"), ("Training", "TEST"), ("train_set", "testing")])

@@ -17,7 +17,7 @@ from kdistill.config.compose import VERSION_BASE, check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
 from kdistill.config.validate import report, validate
-from kdistill.config.words import paths_as_key
+from kdistill.config.words import paths_as_key, with_home
 from kdistill.errors import UserError
 from kdistill.screen.last_words import of_reader
 from kdistill.screen.progress import begin_command, progress
@@ -64,6 +64,7 @@ def _run_door(
         sys.path.append(os.getcwd())  # as `python -m` does, so that `_target_: my_nets.Net` also works from a script
     if "COMP_LINE" in os.environ:  # TAB: Hydra knows `python file.py` and `kdistill-train`, not `python -m`
         os.environ["COMP_LINE"] = re.sub(r"^\s*\S*python\S*\s+-m\s+", "", os.environ["COMP_LINE"])
+    sys.argv[1:] = map(with_home, sys.argv[1:])
     args = get_args_parser().parse_args()
     shows_only = args.help or args.hydra_help or args.cfg or args.info or args.shell_completion
     # A folder given by --config-path is relative to the task's file: there Hydra and the check in the job must do.

@@ -27,6 +27,16 @@ def literal(value: Any) -> str:
     return f'"{quoted}"'
 
 
+def with_home(word: str) -> str:
+    """A word with `~` at the start of its value as the home folder; a shell leaves it as it is after `key=`.
+
+    >>> with_home("dataset.root=data")
+    'dataset.root=data'
+    """
+    key, sign, value = word.partition("=")
+    return f"{key}={Path(value).expanduser()}" if sign and value.partition("/")[0] == "~" else word
+
+
 def paths_as_key(words: Sequence[str], key: str) -> list[str]:
     """Words of a command with the plain paths among them as one override: `a b output=c` as `output=c runs=[a,b]`.
 

@@ -86,9 +86,12 @@ def read_annotations(
             problems.add(f"duplicate names in {path} (keep one row of each)", f"{where}: also in row {first_row[name]}")
             continue
         first_row[name] = line
-        if not name or not (root / FOLDER / name).is_file():
+        image = root / FOLDER / name
+        if not name or not image.is_file():
+            what = " is a folder" if name and image.is_dir() else " is a link to nothing" if image.is_symlink() else ""
             problems.add(
-                f"images that {path} lists and {root / FOLDER} lacks (put them there or take the rows out)", where
+                f"images that {path} lists and {root / FOLDER} lacks (put them there or take the rows out)",
+                f"{where}{what}",
             )
             continue
         found.append(Annotation(name, row.get(LABEL, ""), votes, row.get(PARTITION, "")))
