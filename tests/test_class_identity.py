@@ -1,6 +1,10 @@
 """A class is known by its name: in a teacher's answers, in weights to start from, in other data to evaluate on."""
 
+import json
 import logging
+import math
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,17 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 from safetensors.torch import load_file
+from scipy.special import logsumexp
 
+from kdistill.comparison import compare
 from kdistill.config.compose import compose_config
+from kdistill.data.arrays import ImageArrays, Split
+from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
+from kdistill.evaluate import evaluate
 from kdistill.experiment import run
+from kdistill.finished import read_run
+from kdistill.runs import RunFolder
 
 COLOURS = {
     "ant": (200, 40, 40), "bee": (40, 200, 40), "cat": (40, 40, 200), "dog": (200, 200, 40), "elk": (40, 200, 200),
@@ -161,3 +172,105 @@ def test_weights_to_start_from_keep_their_head_for_the_same_classes_alone(
     others = paint(tmp_path / "others", names, {"train": 6, "val": 2, "test": 2})
     assert begun(root=others)["test"]["nll"] == pytest.approx(np.log(5), abs=1e-4)  # a head of zeros
     assert "its class head made anew: the file's was for ant, bee, cat, dog, elk" in caplog.text
+
+
+def evaluated(folder: Path, root: Path) -> dict[str, Any]:
+    return evaluate(compose_config([f"run={folder}", f"dataset.root={root}"], "evaluate"))["test"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"ANT": "ant", "Bee": "bee", "cat": "cat", "dog": "dog", "elk": "elk"}, "ANT is taken for the class ant"),
+        ({"cat": "cat", "elk": "elk"}, "test has no image of ant, bee, dog: means over the classes are over those"),
+        ({"dog": "dog"}, "test has no image of ant, bee, cat, elk.*auroc can't be had of one class alone"),
+    ],
+)
+def test_other_data_are_evaluated_by_the_names_of_the_runs_classes(
+    names: dict[str, str], said: str, teacher: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    found = evaluated(teacher, paint(tmp_path / "parted", names, {"test": 6}))
+    flat = evaluated(teacher, paint(tmp_path, names, {"flat": 6}) / "flat")
+    assert re.search(said, caplog.text)
+    for figures in (found, flat):
+        assert figures["accuracy"] > 0.8 and figures["balanced_accuracy"] == pytest.approx(figures["accuracy"])
+        assert math.isnan(figures["auroc"]) if len(names) == 1 else figures["auroc"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"a": "ant", "b": "bee", "c": "cat", "d": "dog", "e": "elk"},
+        {"yes": "ant", "no": "bee"},
+        {**dict(zip(FIVE, FIVE, strict=True)), "fox": "fox"},
+    ],
+)
+def test_other_classes_are_refused_naming_both_lists(names: dict[str, str], teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        evaluated(teacher, paint(tmp_path / "other", names, {"test": 3}))
+    assert "none of the classes ant, bee, cat, dog, elk" in str(refused.value)
+    for name in set(names) - set(FIVE):
+        assert f"test/{name}" in str(refused.value)
+
+
+def test_a_run_in_another_order_is_evaluated_in_its_own(
+    compose: Callable[..., DictConfig], five: Path, tmp_path: Path
+) -> None:
+    run(compose("+experiment=mnist_scratch", MIXED, "trainer.max_epochs=6", "optimizer.lr=0.01"), tmp_path / "run")
+    other = paint(tmp_path / "other", dict(zip(FIVE, FIVE, strict=True)), {"test": 6})
+    assert evaluated(tmp_path / "run", other)["accuracy"] > 0.9
+
+
+class Loaded(ArrayDataModule):
+    """A data set of one's own, which loads everything and has its own order of classes."""
+
+    def __init__(self, arrays: ImageArrays) -> None:
+        super().__init__(batch_size=4, eval_batch_size=4, limit=None, views=None, seed=0, augment=None)
+        self.given = arrays
+
+    def load(self) -> ImageArrays:
+        return self.given
+
+
+def test_a_data_set_of_ones_own_is_numbered_by_the_runs_names() -> None:
+    split = Split(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2, 2]))
+    arrays = ImageArrays(split, split, split, ("cat", "ant", "bee"), (0.0,), (1.0,), "content")
+    assert Loaded(arrays).load_test_of(["ant", "bee", "cat", "dog"]).target.tolist() == [2, 0, 1, 1]
+    with pytest.raises(UserError, match=r"of the classes cat, ant, bee.*the run's are ant, dog"):
+        Loaded(arrays).load_test_of(["ant", "dog"])
+
+
+def test_a_comparison_of_runs_in_different_orders_is_refused(
+    teacher: Path, compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    run(compose("+experiment=mnist_scratch", MIXED), tmp_path / "run")
+    with pytest.raises(UserError, match=r"has the classes.*elk.*they cannot be compared"):
+        compare({"one": [read_run(teacher)], "other": [read_run(tmp_path / "run")]}, "both")
+
+
+def test_what_validation_lacks_is_said_and_what_it_can_not_say_chooses_nothing(
+    compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = paint(tmp_path / "data", dict(zip(FIVE, FIVE, strict=True)), {"train": 6, "test": 2})
+    paint(root, {"ant": "ant", "bee": "bee"}, {"val": 4})
+    config = compose("+experiment=mnist_scratch", "callbacks.checkpoint.monitor=val/auroc", root=root)
+    summary = run(config, tmp_path / "two")
+    assert "validation has no image of cat, dog, elk: means over the classes are over those it has" in caplog.text
+    logits, target = (np.load(tmp_path / "two" / "val_predictions.npz")[name] for name in ("logits", "target"))
+    won = [logits_odds(logits)[:, k] for k in range(2)]
+    expected = np.mean([(won[k][target == k][:, None] > won[k][target != k]).mean() for k in range(2)])
+    assert summary["val"]["auroc"] == pytest.approx(expected, abs=1e-9)
+    shutil.rmtree(root / "val" / "bee")
+    with pytest.raises(UserError, match=r"checkpoint.monitor=val/auroc: validation has no image of bee, cat, dog, elk"):
+        run(config, tmp_path / "refused")
+    one = run(compose("+experiment=mnist_scratch", "callbacks.checkpoint.monitor=val/nll", root=root), tmp_path / "one")
+    assert math.isnan(one["val"]["auroc"]) and one["val"]["accuracy"] >= 0
+    stored = json.loads((tmp_path / "one" / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert stored["val"]["auroc"] is None
+    assert math.isnan(RunFolder(tmp_path / "one").summary()["val"]["auroc"])
+
+
+def logits_odds(logits: np.ndarray) -> np.ndarray:
+    exact = logits.astype(np.float64)
+    return np.stack([exact[:, k] - logsumexp(np.delete(exact, k, 1), axis=1) for k in range(exact.shape[1])], 1)

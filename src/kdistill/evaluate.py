@@ -31,6 +31,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.evaluation import answers, figures, predict
     from kdistill.modules.student import StudentModule
     from kdistill.modules.teacher import TeacherModule
+    from kdistill.presence import say_absent
     from kdistill.rebuild import network_for
     from kdistill.recipes import member_sections
     from kdistill.runs import RunFolder
@@ -53,9 +54,13 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         trained.dataset.value_range = scaled  # that of the images that the run trained on
     if config.dataset.batch_size is not None:
         trained.dataset.eval_batch_size = config.dataset.batch_size
-    data = assemble.data_module(trained)
-    test = data.load_test()  # the test partition alone: other data need not bring training images
     facts = summary["data"]
+    class_names = tuple(facts["class_names"])
+    if "classes" in trained.dataset:
+        trained.dataset.classes = list(class_names)  # the run's, in its order, whatever folders there are
+    data = assemble.data_module(trained)
+    test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
+    say_absent("test", test, class_names)
     log.info("test: %d images of %s: %s", len(test), trained.dataset.root, per_class(test, facts["class_names"]))
     if list(test.image.shape[1:]) != facts["image_shape"]:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")

@@ -1,5 +1,6 @@
 """annotations.csv: what may vary, and what is refused, by file, row and remedy, all in one report."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,14 @@ def test_a_table_that_is_no_table_is_refused_by_name(write_table: Any, rows: Any
         assert word in text
 
 
-def test_empty_and_one_class_partitions_are_refused(write_table: Any, rows: Any, tmp_path: Path) -> None:
+def test_empty_partitions_and_training_images_of_one_class_are_refused(
+    write_table: Any, rows: Any, tmp_path: Path
+) -> None:
     train = [row for row in rows if row[3] == "train"]
     assert "test: none in" in refusal(write_table(train), tmp_path / "cache")
-    one = train + [row for row in rows if row[3] == "test" and row[1] == "HP"]
-    assert "test: all 16 in" in refusal(write_table(one), tmp_path / "cache")
-    assert "are HP" in refusal(write_table(one), tmp_path / "cache")
+    test = [row for row in rows if row[3] == "test"]
+    one = test + [row for row in train if row[1] == "HP"]
+    assert re.search(r"train: all \d+ in .* are HP", refusal(write_table(one), tmp_path / "cache"))
 
 
 def test_everything_that_is_wrong_is_in_one_report(write_table: Any, rows: Any, tmp_path: Path) -> None:

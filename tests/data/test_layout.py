@@ -175,11 +175,10 @@ def test_one_of_several_partitions_given_as_the_root_is_said(tmp_path: Path, cap
     assert f"for all of them give dataset.root={root}" in caplog.text
 
 
-def test_classes_that_differ_between_partitions_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_classes_that_differ_between_partitions_are_named(tmp_path: Path) -> None:
     root = fill_partitions(tmp_path / "d", train="train", test="test")
     fill(root / "train" / "cat", 5)
     assert sizes(root, val_fraction=0.2) == (14, 3, 8)
-    assert f"test in {root} has no images of cat" in caplog.text
     fill(root / "test" / "cats", 2)
     assert "cats; did you mean 'cat'" in refusal(root)
 

@@ -135,6 +135,8 @@ def test_evaluation_needs_no_training_images(write_table: Any, rows: Any) -> Non
     whole = data(write_table(rows)).load_test()
     alone = data(write_table([row for row in rows if row[3] == "test"])).load_test()
     assert torch.equal(alone.target, whole.target)
+    one_class = [row for row in rows if row[3] == "test" and row[1] == "SSA"]
+    assert data(write_table(one_class)).load_test().target.tolist() == [1] * len(one_class)
     numbers = torch.arange(32)
     assert torch.equal(alone.read(numbers).image, whole.read(numbers).image)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdistill.classes import match
 from kdistill.config.types import did_you_mean
 from kdistill.data.image_files import EXTENSIONS, LeftOut, folders_in, images_below, loose_images
 from kdistill.data.partition_names import PARTITIONS, like_partition, only_repeats, partition_of, unlabelled
@@ -55,10 +56,14 @@ def read_class_folders(
     homes = {part: folders for part, folders in _homes(root, classes or (), left_out).items() if folders}
     names = tuple(classes or homes.get("train") or sorted({name for folders in homes.values() for name in folders}))
     files = {}
-    for part, folders in homes.items():
+    for part, given_folders in homes.items():
+        folders = _by_names(given_folders, names)
         for other in sorted(set(folders) - set(names)):
-            kind = f"folders that are none of the classes {', '.join(names)} (rename them, or set dataset.classes)"
-            problems.add(kind, f"{folders[other]}{did_you_mean(other, names)}")
+            mend = "rename them, or set dataset.classes" if training else "rename them, or move them away"
+            problems.add(
+                f"folders that are none of the classes {', '.join(names)} ({mend})",
+                f"{folders[other]}{did_you_mean(other, names)}",
+            )
         files[part] = [
             (name, path)
             for name in names
@@ -70,14 +75,21 @@ def read_class_folders(
             for name in absent:
                 where = folders.get(name) or next(iter(folders.values())).parent / name
                 problems.add(f"classes without images (put {', '.join(EXTENSIONS)} there)", str(where))
-        elif absent and files[part]:
-            log.warning("%s has no images of %s", root if part == ALL else f"{part} in {root}", ", ".join(absent))
         nested = [path for label, path in files[part] if path.parent != folders[label]]
         if nested:
             example = nested[0].parent.relative_to(root)
             log.info("%d images of %s lie in folders below their class, as in %s", len(nested), part, example)
     left_out.say(given)
     return ClassFolders(root, names, {part: found for part, found in files.items() if found})
+
+
+def _by_names(folders: dict[str, Path], names: Sequence[str]) -> dict[str, Path]:
+    """Class folders under the names of their classes, where only case, spaces, hyphens or underscores differ."""
+    found = match(names, list(folders))
+    for name, folder in found.respelt:
+        log.info("%s is taken for the class %s", folders[folder], name)
+    respelt = {folder: name for name, folder in found.respelt}
+    return {respelt.get(folder, folder): path for folder, path in folders.items()}
 
 
 def _inner(folder: Path, classes: Sequence[str], left_out: LeftOut) -> Path:

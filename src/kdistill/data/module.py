@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from math import prod
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from kdistill.classes import listed, match
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
@@ -82,6 +84,25 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     def load_test(self) -> Split:
         """The test partition alone, for evaluation on data that brings no training images."""
         return self.arrays.test
+
+    def load_test_of(self, class_names: Sequence[str]) -> Split:
+        """`load_test` with its targets numbered as in `class_names`, by name; classes may be absent.
+
+        Raises:
+            UserError: there are samples of other classes.
+        """
+        test = self.load_test()
+        # A data set that reads test alone goes by the class names that it was given; one that loads all has its own.
+        known = class_names if self._arrays is None else self._arrays.class_names
+        found = match(known, class_names)
+        numbers = torch.tensor([-1 if number is None else number for number in found.order])
+        there = test.target.unique().cpu()
+        if int(there.max()) >= len(known) or bool((numbers[there] < 0).any()):
+            raise UserError(
+                f"the test images are of the classes {listed(known)} ({int(there.max()) + 1} numbers), and the run's "
+                f"are {listed(class_names)}: give data of these classes"
+            )
+        return replace(test, target=numbers.to(test.target.device)[test.target])
 
     @property
     def arrays(self) -> ImageArrays:

@@ -56,13 +56,16 @@ def increasing(value_range: tuple[float, float] | None) -> tuple[float, float] |
 def check_classes(
     partition: str, labels: Sequence[str], classes: Sequence[str], where: str, problems: Problems
 ) -> None:
-    """Notes a partition that is empty or has one class only; labels outside of `classes` do not count."""
+    """Notes a partition that is empty, and training images of one class only; labels outside of `classes` do not count.
+
+    Test images of one class can be classified all the same; what figures they leave undefined is said elsewhere.
+    """
     present = {label for label in labels if label in classes}
     if not labels:
         problems.add("empty partitions (every partition needs images of every class)", f"{partition}: none in {where}")
-    elif len(present) == 1 and present.issuperset(labels):
+    elif partition != "test" and len(present) == 1 and present.issuperset(labels):
         problems.add(
-            "partitions with one class only (every partition needs images of every class)",
+            "partitions with one class only (training needs images of every class)",
             f"{partition}: all {len(labels)} in {where} are {next(iter(present))}",
         )
 
