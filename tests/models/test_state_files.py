@@ -102,6 +102,15 @@ def test_weights_load_from_whatever_dict_and_under_whatever_names_and_it_is_said
     assert said in caplog.text and bool(said) == bool(caplog.text)
 
 
+def test_scalars_that_numpy_1_has_written_are_read(tmp_path: Path) -> None:
+    source, path = Net(), tmp_path / "w.pt"
+    content = {"model": source.state_dict(), "best": np.float64(0.5)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    load_weights(target := Net(), path, owner="teacher=net")
+    assert fingerprint(target) == fingerprint(source)
+
+
 def test_weights_of_the_inner_network_load_into_one_that_wraps_it(tmp_path: Path) -> None:
     source = Net()
     wrapped = nn.ModuleDict({"inner": Net()})

@@ -20,10 +20,12 @@ from kdistill.models.places import INDEX, parts_of, weights_path
 
 _DEEPEST = 3  # dicts in dicts
 # Plain values that training programs keep beside weights; making one runs no code of the file.
+_scalar: Any = np.float64(0).__reduce__()[0]  # what makes a scalar of NumPy
 _PLAIN: list[Any] = [
     argparse.Namespace,  # timm's and torchvision's training scripts
     np.dtype,
-    np.float64(0).__reduce__()[0],  # what makes a scalar of NumPy
+    _scalar,
+    (_scalar, "numpy.core.multiarray.scalar"),  # as NumPy 1 called it
     *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")},
 ]
 _FOREIGN = {
