@@ -1,4 +1,4 @@
-"""Schedulers that know how many batches there are step by batch, all others by epoch, and both go on where they were."""
+"""Schedulers that know how many batches there are step by batch, others by epoch; both go on where they were."""
 
 from functools import partial
 from pathlib import Path

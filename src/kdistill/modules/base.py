@@ -203,7 +203,7 @@ class ClassifierModule(pl.LightningModule):
             self.clip_gradients(optimizer, self.gradient_clip_val, gradient_clip_algorithm="norm")
 
     def on_train_epoch_end(self) -> None:
-        """Stops what diverges, and steps a scheduler that goes by epochs: before a checkpoint of the epoch is written."""
+        """Stops what diverges, and steps a scheduler that goes by epochs, before the epoch's checkpoint is written."""
         seen = self.trainer.callback_metrics
         if not torch.isfinite(seen["train/loss"]):
             raise UserError(
