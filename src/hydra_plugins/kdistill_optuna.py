@@ -52,6 +52,7 @@ class OptunaSweeper(Sweeper):
             UserError: Optuna is not installed, or the space or a setting is wrong; nothing was trained.
         """
         from kdistill.errors import UserError
+        from kdistill.packages import how_to_install
         from kdistill.sweeps.job import SweepJob
 
         if self.config is None or not isinstance(self.task_function, SweepJob):
@@ -59,7 +60,7 @@ class OptunaSweeper(Sweeper):
         try:
             import optuna  # noqa: F401
         except ImportError as error:
-            raise UserError("hydra/sweeper=optuna needs the package optuna: pip install 'kdistill[sweep]'") from error
+            raise UserError(f"hydra/sweeper=optuna needs the package optuna: {how_to_install('optuna')}") from error
         from kdistill.search.loop import search
 
         sweep = self.task_function.sweep

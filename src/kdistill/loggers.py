@@ -1,17 +1,25 @@
 """Where a run's curves go besides the screen: metrics.csv always, TensorBoard or Weights & Biases when asked."""
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from pydantic import validate_call
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from kdistill import assemble
+from kdistill.errors import UserError
+from kdistill.guarded_loggers import Guard, described, patient
+from kdistill.packages import how_to_install
 from kdistill.runs import RunFolder
-from kdistill.wandb_run import Mode, job_name, open_run, staged_in, sweep_name
+from kdistill.wandb_run import Mode, how_to_upload, job_name, open_run, staged_in, sweep_name
+
+log = logging.getLogger(__name__)
 
 _BY_EPOCH = ("train/*", "val/*", "teacher/*", "lr-*")
 
@@ -103,6 +111,13 @@ class RunLogger(WandbLogger):
         kept = ("cost", "best_epoch", "time_s", "threshold", "teacher", "hardware", "test_by_agreement", "versions")
         run.summary.update(figures | {name: summary[name] for name in kept if name in summary})
 
+    def finish(self, *, failed: bool) -> None:
+        """Ends the W&B run; of an offline one the screen says how it is uploaded."""
+        offline = self.experiment.offline and not self.experiment.disabled
+        self.experiment.finish(exit_code=1 if failed else 0)
+        if offline:
+            log.info("W&B: to upload the run: %s", how_to_upload(os.path.relpath(self.folder)))
+
 
 class Loggers:
     """The loggers of one run, closed whatever happens."""
@@ -115,15 +130,21 @@ class Loggers:
             folder: the run's.
             rows: what metrics.csv holds already, of a run that is resumed.
         """
-        self.csv = CSVLogger(folder, name="", version="")
+        self.csv = patient(CSVLogger(folder, name="", version=""))
         if rows:
             self.csv.experiment.metrics.extend(dict(row) for row in rows)  # which has removed the file
             self.csv.save()
-        self.others = assemble.named(config.logger, "logger", save_dir=str(folder))
+        self.guards = [_opened(section, str(name), folder) for name, section in config.logger.items()]
         for logger in self.all:
             _count_from_one(logger)
+        settings: Any = OmegaConf.to_container(config, resolve=True)
         for logger in self.others:
-            logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+            logger.log_hyperparams(settings)
+
+    @property
+    def others(self) -> list[Logger]:
+        """Those beside metrics.csv that work so far."""
+        return [guard.logger for guard in self.guards if guard is not None and not guard.failed]
 
     @property
     def all(self) -> list[Logger]:
@@ -148,8 +169,25 @@ class Loggers:
         self.csv.finalize("failed" if failed else "success")
         for logger in self.others:
             logger.finalize("failed" if failed else "success")
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=1 if failed else 0)
+            if isinstance(logger, RunLogger):
+                logger.finish(failed=failed)
+
+
+def _opened(section: DictConfig, name: str, folder: Path) -> Guard | None:
+    """A logger that can fail without harm; None, with a warning, where it can't even begin.
+
+    Raises:
+        UserError: a mistake in its section, or its package is not installed.
+    """
+    try:
+        logger = assemble.build(section, "logger", save_dir=str(folder))
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ImportError):
+            package = getattr(error.__cause__, "name", None) or name
+            raise UserError(f"logger={name} needs a package: {how_to_install(package)}") from error
+        log.warning("logger=%s: %s; the run goes on without it", name, described(error.__cause__ or error))
+        return None
+    return Guard(logger, name)
 
 
 def _count_from_one(logger: Logger) -> None:

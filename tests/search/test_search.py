@@ -175,4 +175,4 @@ def test_without_optuna_the_command_that_installs_it_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search("seed=1,2") == 2
-    assert "pip install 'kdistill[sweep]'" in capsys.readouterr().err
+    assert "pip install 'optuna" in capsys.readouterr().err

