@@ -27,7 +27,7 @@ from kdistill.models.faster import make_faster
 from kdistill.models.freeze import describe_trainable
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.base import ClassifierModule
-from kdistill.modules.distill import DistillModule, TeacherAnswers
+from kdistill.modules.distill import DistillModule, Teacher
 from kdistill.modules.layers import bind_loss, describe_layers
 from kdistill.modules.mutual import MutualModule
 from kdistill.modules.student import StudentModule
@@ -124,7 +124,7 @@ def _train_and_test(
     progress().over("answers")
     precision = way.precision
     replay_started = time.perf_counter()
-    asked: TeacherAnswers | None = None
+    asked: Teacher | None = None
     if teacher is not None:
         loggers.taught_by(teacher.facts)
         pl.seed_everything(config.seed, workers=True, verbose=False)  # training a teacher drew from the generators
@@ -230,7 +230,7 @@ def _train_and_test(
 
 
 def _module(
-    role: str, network: Any, teacher: TeacherAnswers | None, peers: list[StudentModule], parts: dict[str, Any]
+    role: str, network: Any, teacher: Teacher | None, peers: list[StudentModule], parts: dict[str, Any]
 ) -> ClassifierModule:
     if teacher is not None:
         return DistillModule(network, teacher=teacher, **parts)

@@ -11,7 +11,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.evaluation import figures, predict
 from kdistill.losses.base import WeightedSum
-from kdistill.losses.deit import DeiT
+from kdistill.losses.changes import BothHeads
 from kdistill.models.weights import fingerprint
 from kdistill.modules.student import StudentModule
 
@@ -54,7 +54,7 @@ def check_loss(loss: WeightedSum) -> None:
             raise UserError(f"peers learn from each other's logits, and loss {name} looks at layers: choose loss=kd")
         if getattr(part, "views", 1) > 1:
             raise UserError(f"peers learn from one view of an image, and loss {name} looks at two: choose loss=kd")
-        if isinstance(part, DeiT) and part.token:
+        if isinstance(getattr(part, "changes_student", None), BothHeads):
             raise UserError(
                 f"peers learn from each other with the head that answers, and loss {name} teaches a distillation head: "
                 "loss.token=false, or choose loss=kd"

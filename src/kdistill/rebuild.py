@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from kdistill import assemble
 from kdistill.classes import Match, listed, match
 from kdistill.errors import UserError
-from kdistill.losses.simkd import SimKD
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.weights import load_weights
-from kdistill.modules.deploy import change_student
+from kdistill.modules.change_student import change_student
 from kdistill.runs import RunFolder
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ def network_for(
     sizes["say"] = log.info if load else log.debug
     network = assemble.bare_network(section, kind, **sizes)
     trained = _finished_run(weights)
-    changing = [] if trained is None else [part for part in _sections(trained.loss) if part["_target_"] == _SIMKD]
-    if trained is not None and changing:
+    changes = {} if trained is None else _changes(trained, allowed)
+    if trained is not None and changes:
         assemble.check_trusted(trained.teacher, list(allowed), weights)
         teacher = assemble.bare_network(trained.teacher, "teacher", **sizes)
         change_student(
-            {"simkd": assemble.build(OmegaConf.create(changing[0]), "loss")},
+            changes,
             network,
             teacher,
             image_shape,
@@ -122,7 +122,12 @@ def _say(owner: str, found: Match | None, class_names: Sequence[str], known: Seq
         log.info(f"{owner}: some of its classes are spelt otherwise and were taken for the same: {pairs}")
 
 
-_SIMKD = f"{SimKD.__module__}.{SimKD.__qualname__}"
+def _changes(trained: DictConfig, allowed: Sequence[str]) -> dict[str, nn.Module]:
+    """The parts of a run's loss that changed its student, by name; those of strange packages are not looked at."""
+    trusted = {*assemble.TRUSTED_PACKAGES, *allowed}
+    parts = [part for part in _sections(trained.loss) if part["_target_"].split(".")[0] in trusted]
+    found = [part for part in parts if hasattr(get_object(part["_target_"]), "changes_student")]
+    return {part["_target_"].rpartition(".")[2]: assemble.build(OmegaConf.create(part), "loss") for part in found}
 
 
 def _finished_run(weights: Path) -> DictConfig | None:

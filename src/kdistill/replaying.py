@@ -17,8 +17,8 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.models.weights import fingerprint
 from kdistill.modules.base import ClassifierModule
-from kdistill.modules.distill import TeacherAnswers
-from kdistill.modules.teacher import FrozenTeacher
+from kdistill.modules.distill import Teacher
+from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers
 from kdistill.replay.plan import decide
 from kdistill.replay.prefix import CannotSplit, split_frozen
 from kdistill.replay.store import ReplayStore
@@ -30,7 +30,7 @@ Compute = Callable[[Batch], dict[str, Tensor]]
 
 def replay_teacher(
     config: DictConfig, teacher: FrozenTeacher, data: ArrayDataModule, *, device: str, precision: str
-) -> TeacherAnswers:
+) -> Teacher:
     """The teacher's answers from a store, where that is worth it or asked for; else the teacher itself.
 
     Raises:
@@ -40,7 +40,14 @@ def replay_teacher(
     key = {"kind": "teacher", "weights": fingerprint(module.network), "layers": teacher.layers, **_inputs(module)}
     what = f"answers of teacher {assemble.label(config.teacher)}"
     label = f"teacher-{assemble.label(config.teacher)}"
-    return _replayed(config, config.replay.teacher, teacher, key, data, device, precision, label, what) or teacher
+
+    def answers(batch: Batch) -> dict[str, Tensor]:
+        return teacher(batch).as_tensors()
+
+    stored = _replayed(config, config.replay.teacher, answers, key, data, device, precision, label, what)
+    if stored is None:
+        return teacher
+    return lambda batch: TeacherAnswers.from_tensors(stored(batch), teacher.layers)
 
 
 def replay_prefix(

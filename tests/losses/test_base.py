@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from weighted import weighted
 
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.logit import KD, CrossEntropy
@@ -24,7 +25,7 @@ def kd_sum(alpha: float) -> WeightedSum:
 
 
 def test_the_sum_is_the_weights_times_the_parts_and_names_each(batch: DistillBatch) -> None:
-    total, parts = kd_sum(0.3)(batch)
+    total, parts = weighted(kd_sum(0.3), batch)
     assert set(parts) == {"ce", "kd"}
     assert float(parts["ce"]) == pytest.approx(float(CrossEntropy()(batch).detach()))
     assert float(total.detach()) == pytest.approx(0.7 * float(parts["ce"]) + 0.3 * float(parts["kd"]), abs=1e-12)
@@ -33,8 +34,8 @@ def test_the_sum_is_the_weights_times_the_parts_and_names_each(batch: DistillBat
 
 
 def test_alpha_zero_is_the_limit_of_small_alpha(batch: DistillBatch) -> None:
-    exact, _ = kd_sum(0.0)(batch)
-    near, _ = kd_sum(1e-9)(batch)
+    exact, _ = weighted(kd_sum(0.0), batch)
+    near, _ = weighted(kd_sum(1e-9), batch)
     assert float(exact.detach()) == pytest.approx(float(near.detach()), abs=1e-7)
     assert float(exact.detach()) == pytest.approx(float(CrossEntropy()(batch).detach()), abs=1e-12)
 
@@ -48,7 +49,7 @@ def test_a_sum_inside_a_sum_is_taken_apart(batch: DistillBatch) -> None:
     inner = WeightedSum({"kd": KD(temperature=2.0), "mse": MSE()}, {"kd": 1.0, "mse": 0.5})
     outer = WeightedSum({"ce": CrossEntropy(), "inner": inner}, {"ce": 0.75, "inner": 0.25})
     assert outer.weights == {"ce": 0.75, "kd": 0.25, "mse": 0.125}
-    total, parts = outer(batch)
+    total, parts = weighted(outer, batch)
     expected = 0.75 * parts["ce"] + 0.25 * parts["kd"] + 0.125 * parts["mse"]
     assert set(parts) == {"ce", "kd", "mse"} and float(total.detach()) == pytest.approx(float(expected), abs=1e-12)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from weighted import weighted
 
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
@@ -179,8 +180,8 @@ def test_standardize_is_the_loss_of_z_scores(loss: type[LogitLoss], batch: Disti
 
 @pytest.mark.parametrize("loss", PLAIN)
 def test_the_labels_see_logits_that_are_not_standardised(loss: type[LogitLoss], batch: DistillBatch) -> None:
-    total, parts = WeightedSum({"ce": CrossEntropy(), "other": loss(standardize=True)}, {"ce": 0.4, "other": 0.6})(
-        batch
+    total, parts = weighted(
+        WeightedSum({"ce": CrossEntropy(), "other": loss(standardize=True)}, {"ce": 0.4, "other": 0.6}), batch
     )
     plain = torch.nn.functional.cross_entropy(batch.student_logits, batch.target)
     assert float(parts["ce"]) == pytest.approx(float(plain), rel=1e-12)
@@ -190,7 +191,7 @@ def test_the_labels_see_logits_that_are_not_standardised(loss: type[LogitLoss], 
 @pytest.mark.parametrize("make", EVERY)
 def test_alpha_zero_is_the_limit_of_small_alpha(make: Make, batch: DistillBatch) -> None:
     zero, small = (
-        WeightedSum({"ce": CrossEntropy(), "other": make()}, {"ce": 1 - alpha, "other": alpha})(batch)[0]
+        weighted(WeightedSum({"ce": CrossEntropy(), "other": make()}, {"ce": 1 - alpha, "other": alpha}), batch)[0]
         for alpha in (0.0, 1e-9)
     )
     plain = torch.nn.functional.cross_entropy(batch.student_logits, batch.target)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import zscore
+from weighted import weighted
 
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
@@ -123,7 +124,7 @@ def test_bf16_is_close_and_the_order_of_samples_changes_nothing(batch: DistillBa
 
 def test_the_labels_teach_the_class_head_and_alpha_zero_is_the_limit_of_small_alpha(batch: DistillBatch) -> None:
     zero, small = (
-        WeightedSum({"ce": CrossEntropy(), "deit": DeiT()}, {"ce": 1 - alpha, "deit": alpha})(batch)[0].item()
+        weighted(WeightedSum({"ce": CrossEntropy(), "deit": DeiT()}, {"ce": 1 - alpha, "deit": alpha}), batch)[0].item()
         for alpha in (0.0, 1e-9)
     )
     plain = torch.nn.functional.cross_entropy(batch.student_logits, batch.target).item()

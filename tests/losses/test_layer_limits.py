@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from weighted import weighted
 
 from kdistill.losses.at import AT
 from kdistill.losses.base import DistillBatch, WeightedSum
@@ -70,8 +71,9 @@ def drawn(scale: float = 1.0) -> tuple[list[Tensor], list[Tensor]]:
 def test_alpha_zero_is_the_limit_of_small_alpha(loss: Make) -> None:
     """All logits are equal, so the labels cost ln 3."""
     zero, small = (
-        WeightedSum({"ce": CrossEntropy(), "other": made(loss)}, {"ce": 1 - alpha, "other": alpha})(
-            of_features(*drawn())
+        weighted(
+            WeightedSum({"ce": CrossEntropy(), "other": made(loss)}, {"ce": 1 - alpha, "other": alpha}),
+            of_features(*drawn()),
         )[0].item()
         for alpha in (0.0, 1e-10)
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 from torch import Tensor
+from weighted import weighted
 
 from kdistill.errors import UserError
 from kdistill.losses.base import OUTPUT, DistillBatch, WeightedSum
@@ -122,7 +123,9 @@ def test_mixed_precision_is_close_and_the_order_of_samples_changes_nothing() -> 
 def test_alpha_zero_is_the_limit_of_small_alpha() -> None:
     seen = batch()
     zero, small = (
-        WeightedSum({"ce": CrossEntropy(), "ofa": made().double()}, {"ce": 1 - alpha, "ofa": alpha})(seen)[0].item()
+        weighted(WeightedSum({"ce": CrossEntropy(), "ofa": made().double()}, {"ce": 1 - alpha, "ofa": alpha}), seen)[
+            0
+        ].item()
         for alpha in (0.0, 1e-9)
     )
     assert zero == pytest.approx(torch.nn.functional.cross_entropy(seen.student_logits, seen.target).item(), rel=1e-12)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
+from weighted import weighted
 
 from kdistill.assemble import weighted_loss
 from kdistill.config import compose
@@ -43,7 +44,7 @@ def test_an_option_weighs_the_loss_of_its_name_with_alpha(name: str) -> None:
     assert loss.weights == pytest.approx({"ce": 1 - alpha, name: alpha})
     logits, target = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
     seen = DistillBatch(logits, target, target, teacher_logits=-logits, distillation_logits=logits)
-    total, parts = loss(seen)
+    total, parts = weighted(loss, seen)
     assert torch.isfinite(total) and set(parts) == {"ce", name}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from weighted import weighted
 
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
@@ -73,7 +74,9 @@ def test_simkd_computes_bf16_in_float32_and_ignores_the_order_of_samples() -> No
 def test_alpha_zero_is_the_limit_of_small_alpha_and_a_run_without_a_teacher_is_refused() -> None:
     batch = of_features(drawn(4, 5), drawn(4, 5, seed=1))
     zero, small = (
-        WeightedSum({"ce": CrossEntropy(), "simkd": made()}, {"ce": 1 - alpha, "simkd": alpha})(batch)[0].item()
+        weighted(WeightedSum({"ce": CrossEntropy(), "simkd": made()}, {"ce": 1 - alpha, "simkd": alpha}), batch)[
+            0
+        ].item()
         for alpha in (0.0, 1e-9)
     )
     assert zero == pytest.approx(np.log(3), rel=1e-12) and small == pytest.approx(zero, abs=1e-6)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.special import logsumexp, rel_entr, softmax
 from torch import Tensor, nn
+from weighted import weighted
 
 from kdistill.errors import UserError
 from kdistill.losses.base import OUTPUT, DistillBatch, WeightedSum
@@ -156,7 +157,9 @@ def test_bf16_is_close_and_the_order_of_samples_changes_nothing(make: Make, batc
 
 def test_alpha_zero_is_the_limit_of_small_alpha(batch: DistillBatch) -> None:
     zero, small = (
-        WeightedSum({"ce": CrossEntropy(), "sub": bound(Subclass())}, {"ce": 1 - alpha, "sub": alpha})(batch)[0].item()
+        weighted(WeightedSum({"ce": CrossEntropy(), "sub": bound(Subclass())}, {"ce": 1 - alpha, "sub": alpha}), batch)[
+            0
+        ].item()
         for alpha in (0.0, 1e-9)
     )
     plain = torch.nn.functional.cross_entropy(batch.student_logits, batch.target).item()

@@ -16,7 +16,7 @@ from kdistill.losses.logit import KD, CrossEntropy
 from kdistill.models.weights import fingerprint
 from kdistill.modules.distill import DistillModule
 from kdistill.modules.student import StudentModule
-from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers, TeacherModule
 
 OPTIONS = {"num_classes": 3, "mean": [0.4], "std": [0.2]}
 
@@ -73,8 +73,8 @@ def test_training_leaves_the_teacher_as_it_was_and_in_eval_mode(teacher: FrozenT
     assert fingerprint(module.network) != student_before
     assert not any(part.training for part in teacher.module.modules())
     batch = next(iter(batches()))
-    assert torch.equal(teacher(batch)["logits"], teacher(batch)["logits"]), "dropout is off"
-    assert not teacher(batch)["logits"].requires_grad
+    assert torch.equal(teacher(batch).logits, teacher(batch).logits), "dropout is off"
+    assert not teacher(batch).logits.requires_grad
 
 
 def test_the_teacher_is_in_neither_checkpoint_nor_optimizer(teacher: FrozenTeacher, tmp_path: object) -> None:
@@ -147,8 +147,19 @@ def test_a_frozen_teacher_gives_the_layers_that_are_asked_for(layer: str) -> Non
     hidden = teacher.module.normalize(batch.image)
     for part in list(teacher.module.network)[: int(layer) + 1]:  # type: ignore[arg-type]
         hidden = part(hidden)
-    assert torch.equal(found[layer], hidden)
+    assert torch.equal(found.features[layer], hidden)
     assert not teacher.module.network[int(layer)]._forward_hooks, "hooks are gone after the call"  # type: ignore[index]
+
+
+def test_a_layer_that_is_called_logits_is_told_from_the_logits_also_when_stored() -> None:
+    network = nn.Sequential()
+    network.add_module("logits", nn.Flatten())
+    network.add_module("scale", nn.Linear(16, 3))
+    answers = FrozenTeacher(TeacherModule(network, **OPTIONS), ["logits"])(next(iter(batches())))
+    assert answers.logits.shape[1:] == (3,) and answers.features["logits"].shape[1:] == (16,)
+    again = TeacherAnswers.from_tensors(answers.as_tensors(), ["logits"])
+    assert torch.equal(again.logits, answers.logits)
+    assert torch.equal(again.features["logits"], answers.features["logits"])
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest() -> None:

@@ -21,7 +21,7 @@ from kdistill.losses.base import DistillBatch
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
 from kdistill.models.build import create_model
 from kdistill.models.subclass import split_classes
-from kdistill.modules.distill import DistillModule, TeacherAnswers
+from kdistill.modules.distill import DistillModule, Teacher
 from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.replaying import replay_prefix, replay_teacher
@@ -157,7 +157,7 @@ def test_the_training_loss_falls(
     assert bool(loss.student_layers) == any(
         isinstance(part, FeatureLoss | OwnFeatureLoss) for part in loss.parts.values()
     )
-    answers: TeacherAnswers = frozen(teacher, data, loss.teacher_layers)
+    answers: Teacher = frozen(teacher, data, loss.teacher_layers)
     if config.role == "distill":
         answers = replay_teacher(config, answers, data, device="cpu", precision="32-true")  # type: ignore[arg-type]
     module = DistillModule(student, teacher=answers, loss=loss, **inputs(data), **steps(config))
@@ -210,12 +210,12 @@ def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, mn
         torch.manual_seed(0)
         student = SmallCNN()
         loss = bound(config, data, student, teacher)
-        answers: TeacherAnswers = frozen(teacher, data, loss.teacher_layers)
+        answers: Teacher = frozen(teacher, data, loss.teacher_layers)
         if replayed:
             answers = replay_teacher(config, answers, data, device="cpu", precision="32-true")  # type: ignore[arg-type]
             assert not isinstance(answers, FrozenTeacher)
         module = DistillModule(student, teacher=answers, loss=loss, **inputs(data), **steps(config))
-        kept.append(answers(data.prepare(data.arrays.train.read(torch.arange(4)), view=1)))
+        kept.append(answers(data.prepare(data.arrays.train.read(torch.arange(4)), view=1)).as_tensors())
         runs.append(fit(module, data, epochs=2))
     assert kept[0].keys() == kept[1].keys() == {"logits", "2", "10"}
     for name in kept[0]:

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from weighted import weighted
 
 from kdistill.data.batch import Batch
 from kdistill.errors import UserError
@@ -124,7 +125,7 @@ def test_a_loss_of_maps_takes_a_transformer_and_a_network_with_channels_last(
         logits = student(image)
     with torch.no_grad(), tapped(teacher, loss.teacher_layers, owner="teacher") as other:
         taught = teacher(image)
-    loss(DistillBatch(logits, target, target, 0, None, taught, own, other))[0].backward()
+    weighted(loss, DistillBatch(logits, target, target, 0, None, taught, own, other))[0].backward()
     learnt = [parameter.grad is not None for parameter in student.parameters()]
     assert any(learnt) and len(own) == len(other) == len(loss.parts["other"].pairs)
 
@@ -151,7 +152,7 @@ def test_what_a_loss_learns_is_in_the_optimizer_and_learns(part: type[FeatureLos
     assert own and {id(p) for p in own} <= {id(p) for group in groups for p in group["params"]}
     before = [p.detach().clone() for p in own]
     optimizer = torch.optim.SGD(groups, lr=0.01)
-    total, _ = distill.loss(distill.loss_input(BATCH))  # type: ignore[misc]
+    total, _ = weighted(distill.loss, distill.loss_input(BATCH))  # type: ignore[misc]
     total.backward()
     optimizer.step()
     assert all(not torch.equal(p, old) for p, old in zip(own, before, strict=True))

@@ -1,6 +1,6 @@
 """The contract of a loss, and the weighted sum: the one place where weights live."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -60,7 +60,6 @@ class DistillBatch:
         return [(self.student_features[student], self.teacher_features[teacher]) for student, teacher in layers]
 
 
-Loss = Callable[[DistillBatch], Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 OUTPUT = ""  # the name of a network among its layers: the shape of its own output, (K,)
 
@@ -130,11 +129,6 @@ class WeightedSum(nn.Module):
         for part in self.parts.values():
             if callable(bind := getattr(part, "bind", None)):
                 bind(student_shapes, teacher_shapes)
-
-    def forward(self, batch: DistillBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum (scalar) and each part before its weight (scalars by name, detached)."""
-        values = self.values(batch)
-        return self.total(values), dict(zip(self.weights, values.detach(), strict=True))
 
     def values(self, batch: DistillBatch) -> Tensor:
         """Each part before its weight, (P,), in the order of `weights`."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from kdistill.config.types import PositiveFloat
 from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.changes import BothHeads, StudentChange
 from kdistill.losses.logit import kd
 from kdistill.losses.standardize import LogitLoss
 
@@ -39,6 +40,8 @@ class DeiT(LogitLoss):
     names the student first in KL; the code has KL(teacher || student), and so has this.
     """
 
+    changes_student: StudentChange | None = None
+
     @validate_call
     def __init__(
         self, *, hard: bool = True, temperature: PositiveFloat = 3.0, token: bool = True, standardize: bool = False
@@ -55,6 +58,7 @@ class DeiT(LogitLoss):
         self.hard = hard
         self.temperature = temperature
         self.token = token
+        self.changes_student = BothHeads(remedy=NO_TOKEN) if token else None
 
     def compare(self, batch: DistillBatch) -> Tensor:
         logits = batch.distillation_logits if self.token else batch.student_logits

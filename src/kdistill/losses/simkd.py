@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kdistill.config.types import NonNegativeFloat, PositiveInt
 from kdistill.losses.base import DistillBatch
+from kdistill.losses.changes import StudentChange, TeacherHead
 from kdistill.losses.feature import FeatureLoss, same_size
 from kdistill.losses.hint import hint
 
@@ -27,6 +28,7 @@ class SimKD(FeatureLoss):
     """
 
     needs_maps = False
+    changes_student: StudentChange | None = None
 
     @validate_call
     def __init__(self, *, bottleneck: PositiveInt = 2, factor: NonNegativeFloat = 1.0) -> None:
@@ -37,7 +39,7 @@ class SimKD(FeatureLoss):
             bottleneck: the projector's middle has the teacher's channels divided by this; for vectors it is linear.
         """
         super().__init__(layers="auto", factor=factor)
-        self.bottleneck = bottleneck
+        self.changes_student = TeacherHead(bottleneck)
 
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:
         values = []

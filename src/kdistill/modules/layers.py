@@ -7,11 +7,10 @@ from torch import nn
 from kdistill.errors import UserError
 from kdistill.losses.base import OUTPUT, WeightedSum
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
-from kdistill.losses.simkd import SimKD
 from kdistill.models.stages import find_exits, pair_layers
 from kdistill.models.subclass import subclass_layer
 from kdistill.models.taps import layer_shapes
-from kdistill.modules.deploy import change_student
+from kdistill.modules.change_student import change_student
 
 
 def bind_loss(
@@ -63,8 +62,8 @@ def bind_loss(
 def describe_layers(loss: WeightedSum) -> Iterator[str]:
     """Which layers each part of a bound loss looks at, one line for each."""
     for name, part in loss.parts.items():
-        if isinstance(part, SimKD):
-            yield f"loss {name}: the student ends in the teacher's class head, behind a projector"
+        if change := getattr(part, "changes_student", None):
+            yield f"loss {name}: {change}"
         elif isinstance(part, FeatureLoss):
             listed = ", ".join(f"{own} - {other}" for own, other in part.pairs)
             yield f"loss {name} compares (student - teacher) {listed}"

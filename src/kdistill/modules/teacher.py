@@ -1,6 +1,7 @@
 """The teacher: trained like any classifier, then frozen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, device, no_grad
@@ -9,7 +10,33 @@ from kdistill.data.batch import Batch
 from kdistill.models.taps import tapped
 from kdistill.modules.base import ClassifierModule
 
-LOGITS = "logits"
+_LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class TeacherAnswers:
+    """What a teacher gives for a batch.
+
+    Attributes:
+        logits: (N, K).
+        features: of the layers that the loss looks at, (N, ...) each, by layer name.
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+    def as_tensors(self) -> dict[str, Tensor]:
+        """All of it by the names that a replay store keeps; a layer may be called as the logits are."""
+        return {_LOGITS: self.logits, **{_stored(name): value for name, value in self.features.items()}}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], layers: Sequence[str]) -> "TeacherAnswers":
+        """What `as_tensors` gave, of these layers."""
+        return cls(tensors[_LOGITS], {name: tensors[_stored(name)] for name in layers})
+
+
+def _stored(layer: str) -> str:
+    return f"{layer}:output" if layer == _LOGITS else layer  # no layer has a colon in its name but for `:input`
 
 
 class TeacherModule(ClassifierModule):
@@ -38,11 +65,11 @@ class FrozenTeacher:
         """Itself: whoever copies a student (an average of its weights) has no need of a second teacher."""
         return self
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """`logits` (N, K), and the wanted layers' outputs by name, for the very images that the student sees."""
+    def __call__(self, batch: Batch) -> TeacherAnswers:
+        """For the very images that the student sees."""
         if batch.image.device != self._device:
             self._device = batch.image.device
             self.module.to(self._device)
         with no_grad(), tapped(self.module.network, self.layers, owner="teacher") as features:
             logits = self.module(batch.image)
-        return {LOGITS: logits, **features}
+        return TeacherAnswers(logits, features)
