@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from kdistill.models.build import create_model
-from kdistill.models.stages import Stage, find_exits, find_stages, pair_layers, pair_stages
+from kdistill.models.stages import Stage, find_exits, find_stages, pair_layers, pair_stages, why_no_maps
 
 
 def small(*strides: int) -> list[Stage]:
@@ -101,6 +101,15 @@ def test_a_choice_says_which_layers() -> None:
     responses = pair_layers("responses", student, teacher, shape)
     assert responses[0] == ("blocks.1", "layer1.0.act2:input") and len(responses) == 4
     assert pair_layers("last", student, teacher, shape) == [("classifier:input", "fc:input")]
+
+
+def test_why_a_network_has_no_maps_is_said_truly() -> None:
+    mlp = create_model("mnist_mlp", num_classes=10, in_chans=1)
+    assert why_no_maps(mlp, (1, 28, 28)) == "its layers give vectors"
+    tokens = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8), nn.Flatten(), nn.Linear(24, 2))
+    assert why_no_maps(tokens, (3, 4, 4)) == "where in the image its tokens (3, 8) lie is not known"
+    assert why_no_maps(nn.Sequential(nn.Conv2d(1, 2, 4), nn.Flatten()), (1, 4, 4)) == "its maps are 1 x 1"
+    assert why_no_maps(timm_net("test_resnet"), (3, 64, 64)) == ""
 
 
 def test_looking_leaves_no_trace() -> None:

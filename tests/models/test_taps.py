@@ -67,7 +67,10 @@ def test_an_output_that_is_changed_in_place_is_refused(network: Net) -> None:
         ("convv", r"unknown layer 'convv'; did you mean 'conv'\? \(student=net\)"),
         ("haed:input", r"unknown layer 'haed'; did you mean 'head'\? \(student=net\)"),
         ("xyzzy.7", r"unknown layer 'xyzzy\.7' \(student=net\)"),
-        ("pair", r"layer 'pair' gives a tuple, not a tensor; name another \(student=net\)"),
+        ("pair", r"layer 'pair' gives a tuple, not a tensor; its parts are pair\[0\]; name another \(student=net\)"),
+        ("pair[1]", r"layer 'pair\[1\]' gives a tuple, not a tensor; name another \(student=net\)"),
+        ("pair[2]", r"layer 'pair\[2\]' gives a tuple, not a tensor; its parts are pair\[0\]; name another"),
+        ("conv[0]", r"layer 'conv\[0\]' gives a Tensor, not several; name another \(student=net\)"),
         ("idle", r"layer 'idle' does not run when the network does; name another \(student=net\)"),
     ],
 )

@@ -5,8 +5,10 @@ before an activation, or of a student that a loss has changed, which `forward_in
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,9 +17,36 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdistill.errors import UserError
-from kdistill.models.maps import MapLayout, layout_of
+from kdistill.models.maps import MapLayout, guessed_maps, layout_of
 
 INPUT = ":input"
+MAPS = ":maps"
+_LAYER = re.compile(r"(?P<module>.*?)(\[(?P<part>\d+)\])?(?P<suffix>:input|:maps)?")
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """What people write for what a layer gives or gets: `module`, `module:input`, `module[0]`, `module:maps`.
+
+    Attributes:
+        module: the dotted name of a module.
+        part: which of the tensors that it gives in a tuple or list, or None where it gives one tensor.
+        is_input: what goes into it, in place of what it gives.
+        as_maps: tokens, or maps with channels last, of a network that does not say how it lays them out.
+    """
+
+    module: str
+    part: int | None = None
+    is_input: bool = False
+    as_maps: bool = False
+
+
+def parse_layer(layer: str) -> LayerName:
+    """The parts of a layer's name; any text is one."""
+    found = _LAYER.fullmatch(layer)
+    assert found is not None
+    part = None if found["part"] is None else int(found["part"])
+    return LayerName(found["module"], part, found["suffix"] == INPUT, found["suffix"] == MAPS)
 
 
 @contextmanager
@@ -29,7 +58,9 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
 
     Args:
         network: has the layers; hooks are on it only within the block.
-        layers: dotted names of modules, for their outputs; `name:input` is the first thing that goes into one.
+        layers: dotted names of modules, for their outputs; `name:input` is the first thing that goes into one,
+            `name[0]` the first of several tensors that one gives, `name:maps` its tokens or its maps with channels last
+            as maps, of a network that is not timm's.
         owner: how messages call the network, e.g. `student=resnet18`.
 
     Yields:
@@ -44,10 +75,16 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
 
     sizes: dict[nn.Module, Sequence[int]] = {}  # of the images that go into a network of timm's
 
-    def keep(layer: str, layout: MapLayout | None, value: object) -> None:
+    def keep(layer: str, named: LayerName, layout: MapLayout | None, value: object) -> None:
+        if named.part is not None and isinstance(value, list | tuple) and named.part < len(value):
+            value = value[named.part]
+        elif named.part is not None or not isinstance(value, Tensor):
+            raise UserError(f"layer {layer!r} gives {_gives(value, named.module)}; name another ({owner})")
         if not isinstance(value, Tensor):
             raise UserError(f"layer {layer!r} gives a {type(value).__name__}, not a tensor; name another ({owner})")
         kept[layer] = value if layout is None else layout.as_maps(value, sizes[layout.holder])
+        if named.as_maps:
+            kept[layer] = guessed_maps(kept[layer], sizes[network])
         versions[layer] = value._version  # a view of it counts with it
 
     def measure(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -55,12 +92,14 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
 
     try:
         for layer in layers:
-            name = layer.removesuffix(INPUT)
-            module = _module(network, name, owner)
-            layout = layout_of(network, name)
+            named = parse_layer(layer)
+            module = _module(network, named.module, owner)
+            layout = layout_of(network, named.module)
             if layout is not None:
                 handles.append(layout.holder.register_forward_pre_hook(measure))
-            handles.append(_hook(module, layer, partial(keep, layer, layout)))
+            if named.as_maps:
+                handles.append(network.register_forward_pre_hook(measure))
+            handles.append(_hook(module, named, partial(keep, layer, named, layout)))
         yield kept
         for layer, value in kept.items():
             if value._version != versions[layer]:
@@ -73,8 +112,15 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
             handle.remove()
 
 
-def _hook(module: nn.Module, layer: str, keep: Callable[[object], None]) -> RemovableHandle:
-    if not layer.endswith(INPUT):
+def _gives(value: object, module: str) -> str:
+    if not isinstance(value, list | tuple):
+        return f"a {type(value).__name__}" + (", not several" if isinstance(value, Tensor) else ", not a tensor")
+    parts = [f"{module}[{number}]" for number, part in enumerate(value) if isinstance(part, Tensor)]
+    return f"a {type(value).__name__}, not a tensor; its parts are {', '.join(parts)}" if parts else "no tensor"
+
+
+def _hook(module: nn.Module, named: LayerName, keep: Callable[[object], None]) -> RemovableHandle:
+    if not named.is_input:
         return module.register_forward_hook(lambda _module, _inputs, output: keep(output))
     # A ReLU in place would write its output over what is kept.
     in_place = getattr(module, "inplace", False)

@@ -7,7 +7,7 @@ from torch import nn
 from kdistill.errors import UserError
 from kdistill.losses.base import OUTPUT, WeightedSum
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
-from kdistill.models.stages import find_exits, pair_layers
+from kdistill.models.stages import find_exits, pair_layers, why_no_maps
 from kdistill.models.subclass import subclass_layer
 from kdistill.models.taps import layer_shapes
 from kdistill.modules.change_student import change_student
@@ -45,7 +45,7 @@ def bind_loss(
         if isinstance(part, OwnFeatureLoss) and part.layers == "auto":
             part.layers = _own_layers(name, part, student, image_shape, student_name)
         if isinstance(part, FeatureLoss) and part.layers == "auto" and teacher is not None:
-            part.layers = _pairs(name, part, student, teacher, image_shape, f"{student_name} or {teacher_name}")
+            part.layers = _pairs(name, part, student, teacher, image_shape, (student_name, teacher_name))
     own_shapes, own_output = layer_shapes(student, loss.student_layers, image_shape, owner=student_name)
     if teacher is None:
         loss.bind({**own_shapes, OUTPUT: own_output}, {})
@@ -72,14 +72,19 @@ def describe_layers(loss: WeightedSum) -> Iterator[str]:
 
 
 def _pairs(
-    name: str, part: FeatureLoss, student: nn.Module, teacher: nn.Module, image_shape: Sequence[int], who: str
+    name: str, part: FeatureLoss, student: nn.Module, teacher: nn.Module, image_shape: Sequence[int], who: Sequence[str]
 ) -> list[tuple[str, str]]:
     if part.choice == "subclasses":
-        return [(_subclasses(name, student, who), _subclasses(name, teacher, who))]
+        return [(_subclasses(name, student, who[0]), _subclasses(name, teacher, who[1]))]
     pairs = pair_layers(part.choice, student, teacher, image_shape)
     if not pairs:
+        reasons = [
+            f"{one} has none: {why}"
+            for one, network in zip(who, (student, teacher), strict=True)
+            if (why := why_no_maps(network, image_shape))
+        ]
         raise UserError(
-            f"loss {name} compares feature maps, and {who} has none larger than 1 x 1; take a loss on logits (loss=kd) "
+            f"loss {name} compares feature maps, and {', and '.join(reasons)}; take a loss on logits (loss=kd) "
             "or on the last features (loss=pkt), or name layers: loss.layers=[[student layer, teacher layer]]"
         )
     return pairs
