@@ -54,8 +54,8 @@ def test_taps_are_timms_intermediates_and_the_logits_come_from_the_same_pass(nam
         (
             "twins_svt_small",
             64,
-            {"img_size": 64, "depths": (1, 1, 2, 1)},
-            [f"blocks.{n}" for n in ("0.0", "1.0", "2.1", "3.0")],
+            {"img_size": 64, "depths": (2, 2, 2, 2)},
+            [f"blocks.{n}" for n in ("0.1", "1.1", "2.1", "3.1")],
         ),
         ("efficientvim_m1", 64, {}, ["stages.0[0]", "stages.1[0]"]),
         pytest.param(
