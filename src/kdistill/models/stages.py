@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdistill.models.answer import RESIZED_TO
 from kdistill.models.head import head_name
 from kdistill.models.maps import guessed_maps, layout_of, timm_stages
 from kdistill.models.taps import INPUT, MAPS, asleep, parse_layer
@@ -117,7 +118,8 @@ def _as_timm_gives_them(network: nn.Module, image_shape: Sequence[int], places: 
     if not callable(forward):
         return {}
     known = timm_stages(network)
-    image = torch.rand(1, *image_shape, generator=torch.Generator().manual_seed(0))
+    size = getattr(network, RESIZED_TO, None) or image_shape[1:]
+    image = torch.rand(1, image_shape[0], *size, generator=torch.Generator().manual_seed(0))
     with asleep(network) as device:
         maps = forward(image.to(device), intermediates_only=True, output_fmt="NCHW")
     wanted = {place: maps[place] for place in places if place < len(maps) and maps[place][0, 0].numel() > 1}
