@@ -93,9 +93,10 @@ def test_a_wrong_layer_is_refused(layers: list[tuple[str, str]], said: str) -> N
 
 
 def test_a_student_without_maps_is_refused_for_a_loss_of_maps_and_fits_the_last_features() -> None:
-    with pytest.raises(
-        UserError, match=r"loss other compares feature maps, and student=small or teacher=large has none"
-    ):
+    said = (
+        r"loss other compares feature maps, and student=small has none: its layers give vectors; take a loss on logits"
+    )
+    with pytest.raises(UserError, match=said):
         bound(summed(AT()), mlp(), cnn())
     loss = summed(PKT())
     bound(loss, mlp(), cnn())
