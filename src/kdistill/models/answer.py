@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 RESIZED_TO = "_kdistill_resized_to"  # an attribute: (H, W) that a network resizes its images to, or None
 LOGITS = ("logits", "logit")
-_MAIN = ("out", "output", "pred", "preds", "prediction", "scores", "cls", "class_logits")
+_MAIN = ("out", "output", "pred", "preds", "prediction", "scores", "probs", "probabilities", "cls", "class_logits")
 _DEEPEST = 3  # a tuple in a dict in a tuple
 
 

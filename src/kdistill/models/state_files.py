@@ -149,8 +149,10 @@ def _why(path: Path, error: Exception) -> str:
             "torch.save(s(c) if not isinstance(c, dict) else {k: s(v) for k, v in c.items() if torch.is_tensor(v) or "
             f'(isinstance(s(v), dict) and all(map(torch.is_tensor, s(v).values())))}}, "{target}")'
         )
+        theirs = [name for name in strange if not name.startswith("torch.")] or strange
+        more = f" and {len(theirs) - 3} more" if len(theirs) > 3 else ""
         return (
-            f"it is a pickle with objects of {', '.join(strange)}, and making those could run anybody's code. "
+            f"it is a pickle with objects of {', '.join(theirs[:3])}{more}, and making those could run anybody's code. "
             f"{_convert(lines, target)}"
         )
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'it ends too early'}"
