@@ -1,5 +1,6 @@
 """All that is decided before a run is known to start: nothing is trained and no folder is made in it."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,10 @@ from kdistill.presence import check_presence
 from kdistill.process import settle_process
 from kdistill.rehearsal import rehearse
 from kdistill.tune import Way, tune
+
+log = logging.getLogger(__name__)
+
+_FEW_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     }
     if parts["loss"].views > 1:
         data.show_two_views()
+    if (steps := data.train_dataloader().steps * config.trainer.max_epochs) < _FEW_STEPS:
+        log.warning(
+            "%s %s: %d optimizer steps in all teach little; raise trainer.max_epochs or lower dataset.batch_size",
+            kind, label, steps,
+        )  # fmt: skip
     peers = build_peers(config, data, parts)
     for peer in peers if of_one else ():
         check_batch_of_one(peer.network, arrays.image_shape, owner="a network of peers")

@@ -43,6 +43,7 @@ DEEP = [
     ("png", RAMP.astype(np.uint16) * 64, "I;16"),
     ("tif", RAMP.astype(np.uint16) * 64, "I;16"),
     ("tif", RAMP.astype(np.uint16) * 1040, "I;16"),
+    ("tif", RAMP.astype(">u2") * 64, "I;16"),
     ("tif", RAMP.astype(np.int32) - 1000, "I"),
     ("tif", RAMP.astype(np.float32) / 63, "F"),
     ("tif", (RAMP.astype(np.float32) - 20) * 1e4, "F"),

@@ -175,10 +175,11 @@ def test_one_of_several_partitions_given_as_the_root_is_said(tmp_path: Path, cap
     assert f"for all of them give dataset.root={root}" in caplog.text
 
 
-def test_classes_that_differ_between_partitions_are_named(tmp_path: Path) -> None:
+def test_test_may_lack_a_class_and_must_not_have_one_of_its_own(tmp_path: Path) -> None:
     root = fill_partitions(tmp_path / "d", train="train", test="test")
     fill(root / "train" / "cat", 5)
     assert sizes(root, val_fraction=0.2) == (14, 3, 8)
+    assert torch.bincount(data(root).arrays.test.target, minlength=3).tolist() == [4, 4, 0]
     fill(root / "test" / "cats", 2)
     assert "cats; did you mean 'cat'" in refusal(root)
 
@@ -211,6 +212,14 @@ def test_nested_and_linked_folders_are_read_once_and_circles_end(
         arrays = data(root).arrays
     assert len(arrays.train) + len(arrays.val) + len(arrays.test) == 12
     assert "lie in folders below their class, as in ant/again" in caplog.text
+
+
+def test_classes_that_hold_the_same_folders_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for site in ("north", "south"):
+        for label in ("ant", "bee"):
+            fill(tmp_path / "d" / site / label, 4)
+    assert data(tmp_path / "d").arrays.class_names == ("north", "south")
+    assert "north and south hold the same folders, ant, bee: if those are the classes" in caplog.text
 
 
 def test_files_are_known_by_suffix_in_any_case_or_by_their_content(

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from kdistill.data.problems import Problems
+from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,15 @@ def is_junk(name: str) -> bool:
 
 
 def folders_in(home: Path, left_out: LeftOut | None = None) -> list[str]:
-    """Names of the folders in a folder, and of links to some, in order; those passed by are noted."""
-    names = sorted(path.name for path in home.iterdir() if path.is_dir())
+    """Names of the folders in a folder, and of links to some, in order; those passed by are noted.
+
+    Raises:
+        UserError: the folder can't be read.
+    """
+    try:
+        names = sorted(path.name for path in home.iterdir() if path.is_dir())
+    except OSError as error:
+        raise UserError(f"{home} can't be read: {error.strerror}; mend its permissions") from error
     if left_out is not None:
         left_out.junk.update(name for name in names if is_junk(name))
     return [name for name in names if not is_junk(name)]

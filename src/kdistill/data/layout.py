@@ -70,15 +70,15 @@ def read_class_folders(
             if name in folders
             for path in images_below(folders[name], problems, left_out)
         ]
-        absent = [name for name in names if name not in {label for label, _ in files[part]}]
         if training and part in ("train", ALL):
-            for name in absent:
+            for name in (name for name in names if name not in {label for label, _ in files[part]}):
                 where = folders.get(name) or next(iter(folders.values())).parent / name
                 problems.add(f"classes without images (put {', '.join(EXTENSIONS)} there)", str(where))
         nested = [path for label, path in files[part] if path.parent != folders[label]]
         if nested:
             example = nested[0].parent.relative_to(root)
             log.info("%d images of %s lie in folders below their class, as in %s", len(nested), part, example)
+            _say_alike(folders, [(label, path) for label, path in files[part] if path.parent != folders[label]])
     left_out.say(given)
     return ClassFolders(root, names, {part: found for part, found in files.items() if found})
 
@@ -90,6 +90,19 @@ def _by_names(folders: dict[str, Path], names: Sequence[str]) -> dict[str, Path]
         log.info("%s is taken for the class %s", folders[folder], name)
     respelt = {folder: name for name, folder in found.respelt}
     return {respelt.get(folder, folder): path for folder, path in folders.items()}
+
+
+def _say_alike(folders: dict[str, Path], nested: Sequence[tuple[str, Path]]) -> None:
+    """Where each class holds the same folders, those may be the classes."""
+    below: dict[str, set[str]] = {label: set() for label, _ in nested}
+    for label, path in nested:
+        below[label].add(path.relative_to(folders[label]).parts[0])
+    first, *others = below.values()
+    if others and len(first) > 1 and all(names == first for names in others):
+        log.warning(
+            "%s hold the same folders, %s: if those are the classes, put them into one folder",
+            " and ".join(below), ", ".join(sorted(first)),
+        )  # fmt: skip
 
 
 def _inner(folder: Path, classes: Sequence[str], left_out: LeftOut) -> Path:
