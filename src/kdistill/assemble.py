@@ -348,5 +348,6 @@ def _targets(node: Any) -> list[str]:
 
 
 def label(section: DictConfig) -> str:
-    """What people call a model section: its name, or the last part of its target."""
-    return str(section.get("name") or str(section._target_).rsplit(".", 1)[-1])
+    """What people call a model section: its name, without what the hub has before it, or the end of its target."""
+    name = section.get("name")
+    return str(name).rpartition("/")[2] if name else str(section._target_).rsplit(".", 1)[-1]
