@@ -93,7 +93,7 @@ ONE_MISTAKE = [
     # the rest
     (["device=cpu"], "nothing says what to train: +experiment= one of mhist_distill,"),
     ([DISTILL, "name=${nam}"], "name=${nam} cannot be resolved"),
-    ([DISTILL, "loss.temperature"], "'loss.temperature' cannot be read as key=value"),
+    ([DISTILL, "loss.temperature"], "'loss.temperature': write loss.temperature=<value>"),
     ([DISTILL, "loss.temperature=2,4"], "loss.temperature=2,4: several values need -m (--multirun)"),
     ([DISTILL, "hydra.run.dirr=x"], "did you mean 'hydra.run.dir'?"),
 ]

@@ -4,7 +4,9 @@ import functools
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import hydra
@@ -16,6 +18,7 @@ from omegaconf import DictConfig
 from kdistill.config.compose import VERSION_BASE, check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
+from kdistill.config.typed_words import wrong_options
 from kdistill.config.validate import report, validate
 from kdistill.config.words import paths_as_key, with_home
 from kdistill.errors import UserError
@@ -65,7 +68,10 @@ def _run_door(
     if "COMP_LINE" in os.environ:  # TAB: Hydra knows `python file.py` and `kdistill-train`, not `python -m`
         os.environ["COMP_LINE"] = re.sub(r"^\s*\S*python\S*\s+-m\s+", "", os.environ["COMP_LINE"])
     sys.argv[1:] = map(with_home, sys.argv[1:])
-    args = get_args_parser().parse_args()
+    parser = get_args_parser()
+    if wrong := wrong_options(sys.argv[1:], parser):
+        _leave(report(wrong))
+    args = parser.parse_args()
     shows_only = args.help or args.hydra_help or args.cfg or args.info or args.shell_completion
     # A folder given by --config-path is relative to the task's file: there Hydra and the check in the job must do.
     if not (shows_only or args.config_path or args.experimental_rerun):
@@ -83,20 +89,40 @@ def _run_door(
             except UserError as error:
                 _leave(str(error))
 
+    entered = time.time()
+    inside = False
+
     @functools.wraps(task)
     def job(cfg: DictConfig) -> Any:
+        nonlocal inside
+        inside = True
         try:
             validate(cfg)  # again: a sweeper may have made combinations that nobody wrote down
             return task(cfg)
         except UserError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the sweeper shows it, and the other jobs go on
+            _remove_empty(Path(HydraConfig.get().runtime.output_dir), entered)
             _leave(str(error))
 
     try:
         hydra.main(version_base=VERSION_BASE, config_path=conf_dir(), config_name=config_name)(job)()
     except UserError as error:  # of a sweeper
         _leave(str(error))
+    except OSError as error:
+        if inside:
+            raise
+        _leave(f"the run's folder cannot be made: {error}; give hydra.run.dir=<a folder that you may write to>")
+
+
+def _remove_empty(folder: Path, since: float) -> None:
+    """Removes a folder that Hydra made for a run that did not start, with that of its day if that is empty, too."""
+    day = [folder.parent] if re.fullmatch(r"\d{4}-\d\d-\d\d", folder.parent.name) else []
+    for place in (folder, *day):
+        is_ours = place.is_dir() and place.stat().st_mtime >= since and not Path.cwd().is_relative_to(place)
+        if not is_ours or any(place.iterdir()):
+            return
+        place.rmdir()
 
 
 def _with_paths(words: list[str], key: str) -> list[str]:

@@ -26,14 +26,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from kdistill.config.foreign import word_advice
+from kdistill.config.machine import cuda_problem
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
+from kdistill.config.typed_words import wrong_words
 from kdistill.config.types import did_you_mean, nearest
 from kdistill.config.validate import problems, report, unknown_key
 from kdistill.errors import UserError
 
 VERSION_BASE = "1.3"
 MISTAKES = (HydraException, OmegaConfBaseException, YAMLError, ValueError)  # what a wrong config makes Hydra raise
+_ELSEWHERE = {"hydra/launcher=submitit_slurm", "hydra/launcher=ray"}
 WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "String": "text"}
 
 
@@ -72,6 +76,8 @@ def check_overrides(
     loader = _loader([folder for folder in search_path if os.path.isdir(folder)])
     parser = OverridesParser.create(config_loader=loader)
     parsed = []
+    if loose := wrong_words(overrides):
+        return None, [*found, *loose]  # what else is meant depends on it
     for text in overrides:
         try:
             parsed.append(parser.parse_override(text))
@@ -86,6 +92,14 @@ def check_overrides(
         cfg, wrong = _compose(loader, config_name, job)
         configs.append(cfg)
         found += [_with_int(problem, parsed) for problem in wrong]
+        # Jobs that SLURM or Ray starts elsewhere may have what this machine lacks.
+        if (
+            cfg is not None
+            and cfg.get("device") == "cuda"
+            and not _ELSEWHERE & set(overrides)
+            and (why := cuda_problem())
+        ):
+            found.append(f"device=cuda, but {why}: use device=cpu or device=auto")
     return configs[0], list(dict.fromkeys(found))
 
 
@@ -213,7 +227,8 @@ def _check_groups(
 def _no_option(group: str, name: str, repo: IConfigRepository) -> str:
     options = repo.get_group_options(group)
     place = f"option '{name}' in group '{group}'" if group else f"config '{name}'"
-    return f"no {place}{did_you_mean(name, options)} (there are: {', '.join(options)})"
+    instead = word_advice(group, name)
+    return f"no {place}{f': {instead}' if instead else did_you_mean(name, options)} (there are: {', '.join(options)})"
 
 
 def _merge(
@@ -250,16 +265,16 @@ def _applied(override: Override, cfg: DictConfig, found: list[str]) -> DictConfi
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], trial)
     except MISTAKES as error:
-        found.append(_explain(override.key_or_group, error.__cause__ or error, cfg))
+        found.append(_explain(override.key_or_group, error.__cause__ or error, cfg, override.value()))
         return cfg
     return trial
 
 
-def _explain(key: str, error: BaseException, cfg: DictConfig) -> str:
+def _explain(key: str, error: BaseException, cfg: DictConfig, value: Any = None) -> str:
     """An error of OmegaConf about a key in our words."""
     text = str(error).splitlines()[0]
     if isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return unknown_key(key, cfg)
+        return unknown_key(key, cfg, value)
     if match := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text):
         return f"{key}: must be {WORDS.get(match[2], match[2])}, not '{match[1]}'"
     if match := re.match(r"Value '(.*)' is not a valid bool", text):

@@ -129,6 +129,10 @@ RANGES = {
     "trainer.log_every_n_steps": PositiveInt,
     "trainer.gradient_clip_val": NonNegativeFloat,
     "dataset.batch_size": PositiveInt,
+    # What every optimizer of torch refuses, each in its own words.
+    **dict.fromkeys(
+        ("optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "optimizer.eps"), NonNegativeFloat
+    ),
     "replay.max_gb": PositiveFloat,
     "seeds": PositiveInt,
     "controls": list[Literal["scratch", "smoothed"]],

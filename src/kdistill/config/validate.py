@@ -1,16 +1,19 @@
 """What is wrong with a composed config: everything at once, in words, before anything is imported or trained."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from kdistill.config.foreign import advice, word_advice
 from kdistill.config.misfits import callback_problems
 from kdistill.config.monitors import monitor_problems
+from kdistill.config.networks import BUILDER, INSTEAD, name_problem
 from kdistill.config.paths import conf_dir
+from kdistill.config.places import place_problems
 from kdistill.config.roles import role_problems
 from kdistill.config.schema import (
     CHOICES,
@@ -56,8 +59,9 @@ def problems(cfg: DictConfig) -> list[str]:
     known = _known_keys(tree, schema)
     if not dataclasses.is_dataclass(schema):
         return ["the config has no schema: its defaults must list train_schema first, as conf/train.yaml does"]
+    found += place_problems(tree)
     if tree.get("runs"):  # kdistill.compare on what is finished: nothing is to be trained
-        return list(_closed(tree, schema, known))
+        return [*place_problems(tree), *_closed(tree, schema, known)]
     if tree.get("role") is UNKNOWN:
         found = [problem for problem in found if not problem.startswith(("'name'", "'role'"))]
         finished = ", or runs=[...] of finished ones" * ("runs" in tree)
@@ -72,7 +76,7 @@ def problems(cfg: DictConfig) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def unknown_key(key: str, cfg: DictConfig) -> str:
+def unknown_key(key: str, cfg: DictConfig, value: Any = None) -> str:
     """The message for a key that a config does not have: the nearest that it has, or how to add it."""
     tree = _plain(cfg, [])
     section, _, name = key.rpartition(".")
@@ -82,10 +86,20 @@ def unknown_key(key: str, cfg: DictConfig) -> str:
         return f"'{key}' {NOT_YET[name]}"
     target = _at(tree, f"{section}._target_")
     signature = _signature(target)
-    near = near_key(key, _known_keys(tree, OmegaConf.get_type(cfg)))
+    known = _known_keys(tree, OmegaConf.get_type(cfg))
+    near = near_key(key, known)
+    if name in SECTION_KEYS.get(kind_of(section), {}):
+        return f"'{key}' is not in the config: write '+{key}=...'"
     if signature and (name in signature.parameters or (signature.is_open and not near)):
         return f"'{key}' is not in the config: write '+{key}=...' to hand '{name}' to {target}"
-    return f"unknown key '{key}'{near}"
+    return _unknown(key, value, known)
+
+
+def _unknown(key: str, value: Any, known: Sequence[str], otherwise: str = "") -> str:
+    """The message for a key that nobody reads: what to write instead of another program's, or the nearest of ours."""
+    if instead := advice(key, value):
+        return f"unknown key '{key}': {instead}"
+    return f"unknown key '{key}'{near_key(key, known) or otherwise}"
 
 
 def _plain(node: Any, found: list[str], key: str = "") -> Any:
@@ -142,7 +156,9 @@ def _closed(tree: dict[str, Any], schema: Any, known: Sequence[str]) -> Iterator
     for key, words in CHOICES.items():
         value = _at(tree, key)
         if value is not UNKNOWN and value not in words:
-            yield f"{key}: must be one of {_listed(words)}, not '{value}'{did_you_mean(str(value), words)}"
+            instead = word_advice(key, value)
+            near = f"; {instead}" if instead else did_you_mean(str(value), words)
+            yield f"{key}: must be one of {_listed(words)}, not '{value}'{near}"
     for key, kind in RANGES.items():
         value = _at(tree, key)
         if value not in (UNKNOWN, None) and (wrong := mistake(value, kind)):
@@ -155,7 +171,7 @@ def _strays(section: dict[str, Any], schema: Any, known: Sequence[str], prefix: 
     yield from (f"'{prefix}{name}' cannot be left out" for name in kinds if name not in section)
     for name, value in section.items():
         if name not in kinds:
-            yield f"unknown key '{prefix}{name}'{near_key(f'{prefix}{name}', known)}"
+            yield _unknown(f"{prefix}{name}", value, known)
         elif dataclasses.is_dataclass(kinds[name]) and isinstance(value, dict):
             yield from _strays(value, kinds[name], known, f"{prefix}{name}.")
 
@@ -211,16 +227,27 @@ def _arguments(key: str, value: dict[str, Any], target: str, known: Sequence[str
         elif name in supplied:
             yield f"'{key}.{name}' is filled in when the run starts: leave it out"
         elif parameter is None and not signature.is_open:
-            near = near_key(f"{key}.{name}", known)
-            yield f"unknown key '{key}.{name}'{near or f'; {target} takes {_listed(usable)}'}"
+            yield _unknown(f"{key}.{name}", entry, known, f"; {target} takes {_listed(usable)}")
         elif entry is None and name in LEFT_OPEN.get(kind_of(key).partition(".")[0], ()):
             continue
         elif parameter and (wrong := _mistake(entry, parameter)):
             yield f"{key}.{name}: {wrong}"
+    if target == BUILDER:
+        yield from _network(key, given)
     if "_args_" not in value and (not value.get("_partial_") or supplied):
         for name in usable:
             if signature.parameters[name].required and name not in given and name not in _sizes(key):
                 yield f"'{key}.{name}' is not set: {target} needs it, give +{key}.{name}=..."
+
+
+def _network(key: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a network by name: nobody has the name, or an option that is said otherwise here."""
+    if isinstance(name := given.get("name"), str) and (wrong := name_problem(name)):
+        yield f"{key}.name: {wrong}"
+    for option, instead in INSTEAD.items():
+        if given.get(option):
+            said = instead.replace("weights=", f"{key}.weights=").replace("mean=", f"{key}.mean=")
+            yield f"{key}.{option}={given[option]} is not taken: {said}"
 
 
 def _mistake(entry: Any, parameter: Parameter) -> str | None:

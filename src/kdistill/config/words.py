@@ -10,6 +10,7 @@ from typing import Any
 from kdistill.errors import UserError
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
+_HOME = re.compile(r"(?<=[=\[,])~(?=[/,\]]|$)")  # at the start of a value, or of an entry of a list
 _WORDS = ("null", "true", "false", "nan", "inf")  # what Hydra does not take for text
 
 
@@ -33,8 +34,7 @@ def with_home(word: str) -> str:
     >>> with_home("dataset.root=data")
     'dataset.root=data'
     """
-    key, sign, value = word.partition("=")
-    return f"{key}={Path(value).expanduser()}" if sign and value.partition("/")[0] == "~" else word
+    return _HOME.sub(str(Path.home()), word)
 
 
 def paths_as_key(words: Sequence[str], key: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from kdistill.config.types import nearest
+from kdistill.config.networks import INSTEAD, hint, timms_name
 from kdistill.errors import UserError
 from kdistill.models.mnist import MnistCNN, MnistMLP, MnistSmallCNN
 
@@ -16,14 +16,6 @@ _OWN: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "mnist_mlp2": (MnistMLP, {"hidden_layers": 2}),
     "mnist_mid_cnn": (MnistSmallCNN, {"width": 24}),
     "mnist_small_cnn": (MnistSmallCNN, {}),
-}
-_TIMMS_HUB = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # what may stand before a name of timm's
-# Options of timm's that this program has its own key for, and what to write instead.
-_INSTEAD = {
-    "pretrained": "leave it out and say weights=hub (timm's weights), or weights=<file>",
-    "checkpoint_path": "leave it out and say weights=<file>",
-    "features_only": "leave it out: a classifier is needed, and losses find its stages by themselves",
-    "pretrained_cfg_overlay": "leave it out and say weights=<file>, mean=[...], std=[...]",
 }
 
 
@@ -47,9 +39,9 @@ def create_model(
     Raises:
         UserError: nobody knows the name, or the network does not take an option.
     """
-    for option in _INSTEAD:
+    for option in INSTEAD:
         if options.get(option):
-            raise UserError(f"model {name!r}: {option}={options[option]} is not taken: {_INSTEAD[option]}")
+            raise UserError(f"model {name!r}: {option}={options[option]} is not taken: {INSTEAD[option]}")
     sizes = {"num_classes": num_classes, "in_chans": in_chans}
     try:
         if name in _OWN:
@@ -60,11 +52,6 @@ def create_model(
         raise UserError(f"model {name!r} does not take these options {options}: {error}") from error
 
 
-def timms_name(name: str) -> str:
-    """A name without what the hub has before it: `hf-hub:timm/resnet18.a1_in1k` is `resnet18.a1_in1k`."""
-    return next((name.removeprefix(before) for before in _TIMMS_HUB if name.startswith(before)), name)
-
-
 def _timm_model(name: str, img_size: int | Sequence[int] | None, **options: Any) -> nn.Module:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")
@@ -72,7 +59,7 @@ def _timm_model(name: str, img_size: int | Sequence[int] | None, **options: Any)
 
     timm_name = timms_name(name)
     if not timm.is_model(timm_name):
-        raise UserError(f"no model is called {name!r}; {_hint(name, timm.list_models())}")
+        raise UserError(f"no model is called {name!r}; {hint(name, timm.list_models())}")
     bare, _, tag = timm_name.partition(".")
     if tag and timm_name not in (models := timm.list_pretrained(f"{bare}.*")):
         tags = ", ".join(model.partition(".")[2] for model in models) or "none"
@@ -82,16 +69,3 @@ def _timm_model(name: str, img_size: int | Sequence[int] | None, **options: Any)
     if sides and known_size and known_size.fixed_input_size and list(known_size.input_size[1:]) != list(sides):
         options["img_size"] = img_size
     return timm.create_model(timm_name, **options)
-
-
-def _hint(name: str, timms: Sequence[str]) -> str:
-    if name.startswith(("hf-hub:", "hf_hub:")) or "/" in name:
-        return (
-            "of the hub only timm's own are taken by name ('hf-hub:timm/resnet18.a1_in1k' or 'resnet18.a1_in1k'). Of "
-            "another's, download the folder, give the architecture that its config.json names as the name, and the "
-            "folder as weights"
-        )
-    known = [*_OWN, *timms]
-    near = nearest(name.lower().replace("-", "_"), known, cutoff=0.5)
-    offered = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
-    return f"{offered} Own models: {', '.join(_OWN)}. Of other packages: student=custom student._target_=..."

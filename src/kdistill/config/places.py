@@ -1,0 +1,121 @@
+"""Files and folders that a config names: whether they are there, before anything is imported."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kdistill.config.types import did_you_mean
+
+_NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
+_IMAGES = ("ImageFolder", "MHIST")  # data sets whose folder must be there; others fetch or paint theirs into it
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+def place_problems(tree: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the places that a config names.
+
+    Args:
+        tree: a config of any door, as plain dicts.
+    """
+    yield from _homes(tree, "")
+    for entry in _list(tree.get("runs")):
+        if isinstance(entry, str) and not any(sign in entry for sign in "*?[") and not Path(entry).exists():
+            yield _missing("runs", entry)
+    if isinstance(run := tree.get("run"), str):
+        yield from _finished("run", run)
+    if isinstance(output := tree.get("output"), str):
+        yield from _writable("output", output)
+    yield from _data(tree.get("dataset"), is_other="run" in tree)
+    sections: dict[str, Any] = {"student": tree.get("student")}
+    sections |= {f"peers[{number}]": peer for number, peer in enumerate(_list(tree.get("peers")))}
+    teacher = tree.get("teacher")
+    if tree.get("role") in ("teacher", "distill"):
+        sections["teacher"] = teacher
+    if isinstance(teacher, Mapping) and isinstance(members := teacher.get("members"), list):
+        for number, member in enumerate(members):
+            if isinstance(member, str):
+                yield from _finished(f"teacher.members[{number}]", member)
+            sections[f"teacher.members[{number}]"] = member
+    for key, section in sections.items():
+        if isinstance(section, Mapping):
+            yield from _weights(key, section)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []  # it may not be resolved yet
+
+
+def _weights(key: str, section: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with where a network's weights come from."""
+    for name in ("checkpoint", "weights"):
+        given = section.get(name)
+        if not isinstance(given, str) or (name == "weights" and given in _NO_FILE):
+            continue
+        if "://" in given:
+            yield f"{key}.{name}={given}: nothing is fetched from an address: download the file and give its path"
+        elif not given or not Path(given).exists():
+            words = f"; give a path, or one of {', '.join(_NO_FILE)}" if name == "weights" else ""
+            yield _missing(f"{key}.{name}", given) + words
+
+
+def _data(section: Any, *, is_other: bool) -> Iterator[str]:
+    """What is wrong with the folder of the data; of `evaluate` it is another than the run's."""
+    root = section.get("root") if isinstance(section, Mapping) else None
+    if not isinstance(root, str):
+        return
+    needed = is_other or str(section.get("_target_")).rpartition(".")[2] in _IMAGES
+    if Path(root).is_file():
+        how = "unpack it and give the folder" if root.endswith(_ARCHIVES) else "give the folder that holds the data"
+        yield f"dataset.root={root} is a file: {how}"
+    elif needed and not Path(root).is_dir():
+        yield _missing("dataset.root", root)
+
+
+def _finished(key: str, given: str) -> Iterator[str]:
+    """What keeps a folder from being a finished run's."""
+    path = Path(given)
+    if not path.exists():
+        yield _missing(key, given)
+    elif missing := [name for name in ("config.yaml", "summary.json") if not (path / name).is_file()]:
+        yield f"{key}={given} is not a finished run's folder: it lacks {' and '.join(missing)}{_runs_within(path)}"
+
+
+def _runs_within(path: Path) -> str:
+    inside = sorted(found.parent for found in path.glob("*/summary.json"))
+    return f"; there are finished runs in it, such as {inside[0]}" if inside else ""
+
+
+def _missing(key: str, given: str) -> str:
+    """That a place is not there, and the nearest name in the folder where it should be."""
+    path = Path(given)
+    there = next((folder for folder in path.absolute().parents if folder.is_dir()), Path("/"))
+    wanted = path.absolute().relative_to(there).parts[0] if path.absolute() != there else path.name
+    near = did_you_mean(wanted, os.listdir(there) if os.access(there, os.R_OK) else ())
+    if path.is_absolute() or there == Path.cwd():
+        where = "" if there == path.absolute().parent else f": {there} has no '{wanted}'"
+    else:
+        where = f": {os.path.relpath(there)} has no '{wanted}'"
+    return f"{key}={given}: there is no such file or folder{where}{near}"
+
+
+def _writable(key: str, given: str) -> Iterator[str]:
+    """What keeps a file or folder from being written; it need not be there yet."""
+    path = Path(given)
+    nearest = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
+    if not os.access(nearest, os.W_OK):
+        yield f"{key}={given}: {nearest} may not be written to"
+    elif nearest != path and not nearest.is_dir():
+        yield f"{key}={given}: {nearest} is no folder"
+
+
+def _homes(node: Any, key: str) -> Iterator[str]:
+    """Texts that begin with the home folder's sign, which only a shell expands, and only at a word's beginning."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _homes(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _homes(value, f"{key}[{number}]")
+    elif isinstance(node, str) and node.startswith("~/"):
+        yield f"{key}={node}: write the whole path, {os.path.expanduser(node)}"
