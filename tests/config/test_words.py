@@ -71,6 +71,7 @@ def test_a_literal_is_read_as_the_value_that_it_was_made_of(value: object) -> No
     [
         ("dataset.root=~/x", "dataset.root=/home/me/x"),
         ("run=~", "run=/home/me"),
+        ("runs=[~/a,~/b]", "runs=[/home/me/a,/home/me/b]"),
         ("+a=b/~/c", "+a=b/~/c"),
         ("~callbacks.lr", "~callbacks.lr"),
         ("a=~b", "a=~b"),
