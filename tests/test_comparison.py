@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_means_are_those_of_the_runs_own_figures(result: dict[str, Any], runs: P
     for name in ("plain", "kd"):
         own = [RunFolder(runs / f"{name}-{seed}").summary()["test"] for seed in SEEDS]
         for metric in ("accuracy", "f1", "auroc", "nll", "ece"):
-            assert arms[name]["metrics"][metric]["values"] == pytest.approx([one[metric] for one in own], abs=1e-5)
+            assert arms[name]["metrics"][metric]["values"] == pytest.approx([one[metric] for one in own], abs=1e-12)
     own = [RunFolder(runs / f"kd-{seed}").summary()["test"]["agreement_kl"] for seed in SEEDS]
     assert arms["kd"]["metrics"]["agreement_kl"]["values"] == pytest.approx(own, rel=1e-4)
 
@@ -191,6 +192,36 @@ def test_with_two_classes_delong_tests_auroc(tmp_path: Path) -> None:
     arms = [str(finished_run(tmp_path / role, role, 0, classes=2)) for role in ("student", "distill")]
     (pair,) = compare(named_arms(arms, []), "toy")["pairs"]
     assert pair["metrics"]["auroc"]["p"] == pair["delong"]["p_per_seed"][0]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_handful_of_samples_of_one_class_give_no_number_that_is_none_and_prove_little(
+    seeds: int, tmp_path: Path
+) -> None:
+    """Four samples of the negative class alone: nothing is ranked, F1 has a value only where the positive is named."""
+    paths = []
+    for seed in range(seeds):
+        for role, answer in (("student", 1), ("distill", 0)):  # always wrong, always right
+            path = finished_run(tmp_path / f"{role}{seed}", role, seed, classes=2)
+            for part in ("val", "test"):
+                kept = RunFolder(path).read_predictions(part)  # type: ignore[arg-type]
+                few = {name: array[np.argsort(kept["target"], kind="stable")[:4]] for name, array in kept.items()}
+                few |= {"index": np.arange(4), "logits": np.tile(3 * np.eye(2)[answer], (4, 1))}
+                RunFolder(path).write_predictions(part, few)  # type: ignore[arg-type]
+            paths.append(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = compare(named_arms([str(tmp_path / "student*"), str(tmp_path / "distill*")], ["plain", "kd"]), "few")
+    assert json.loads(json.dumps(found, allow_nan=False))["name"] == "few"
+    arms = {arm["name"]: arm["metrics"] for arm in found["arms"]}
+    assert arms["plain"]["f1"]["mean"] == 0 and "f1" not in arms["kd"]
+    assert all("auroc" not in metrics for metrics in arms.values())
+    (pair,) = found["pairs"]
+    for metric, question in pair["metrics"].items():
+        assert question["p"] >= 2 / 2**4 and question["verdict"] == "inconclusive", metric
+    notes = " ".join(found["notes"])
+    assert "test has no image of class 1" in notes and "left out there: F1, AUROC" in notes
+    assert "no test of so few can give a p below 0.12" in notes
 
 
 def test_only_shared_seeds_are_paired(runs: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdistill.classes import listed
 from kdistill.evidence.calibration import fit_temperature
-from kdistill.evidence.figures import absent, undefined
+from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
 from kdistill.finished import FinishedRun, check_fit, versions_of
@@ -77,7 +77,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
         "pairs": pairs,
         "versions": versions_of(run.summary for run in everyone),
         "notes": [
-            *_notes_of_test(everyone[0].test["target"], facts["class_names"]),
+            *_notes_of_test(everyone[0].test["target"], facts["class_names"], rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
         ],
     }
@@ -145,13 +145,13 @@ def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.nda
     )
 
 
-def _notes_of_test(target: np.ndarray, class_names: Sequence[str]) -> list[str]:
+def _notes_of_test(target: np.ndarray, class_names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the test samples can't say."""
     notes = []
     if lacking := absent(target, class_names):
         notes.append(f"test has no image of {listed(lacking)}: means over classes are over those that it has")
-    if missing := [MEASURES[name].label for name in undefined(target, len(class_names)) if name in MEASURES]:
-        notes.append(f"{', '.join(missing)} is not defined on one class alone and left out")
+    if missing := [one.label for name, one in MEASURES.items() if any(name not in row["metrics"] for row in rows)]:
+        notes.append(f"not defined on these classes for some run, and left out there: {', '.join(missing)}")
     if len(target) < _FEW_SAMPLES:
         notes.append(
             f"{len(target)} test images: intervals are made for many more, and no test of so few can give a p below "
