@@ -262,5 +262,4 @@ class ClassifierModule(pl.LightningModule):
             known["pct_start"] = rise * (1 - 1e-9)
         scheduler = self.make_scheduler(optimizer, **{name: known[name] for name in known if name in accepted})
         # Stepped here, not by Lightning, but Lightning wants to know what a ReduceLROnPlateau waits for.
-        told = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.plateau_monitor}
-        return {"optimizer": optimizer, "lr_scheduler": told}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval}}
