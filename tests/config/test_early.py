@@ -62,6 +62,8 @@ def test_another_timm_may_have_other_names(monkeypatch: pytest.MonkeyPatch) -> N
         ({"student": {"weights": "{there}/nothere.pt"}}, "student.weights={there}/nothere.pt: there is no such file"),
         ({"student": {"weights": "{there}/runn"}}, "did you mean 'run'?"),
         ({"student": {"weights": "https://a.org/b.pth"}}, "nothing is fetched from an address"),
+        ({"role": "distill", "teacher": {"checkpoint": "hf-hub:a/b"}}, "is a repository of the Hugging Face hub"),
+        ({"student": {"weights": "{there}"}}, "holds no weights"),
         ({"peers": [{"weights": "{there}/nothere"}]}, "peers[0].weights={there}/nothere: there is no such"),
         ({"role": "distill", "teacher": {"checkpoint": "{there}/x"}}, "teacher.checkpoint={there}/x: there is no such"),
         ({"teacher": {"members": ["{there}/nothere"]}}, "teacher.members[0]={there}/nothere: there is no such"),
@@ -83,7 +85,7 @@ def test_a_place_that_is_not_there_is_refused(tmp_path: Path, tree: dict[str, An
 def test_what_will_be_made_need_not_be_there(tmp_path: Path) -> None:
     new = str(tmp_path / "new")
     data = {"_target_": "kdistill.data.mnist.MNIST", "root": new}
-    assert not list(place_problems({"dataset": data, "student": {"weights": "hub"}, "output": f"{new}/x.json"}))
+    assert not list(place_problems({"dataset": data, "student": {"weights": "hf-hub:a/b"}, "output": f"{new}/x.json"}))
 
 
 def test_values_out_of_every_constructors_range_are_refused_at_once() -> None:

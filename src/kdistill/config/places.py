@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.config.types import did_you_mean
+from kdistill.errors import UserError
+from kdistill.models.places import HUB, weights_path
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
 _IMAGES = ("ImageFolder", "MHIST")  # data sets whose folder must be there; others fetch or paint theirs into it
@@ -50,11 +52,16 @@ def _weights(key: str, section: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with where a network's weights come from."""
     for name in ("checkpoint", "weights"):
         given = section.get(name)
-        if not isinstance(given, str) or (name == "weights" and given in _NO_FILE):
+        if not isinstance(given, str) or (name == "weights" and (given in _NO_FILE or given.startswith(HUB))):
             continue
         if "://" in given:
             yield f"{key}.{name}={given}: nothing is fetched from an address: download the file and give its path"
-        elif not given or not Path(given).exists():
+        elif given.startswith(HUB) or (given and Path(given).exists()):
+            try:
+                weights_path(given)
+            except UserError as error:  # a repository of the hub, a folder without weights
+                yield f"{key}.{name}={given}: {error}"
+        else:
             words = f"; give a path, or one of {', '.join(_NO_FILE)}" if name == "weights" else ""
             yield _missing(f"{key}.{name}", given) + words
 
