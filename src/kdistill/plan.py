@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from torch import nn
 
@@ -13,6 +15,7 @@ from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.models.batch_of_one import check_batch_of_one
+from kdistill.modules.base import with_steps
 from kdistill.modules.student import StudentModule
 from kdistill.peers import build_peers
 from kdistill.presence import check_presence
@@ -57,6 +60,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         UserError: something of it cannot be; the message says what to do.
     """
     device = assemble.device_name(config.device)
+    check_constructors(config)
     data = assemble.data_module(config)
     data.place(device)
     arrays = data.arrays
@@ -96,6 +100,28 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     for peer in peers if of_one else ():
         check_batch_of_one(peer.network, arrays.image_shape, owner="a network of peers")
     return TrainingPlan(kind, label, device, data, network, parts, peers, way)
+
+
+def check_constructors(config: DictConfig) -> None:
+    """Makes optimizer, scheduler and callbacks once on a stand-in, before data are loaded for them.
+
+    Raises:
+        UserError: one of them refuses its arguments.
+    """
+    schedule = assemble.schedule(config)
+    made: Any = None
+    for key in ("optimizer", "scheduler"):
+        try:
+            if key == "optimizer":
+                made = assemble.build(config.optimizer, key)([nn.Parameter(torch.zeros(1, 1))])
+            elif schedule["scheduler"] is not None:
+                with_steps(schedule["scheduler"], made, 100)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{key}={config[key]._target_}: {error}") from error
+    try:
+        assemble.named(config.callbacks, "callbacks", dirpath="checkpoints")  # which nobody makes before training
+    except (InstantiationException, TypeError) as error:
+        raise UserError(f"callbacks: {error.__cause__ or error}") from error
 
 
 def check_figures(config: DictConfig, arrays: ImageArrays) -> None:

@@ -23,6 +23,17 @@ from kdistill.models.taps import tapped
 _BY_BATCH = {"total_steps", "T_max", "step_size_up"}
 
 
+def with_steps(make: Callable[..., Any], optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    """A scheduler that knows how often it will step, and the rates that it starts from, where it takes them."""
+    accepted = signature(make).parameters
+    rates = [group["lr"] for group in optimizer.param_groups]
+    known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
+    rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
+    if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
+        known["pct_start"] = rise * (1 - 1e-9)
+    return make(optimizer, **{name: known[name] for name in known if name in accepted})
+
+
 class Normalize(nn.Module):
     """(x - mean) / std per channel, of images scaled to 0..1. Its buffers travel with the checkpoint."""
 
@@ -255,11 +266,6 @@ class ClassifierModule(pl.LightningModule):
         if self.scheduler_interval is None:
             self.scheduler_interval = "step" if _BY_BATCH & accepted.keys() else "epoch"
         steps = self.trainer.max_epochs * (loader.steps if self.scheduler_interval == "step" else 1)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
-        rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
-        if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
-            known["pct_start"] = rise * (1 - 1e-9)
-        scheduler = self.make_scheduler(optimizer, **{name: known[name] for name in known if name in accepted})
+        scheduler = with_steps(self.make_scheduler, optimizer, steps)
         # Stepped here, not by Lightning, but Lightning wants to know what a ReduceLROnPlateau waits for.
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval}}
