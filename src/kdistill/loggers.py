@@ -169,8 +169,9 @@ class Loggers:
         self.csv.finalize("failed" if failed else "success")
         for logger in self.others:
             logger.finalize("failed" if failed else "success")
+        for logger in (guard.logger for guard in self.guards if guard is not None):
             if isinstance(logger, RunLogger):
-                logger.finish(failed=failed)
+                logger.finish(failed=failed)  # also of one that has failed: what it has is kept
 
 
 def _opened(section: DictConfig, name: str, folder: Path) -> Guard | None:
