@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from kdistill import assemble
@@ -36,10 +36,11 @@ from kdistill.peers import peer_facts
 from kdistill.plan import TrainingPlan, make_plan
 from kdistill.progress import TrainingProgress
 from kdistill.replaying import replay_prefix, replay_teacher
+from kdistill.report.following import next_commands
 from kdistill.report.mistakes import telling
-from kdistill.report.screen import config_tree, print_result
+from kdistill.report.screen import print_next, print_result, print_settings, trained_as
 from kdistill.runs import RunFolder, versions
-from kdistill.screen.progress import progress, screen
+from kdistill.screen.progress import progress
 from kdistill.search.pruning import Pruned, TrialWatch
 from kdistill.single_steps import who_looks_at_steps
 from kdistill.teachers import find_teacher
@@ -54,6 +55,7 @@ _ADVICE = (
     "Experiment logs dir",
     "treespec",
     "in eval mode at the",
+    "lr scheduler dict contains the key",
 )
 
 
@@ -78,11 +80,10 @@ def run(
     """
     started = time.perf_counter()
     validate(config)
-    plain = OmegaConf.to_container(config, resolve=True)
     folder = RunFolder(path)
     folder.check(config)
-    if not in_sweep:
-        screen().print(config_tree(plain, f"{config.name} -> {path}"))  # type: ignore[arg-type]
+    if not in_sweep and not on_the_way:
+        print_settings(config, path)
     plan = make_plan(config)
     folder.begin(config)
     last = folder.last_checkpoint
@@ -98,8 +99,11 @@ def run(
         raise
     finally:
         loggers.close(failed=failed)
-    if not in_sweep:
+    if on_the_way:
+        log.info(f"teacher {summary['label']}: trained, {trained_as(summary, config)}")
+    elif not in_sweep:
         print_result(summary, str(path))
+        print_next(next_commands(summary, path))
     return summary
 
 
@@ -149,7 +153,8 @@ def _train_and_test(
         make_faster(one, precision=precision, device=device)
         if way.compile:
             one.compile(mode=way.compile)
-    log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}; trains {describe_trainable(network)}")
+    log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}")
+    log.info(f"{label}: trains {describe_trainable(network)}")
     module = _module(config.role, network, asked, peers, parts)
     cut = not peers and replay_prefix(config, kind, module, data, device=device, precision=precision)
     data.serves_images = not cut or (teacher is not None and asked is teacher.answers)
@@ -265,7 +270,13 @@ def _fit(
         _quiet_lightning(),
         progress().stage(label, config.trainer.max_epochs, "images", shown=shown) as stage,
     ):
-        told = TrainingProgress(stage, loader, validated=len(data.arrays.val), monitor=str(checkpoint.monitor))
+        told = TrainingProgress(
+            stage,
+            loader,
+            validated=len(data.arrays.val),
+            epochs=config.trainer.max_epochs,
+            monitor=str(checkpoint.monitor),
+        )
         trainer = pl.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=1,

@@ -28,7 +28,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide a run from the user's group
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)  # Ctrl-C may come when it has its name already
         raise
 
 

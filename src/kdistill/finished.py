@@ -14,7 +14,7 @@ from kdistill.runs import RunFolder
 
 # How a run reports and what it stores, by dotted key: none of it changes what is trained.
 NOT_TRAINED = (
-    *("name", "seed", "logger", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps"),
+    *("name", "seed", "logger", "print_config", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps"),
     "trainer.tune_cache",
     *("replay.teacher", "replay.prefix", "replay.max_gb", "replay.cache"),
 )

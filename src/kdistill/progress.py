@@ -19,33 +19,40 @@ _VALIDATING = 1 / 3  # of the work of training on an image
 class TrainingProgress(Callback):
     """Tells a stage of the command how far the training is: images, the loss, and the metric that chooses."""
 
-    def __init__(self, stage: Stage, loader: BatchLoader, *, validated: int, monitor: str) -> None:
+    def __init__(self, stage: Stage, loader: BatchLoader, *, validated: int, epochs: int, monitor: str) -> None:
         """Takes the stage over.
+
+        The line is drawn by a thread of its own, which must not look into Lightning: it gets plain values.
 
         Args:
             stage: what is told.
             loader: of the training images.
             validated: images of validation.
+            epochs: of the training.
             monitor: the metric of validation by which checkpoints are chosen.
         """
-        self.stage, self.loader, self.validated, self.monitor = stage, loader, validated, monitor
+        self.stage, self.loader, self.validated, self.epochs, self.monitor = stage, loader, validated, epochs, monitor
         self.work = loader.samples + validated * _VALIDATING  # of an epoch, in images
-        self._loss: Tensor | None = None
-        self._trainer: pl.Trainer | None = None
+        self._begun = False
+        self._epoch = self._trained = 0
         self._validating: int | None = None  # images so far
+        self._loss: Tensor | None = None
+        self._metric: float | None = None
+        stage.total, stage.look = self.work * epochs, self.look
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._trainer = trainer
-        self.stage.total = self.work * (trainer.max_epochs or 1)
-        self.stage.begin_at(trainer.current_epoch * self.work + self._trained())
-        self.stage.look = self.look
+        self._begun = True
+        self._see(trainer)
+        self.stage.begin_at(self._epoch * self.work + self._trained)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        self.stage.advance_to(trainer.current_epoch * self.work + self._trained())
+        self._see(trainer)
+        self.stage.advance_to(self._epoch * self.work + self._trained)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._see(trainer)
         if isinstance(outputs, Mapping):
             self._loss = outputs.get("loss")  # read only when the line is drawn: no step waits for it
 
@@ -59,42 +66,37 @@ class TrainingProgress(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         self._validating = (self._validating or 0) + len(batch.target)
-        done = self.loader.samples + self._validating * _VALIDATING
-        self.stage.advance_to(trainer.current_epoch * self.work + done)
+        self.stage.advance_to(self._epoch * self.work + self.loader.samples + self._validating * _VALIDATING)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validating = None
+        if (value := trainer.callback_metrics.get(self.monitor)) is not None:
+            self._metric = float(value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if can_draw(progress().console):
             return
         seen, epoch = trainer.callback_metrics, trainer.current_epoch + 1
         shown = [f"loss {float(seen['train/loss']):.4f}"] if "train/loss" in seen else []
-        shown += self._monitored()
-        print(
-            f"{self.stage.label} epoch {epoch}/{trainer.max_epochs}: {', '.join(shown)}, {progress().left()}",
-            flush=True,
-        )
+        if self.monitor in seen:
+            shown.append(f"{self.monitor} {float(seen[self.monitor]):.4f}")
+        print(f"{self.stage.label} epoch {epoch}/{self.epochs}: {', '.join([*shown, progress().left()])}", flush=True)
 
     def look(self) -> Facts:
         """What the line shows now."""
-        assert self._trainer is not None
-        epochs = self._trainer.max_epochs or 1
-        before = f"epoch {min(self._trainer.current_epoch + 1, epochs)}/{epochs}"
+        if not self._begun:  # of a run that goes on, its epoch is not known yet
+            return Facts(0, self.epochs, "epochs", "starting")
+        before = f"epoch {min(self._epoch + 1, self.epochs)}/{self.epochs}"
         loss = _UNKNOWN if self._loss is None else f"{float(self._loss):.4f}"
-        after = (f"loss {loss}", *(self._monitored() or [f"{self.monitor} {_UNKNOWN}"]))
+        metric = _UNKNOWN if self._metric is None else f"{self._metric:.4f}"
+        after = (f"loss {loss}", f"{self.monitor} {metric}")
         short = self.stage.label.rpartition(" ")[2]
         if (validating := self._validating) is not None:
             return Facts(validating, self.validated, "of validation", before, after, short=short)
-        return Facts(self._trained(), self.loader.samples, "images", before, after, short=short)
+        return Facts(self._trained, self.loader.samples, "images", before, after, short=short)
 
-    def _monitored(self) -> list[str]:
-        assert self._trainer is not None
-        value = self._trainer.callback_metrics.get(self.monitor)
-        return [] if value is None else [f"{self.monitor} {float(value):.4f}"]
-
-    def _trained(self) -> int:
-        """Images of this epoch that were trained on, by the optimizer's steps: a call takes several."""
-        assert self._trainer is not None
-        steps = self._trainer.global_step - self._trainer.current_epoch * self.loader.steps
-        return min(max(steps, 0) * self.loader.batch_size, self.loader.samples)
+    def _see(self, trainer: pl.Trainer) -> None:
+        """Counts the images of this epoch that were trained on, by the optimizer's steps: a call takes several."""
+        self._epoch = trainer.current_epoch
+        steps = trainer.global_step - self._epoch * self.loader.steps
+        self._trained = min(max(steps, 0) * self.loader.batch_size, self.loader.samples)

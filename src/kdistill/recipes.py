@@ -19,7 +19,7 @@ from kdistill.wandb_run import sweep_name, wandb_sections
 # How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
 _SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "mixup", "views", "seed", "sampling", "targets")
 # What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
-_NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger")
+_NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger", "print_config")
 _NOT_TRAINER = ("progress_bar", "log_every_n_steps", "tune_cache")
 # What a member of `teacher=several` need not say.
 _MEMBER: dict[str, Any] = {

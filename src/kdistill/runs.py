@@ -29,7 +29,14 @@ from kdistill.files import write_atomically, write_json
 
 # How a run reports and where it keeps what can be computed again: none of it changes the result.
 OPERATIONAL = (
-    *("logger", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps", "trainer.tune_cache"),
+    *(
+        "logger",
+        "print_config",
+        "teacher_cache",
+        "trainer.progress_bar",
+        "trainer.log_every_n_steps",
+        "trainer.tune_cache",
+    ),
     *("replay.cache", "replay.max_gb", "callbacks.resume.minutes"),
 )
 # What, besides, may change while a run is unfinished: what is done after training, and where and how it is computed.

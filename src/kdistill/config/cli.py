@@ -24,6 +24,7 @@ from kdistill.config.words import paths_as_key, with_home
 from kdistill.errors import UserError
 from kdistill.screen.last_words import of_reader
 from kdistill.screen.progress import begin_command, progress
+from kdistill.screen.quiet import settle_warnings
 from kdistill.screen.stop import stoppable
 from kdistill.sweeps.names import prepare_hydra
 
@@ -54,6 +55,7 @@ def run_door(
         paths: the key that plain paths on the command line stand for; without it there are none.
     """
     begin_command()
+    settle_warnings()
     with stoppable(lambda: progress().last_words() or of_reader(config_name)):
         _run_door(task, config_name, sweep=sweep, paths=paths)
 

@@ -57,6 +57,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     decision_threshold: str = "half"
+    print_config: str = "changed"
     teacher_cache: str = MISSING
     dataset: Any = MISSING
     teacher: Any = None
@@ -116,6 +117,7 @@ CHOICES = {
     "role": ROLES,
     "device": DEVICES,
     "decision_threshold": THRESHOLDS,
+    "print_config": ("changed", "all"),
     "trainer.precision": PRECISIONS,
     "trainer.channels_last": SWITCHES,
     "trainer.tune": ("auto", "off"),

@@ -1,13 +1,18 @@
 """The config as a tree, and the table that a run ends with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
+from kdistill.screen.last_words import shown_path
 from kdistill.screen.progress import screen
 
 _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
@@ -35,6 +40,38 @@ def _arms(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     if summary.get("teacher"):
         arms.insert(0, (f"teacher {summary['teacher']['label']}", summary["teacher"]))
     return arms
+
+
+def print_settings(config: DictConfig, folder: Path, console: Console | None = None) -> None:
+    """What was asked for beside the defaults; with `print_config=all` every setting."""
+    console = console or screen()
+    title = f"{config.name} -> {shown_path(folder)}"
+    if config.print_config == "all":
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        console.print(config_tree(plain, title), soft_wrap=True)
+        return
+    given = [text.lstrip("+") for text in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    tree = Tree(Text(title, style="bold"))
+    for key, _, value in (text.partition("=") for text in given):
+        tree.add(Text.assemble(f"{key}: ", (value or "taken away", "green")))
+    console.print(tree, soft_wrap=True)
+    console.print("all settings: config.yaml in that folder, or print_config=all", style="dim")
+
+
+def print_next(commands: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+    """What to type next, whole, so that it can be pasted."""
+    console = console or screen()
+    console.print("next:")
+    for what, command in commands:
+        console.print(Text(f"  {what + ':':<10}{command}"), soft_wrap=True)
+
+
+def trained_as(summary: Mapping[str, Any], config: DictConfig) -> str:
+    """How a training ended, in a few words, without figures of test."""
+    monitor = str(config.callbacks.checkpoint.monitor)
+    value = summary["val"].get(monitor.removeprefix("val/"))
+    figure = "" if value is None else f"{monitor} {value:.4f} "
+    return f"{figure}in epoch {summary['best_epoch']} of {config.trainer.max_epochs}"
 
 
 def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 _BAR = 24  # characters, where there is room for them
 _LEAST_BAR = 8
-_LEAST_LABEL = 8
+_LEAST_LABEL = 9
 _GAP = "  "
 
 
@@ -45,17 +45,17 @@ def draw(label: str, facts: Facts, left: str, width: int) -> Text:
     label, count = facts.label or label, f"{facts.done:,}/{facts.total:,}"
     few = f"{_short(facts.done)}/{_short(facts.total)}"
     short = facts.short or label
-    tried = [(label, f"{count} {facts.unit}"), (label, count), (label, few), (short, few), (short, "")]
+    least = short if len(short) <= _LEAST_LABEL else f"{short[: _LEAST_LABEL - 1]}…"
+    tried = [(label, f"{count} {facts.unit}"), (label, count), (label, few), (short, few), (least, few)]
     parts: list[str] = []
     for name, shown in tried:
         parts = [part for part in (name, facts.before, shown, *facts.after, left) if part]
         if len(_GAP.join(parts)) <= width:
             break
     room = width - len(_GAP.join(parts))
-    if room < 0:
-        kept = max(_LEAST_LABEL, len(parts[0]) + room)
-        parts[0] = parts[0] if len(parts[0]) <= kept else f"{parts[0][: kept - 1]}…"
-        return _joined(parts, "", width)
+    if parts[0] == least != short and room > 0:
+        parts[0] = f"{short[: _LEAST_LABEL - 1 + room]}…"  # as much of it as there is room for
+        room = 0
     size = min(_BAR, room - len(_GAP))
     return _joined(parts, _bar(facts, size) if size >= _LEAST_BAR else "", width)
 

@@ -23,6 +23,7 @@ Item = TypeVar("Item")
 Remaining = Callable[[], list[float | None]]
 Expected = Callable[[], float | None]  # seconds; None where nobody knows
 
+_ECHO = "^C"  # what a terminal writes behind the line when someone stops the command: it must not wrap
 _PER_SECOND = 4  # drawings of the line
 _EARLY = 1.0  # seconds before which the pace of a stage says little
 
@@ -210,7 +211,7 @@ class CommandProgress:
         job = f"[{self.jobs_begun}/{self.jobs}] " if self.jobs else ""
         facts = stage.look()
         facts = replace(facts, label=job + (facts.label or stage.label), short=job + facts.short if facts.short else "")
-        return draw(stage.label, facts, self.left(), self.console.width - 1)
+        return draw(stage.label, facts, self.left(), self.console.width - len(_ECHO) - 1)
 
     def clear(self) -> None:
         """Takes the line off the screen: the command is being stopped."""

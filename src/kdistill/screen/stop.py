@@ -69,9 +69,11 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
         signal.signal(one, stop)
     try:
         yield
-    except Stopped as error:
-        end(error)
-        raise SystemExit(error.exit_code) from None
+    except BaseException:
+        if not stopping:
+            raise
+        end(stopping[0])  # whatever else was raised on the way out
+        raise SystemExit(stopping[0].exit_code) from None
     finally:
         for one, before in handled.items():
             signal.signal(one, before)
