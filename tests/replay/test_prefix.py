@@ -125,9 +125,12 @@ class Unlike(Noisy):
         (Unlike(), r"its traced code does not run \(IndexError: Dimension out of range"),
     ],
 )
-def test_what_is_not_a_function_of_the_image_is_refused(network: nn.Module, reason: str) -> None:
+def test_what_is_not_a_function_of_the_image_is_refused(
+    network: nn.Module, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(CannotSplit, match=reason):
         split_frozen(network, IMAGES)
+    assert capsys.readouterr() == ("", ""), "the reason is said once"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """The frozen leading part of a network, cut off where what trains begins."""
 
 import hashlib
+import io
 import operator
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +67,8 @@ def split_frozen(network: nn.Module, example: Tensor) -> FrozenPrefix:
     except Exception as error:  # what a network's own forward raises on symbols can be anything
         raise CannotSplit(f"it can't be traced ({_said(error)})") from error
     try:
-        return _cut(network, graph, example)
+        with redirect_stderr(io.StringIO()):  # where torch.fx prints what is raised here, and so said, anyway
+            return _cut(network, graph, example)
     except CannotSplit:
         raise
     except Exception as error:  # and so can what its traced code does, which is not the code that its author tried
