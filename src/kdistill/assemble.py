@@ -21,6 +21,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import CrossEntropy
+from kdistill.models.faster import bears_channels_last
 from kdistill.models.fitting import fit_network, reason
 from kdistill.models.freeze import set_trainable
 from kdistill.models.head import remember_heads
@@ -320,8 +321,11 @@ def autocast(precision: str, device: str) -> torch.autocast:
 
 
 def channels_last(wanted: str, model: nn.Module) -> bool:
-    """`auto` to on for a network that has 2-d convolutions."""
-    return any(isinstance(m, nn.Conv2d) for m in model.modules()) if wanted == "auto" else wanted == "on"
+    """`auto` to on for a network that has 2-d convolutions; never for one that this layout would crash."""
+    if wanted == "on" and not bears_channels_last(model):
+        log.warning("trainer.channels_last=on is not followed: torch crashes on a layer of this network in that layout")
+    has = any(isinstance(m, nn.Conv2d) for m in model.modules()) if wanted == "auto" else wanted == "on"
+    return has and bears_channels_last(model)
 
 
 def check_trusted(config: DictConfig, allowed: Sequence[str], source: Path) -> None:

@@ -16,6 +16,21 @@ class Float32Conv2d(nn.Conv2d):
             return super().forward(input.float()).to(input.dtype)
 
 
+def bears_channels_last(network: nn.Module) -> bool:
+    """Whether a network can be trained with its channels last.
+
+    torch 2.15's backward of a strided 1 x 1 convolution of 2 to 7 channels then writes past its memory on a CPU, which
+    ends the process or, worse, does not: FastViT, MobileOne and RepVGG begin with one.
+    """
+    return not any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and 1 < module.in_channels // module.groups < 8
+        for module in network.modules()
+    )
+
+
 def set_memory_format(network: nn.Module, memory_format: torch.memory_format) -> None:
     """Lays out a network's 4-d weights and buffers in a memory format, in place.
 
