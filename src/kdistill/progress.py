@@ -33,7 +33,7 @@ class TrainingProgress(Callback):
         """
         self.stage, self.loader, self.validated, self.epochs, self.monitor = stage, loader, validated, epochs, monitor
         self.work = loader.samples + validated * _VALIDATING  # of an epoch, in images
-        self._begun = False
+        self._begun = self._warm = False
         self._epoch = self._trained = 0
         self._validating: int | None = None  # images so far
         self._loss: Tensor | None = None
@@ -47,7 +47,12 @@ class TrainingProgress(Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         self._see(trainer)
-        self.stage.advance_to(self._epoch * self.work + self._trained)
+        done = self._epoch * self.work + self._trained
+        if self._warm:
+            self.stage.advance_to(done)
+        else:  # the first step takes longer than any other: memory is asked for, kernels are chosen
+            self.stage.begin_at(done)
+            self._warm = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -92,7 +97,7 @@ class TrainingProgress(Callback):
         after = (f"loss {loss}", f"{self.monitor} {metric}")
         short = self.stage.label.rpartition(" ")[2]
         if (validating := self._validating) is not None:
-            return Facts(validating, self.validated, "of validation", before, after, short=short)
+            return Facts(validating, self.validated, "images", f"{before} val", after, short=short)
         return Facts(self._trained, self.loader.samples, "images", before, after, short=short)
 
     def _see(self, trainer: pl.Trainer) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def quick(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]  # fmt: skip
 
 
-def test_teacher_and_student_train_in_one_line_and_end_in_a_table(
+def test_teacher_and_student_train_in_one_line_and_the_commands_that_are_named_at_the_end_work(
     terminal: Begin, quick: list[str], tmp_path: Path
 ) -> None:
     more = ["dataset.views=1", "callbacks.checkpoint.monitor=val/auroc", "hydra.run.dir=run"]
@@ -51,47 +52,30 @@ def test_teacher_and_student_train_in_one_line_and_end_in_a_table(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 1 <= summary["best_epoch"] <= 10 and f"chosen on validation: epoch {summary['best_epoch']};" in shown.text
 
-
-def test_the_commands_that_are_named_at_the_end_work_as_they_stand(
-    terminal: Begin, quick: list[str], tmp_path: Path
-) -> None:
-    trained = terminal("train", "+experiment=mnist_distill", *quick, "hydra.run.dir=run", width=120)
-    trained.read()
-    assert trained.code == 0 and all(len(line) < 120 for line in trained.moving), trained.text
-    assert re.search(r"student mnist_mlp  [━·]+  epoch \d+/10  \d+/500 images", "\n".join(trained.moving)), (
-        trained.moving
-    )
-    commands = {line.split()[0]: shlex.split(line.partition(":")[2]) for line in trained.whole[-3:]}
-    assert list(commands) == ["evaluate:", "compare:", "report:"] and trained.whole[-4] == "next:"
+    # What comes next, as it stands there.
+    commands = {line.split()[0]: shlex.split(line.partition(":")[2]) for line in shown.whole[-3:]}
+    assert list(commands) == ["evaluate:", "compare:", "report:"] and shown.whole[-4] == "next:"
     evaluated, reported = (terminal(name, *commands[f"{name}:"][3:]) for name in ("evaluate", "report"))
-    compared = terminal("compare", *commands["compare:"][3:], "--cfg", "job", "--resolve", width=200)
-    for shown in (evaluated, reported, compared):
-        shown.read()
-        assert shown.code == 0 and not NOISE.search(shown.text), shown.text
-    assert "recorded" in evaluated.text and "accuracy" in evaluated.text
-    assert all(len(line) <= 80 for line in (*evaluated.lines, *reported.lines))
-    assert (tmp_path / "run" / "report.html").is_file() and reported.whole[-1].startswith("report: ")
-    assert re.search("^seeds: 3$", compared.text, re.M) and re.search("^name: mnist_distill$", compared.text, re.M)
-
-
-def test_finished_runs_are_compared_on_a_screen_of_80_columns(terminal: Begin, quick: list[str]) -> None:
-    for seed in (0, 1):
-        words = [*scratch(quick), "trainer.max_epochs=1", f"seed={seed}", f"hydra.run.dir=runs/{seed}"]
-        shown = terminal("train", "+experiment=mnist_scratch", *words)
-        shown.read()
-        assert shown.code == 0, shown.text
-    shown = terminal("compare", "runs=[runs/0,runs/1]", "arms=[one,other]", "output=out")
-    shown.read()
-    assert shown.code == 0 and not NOISE.search(shown.text), shown.text
-    assert all(len(line) < 80 for line in shown.lines if "  " in line.strip()), "no row of a table is wrapped"
+    planned = terminal("compare", *commands["compare:"][3:], "--cfg", "job", "--resolve", width=200)
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    compared = terminal("compare", "runs=[run,again]", "arms=[one,other]", "output=out")
+    for then in (evaluated, reported, planned, compared):
+        then.read()
+        assert then.code == 0 and not NOISE.search(then.text), then.text
+    assert "recorded" in evaluated.text and reported.whole[-1].startswith("report: ")
+    assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "out" / "comparison.json").is_file()
+    assert re.search("^seeds: 3$", planned.text, re.M) and re.search("^name: mnist_distill$", planned.text, re.M)
+    rows = [line for then in (evaluated, compared) for line in then.lines if "  " in line.strip()]
+    assert rows and all(len(line) < 80 for line in rows), "no row of a table is wrapped"
 
 
 def test_a_sweep_counts_its_jobs_and_ctrl_c_leaves_what_is_finished(terminal: Begin, quick: list[str]) -> None:
     words = ["-m", "+experiment=mnist_scratch", *scratch(quick), "trainer.max_epochs=10,300"]
-    shown = terminal("train", *words)
+    shown = terminal("train", *words, width=120)
     shown.read(until=r"\[2/2\] .*epoch ([2-9]|\d\d)/300")
     assert shown.interrupt() < SOON and shown.code == 130
-    assert shown.most_moving == 1 and all(len(line) < 80 for line in shown.moving), shown.moving
+    assert shown.most_moving == 1 and all(len(line) < 120 for line in shown.moving), shown.moving
+    assert re.search(r"\] student mnist_mlp  [━·]+  epoch \d+/300  \d+/500 images", "\n".join(shown.moving))
     assert {line[:5] for line in shown.moving} == {"[1/2]", "[2/2]"}
     last = shown.whole[-1]
     assert re.fullmatch(r"stopped: jobs that ended are kept in outputs/sweeps/\S+; this goes on: .*", last), shown.text
