@@ -46,7 +46,7 @@ def draw(label: str, facts: Facts, left: str, width: int) -> Text:
     few = f"{_short(facts.done)}/{_short(facts.total)}"
     short = facts.short or label
     least = short if len(short) <= _LEAST_LABEL else f"{short[: _LEAST_LABEL - 1]}…"
-    tried = [(label, f"{count} {facts.unit}"), (label, count), (label, few), (short, few), (least, few)]
+    tried = [(label, f"{count} {facts.unit}"), (label, count), (label, few), (short, few), (least, few), (least, "")]
     parts: list[str] = []
     for name, shown in tried:
         parts = [part for part in (name, facts.before, shown, *facts.after, left) if part]
