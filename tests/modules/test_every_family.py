@@ -43,7 +43,7 @@ FAMILIES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "convmixer": ("convmixer_768_32", 64, {}),
     "convnext": ("test_convnext", 64, {}),
     "cpubone": ("cpubone_nano", 64, {}),
-    "crossvit": ("crossvit_tiny_240", 64, {}),
+    "crossvit": ("crossvit_9_240", 64, {"depth": ((1, 1, 0),) * 3}),
     "csatv2": ("csatv2", 64, {}),
     "cspnet": ("cs3darknet_focus_s", 64, {}),
     "cspnext": ("cspnext_tiny", 64, {}),
