@@ -83,18 +83,19 @@ def overrides(name: str, given: argparse.Namespace, folder: Path) -> list[str]:
 def make_job(given: argparse.Namespace, folder: Path) -> Job:
     import torch
 
-    from kdistill import assemble
+    from kdistill.building.data import build_data
+    from kdistill.building.networks import build_bare_network, build_network, input_normalisation
     from kdistill.config.compose import compose_config
     from kdistill.models.weights import load_weights
 
     config = compose_config(overrides(given.job, given, folder))
-    data = assemble.data_module(config)
+    data = build_data(config)
     shape = {"num_classes": data.arrays.num_classes, "image_shape": data.arrays.image_shape}
-    teacher = assemble.bare_network(config.teacher, "teacher", **shape)
+    teacher = build_bare_network(config.teacher, "teacher", **shape)
     load_weights(teacher, Path(given.teacher), owner="the teacher")
     torch.manual_seed(0)
-    student = assemble.network(config.student, "student", data)
-    mean, std = assemble.normalisation(config.student, student, data.arrays)
+    student = build_network(config.student, "student", data)
+    mean, std = input_normalisation(config.student, student, data.arrays)
     return Job(given.job, config, data, teacher.eval().requires_grad_(False), student, mean, std)
 
 
@@ -266,13 +267,14 @@ def by_kdistill(
     import pytorch_lightning as pl
     import torch
 
-    from kdistill import assemble
+    from kdistill.building.instantiate import build
+    from kdistill.building.losses import build_loss
     from kdistill.models.faster import make_faster
     from kdistill.modules.distill import DistillModule
     from kdistill.modules.teacher import FrozenTeacher, TeacherModule
-    from kdistill.process import settle_process
-    from kdistill.replaying import replay_prefix, replay_teacher
-    from kdistill.tune import tune
+    from kdistill.training.allocator import settle_process
+    from kdistill.training.compute_mode import tune
+    from kdistill.training.replays import replay_prefix, replay_teacher
 
     config, data = job.config, job.data
     config.replay.teacher = config.replay.prefix = replay
@@ -285,8 +287,8 @@ def by_kdistill(
     module = DistillModule(
         job.student,
         teacher=asked,
-        loss=assemble.weighted_loss(config.loss),
-        optimizer=assemble.build(config.optimizer, "optimizer"),
+        loss=build_loss(config.loss),
+        optimizer=build(config.optimizer, "optimizer"),
         channels_last=way.channels_last,
         **facts,
     )
@@ -324,7 +326,7 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     import torch
 
     from kdistill.models.faster import make_faster
-    from kdistill.process import settle_process
+    from kdistill.training.allocator import settle_process
 
     settle_process("cpu")
     data, split = job.data, job.data.arrays.train
@@ -426,9 +428,9 @@ def make_teacher(given: argparse.Namespace, folder: Path) -> Path:
     import torch
 
     from kdistill.config.compose import compose_config
-    from kdistill.experiment import run
     from kdistill.models.build import create_model
     from kdistill.models.weights import write_weights
+    from kdistill.training.run import run
 
     if given.job == "mnist":
         recipe = [

@@ -34,8 +34,8 @@ def run_arm(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
     from pytorch_lightning import Trainer
     from pytorch_lightning.callbacks import Callback
 
-    from kdistill import experiment
     from kdistill.config.compose import compose_config
+    from kdistill.training import run as experiment
 
     moments: list[float] = []
 
@@ -56,7 +56,7 @@ def run_arm(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
         found = named(sections, kind, **supplied)
         return [Turns(), *found] if kind == "callbacks" else found  # before the learning rate's
 
-    named, experiment.assemble.named = experiment.assemble.named, with_turns
+    named, experiment.build_all = experiment.build_all, with_turns  # type: ignore[attr-defined]
     epochs = 2 * given.pairs + _LEFT_OUT
     overrides = [
         "+experiment=mnist_distill", f"dataset.root={given.root}", "dataset.views=1", "trainer.progress_bar=false",

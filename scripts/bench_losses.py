@@ -25,16 +25,19 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from kdistill import assemble
+from kdistill.base.errors import UserError
+from kdistill.building.device import choose_channels_last
+from kdistill.building.instantiate import build, network_label
+from kdistill.building.losses import build_loss
+from kdistill.building.networks import build_bare_network
 from kdistill.config.compose import compose_config
 from kdistill.config.paths import conf_dir
 from kdistill.data.batch import Batch
-from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch
 from kdistill.models.taps import tapped
 from kdistill.modules.distill import DistillModule
 from kdistill.modules.layers import bind_loss
-from kdistill.process import settle_process
+from kdistill.training.allocator import settle_process
 
 KD, MARK = "kd", 1.5
 CLASSES, IMAGES = 10, 55_000
@@ -102,12 +105,12 @@ def prepare(name: str, pair: tuple[str, ...], shape: tuple[int, ...], samples: i
     assert isinstance(section, DictConfig)
     torch.manual_seed(0)
     networks = {
-        kind: assemble.bare_network(config[kind], kind, num_classes=CLASSES, image_shape=shape)
+        kind: build_bare_network(config[kind], kind, num_classes=CLASSES, image_shape=shape)
         for kind in ("student", "teacher")
     }
     teacher = networks["teacher"].eval()
-    loss = assemble.weighted_loss(section, [IMAGES // CLASSES] * CLASSES, IMAGES)
-    names = {f"{kind}_name": f"{kind}={assemble.label(config[kind])}" for kind in networks}
+    loss = build_loss(section, [IMAGES // CLASSES] * CLASSES, IMAGES)
+    names = {f"{kind}_name": f"{kind}={network_label(config[kind])}" for kind in networks}
     bind_loss(loss, networks["student"], teacher, shape, **names)
     batch = Batch(
         image=torch.rand(samples, *shape),
@@ -122,11 +125,11 @@ def prepare(name: str, pair: tuple[str, ...], shape: tuple[int, ...], samples: i
         networks["student"],
         teacher=lambda _: dict(answers),
         loss=loss,
-        optimizer=assemble.build(config.optimizer, "optimizer"),
+        optimizer=build(config.optimizer, "optimizer"),
         num_classes=CLASSES,
         mean=[0.5] * shape[0],
         std=[0.5] * shape[0],
-        channels_last=assemble.channels_last("auto", networks["student"]),
+        channels_last=choose_channels_last("auto", networks["student"]),
     )
     optimizer = module.configure_optimizers()
 

@@ -31,14 +31,14 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
 from kdistill.config.paths import conf_dir
-from kdistill.errors import UserError
 from kdistill.evidence.measures import MEASURES, resampled, resamplings
 from kdistill.evidence.spread import Estimate, estimate
 from kdistill.evidence.verdict import Question, Verdict, verdicts
-from kdistill.finished import NOT_TRAINED, FinishedRun, check_fit, read_run, settings
-from kdistill.runs import RunFolder
+from kdistill.runs.finished import NOT_TRAINED, FinishedRun, check_fit, read_run, settings
+from kdistill.runs.folder import RunFolder
 
 CONTROLS = {"scratch": "ce", "label smoothing": "label_smoothing"}
 STUDENTS = ("mnist_mlp", "mnist_small_cnn", "vit", "mnist_mlp_subclasses")
@@ -122,7 +122,7 @@ def train(path: Path, config: DictConfig, log: Path) -> str:
     folder = RunFolder(path)
     if folder.finished:
         return f"{folder.summary()['test']['accuracy']:.2%}, finished before"
-    from kdistill.experiment import run
+    from kdistill.training.run import run
 
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

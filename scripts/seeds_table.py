@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.config.compose import compose_config
-from kdistill.runs import RunFolder
+from kdistill.runs.folder import RunFolder
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def finished(name: str, seed: int, overrides: list[str], folder: Path) -> dict[s
     """The summary of one run, run now if it is not there."""
     path = folder / f"{name}-seed{seed}"
     if not RunFolder(path).finished:
-        from kdistill.experiment import run
+        from kdistill.training.run import run
 
         return run(compose_config([f"+experiment={name}", f"seed={seed}", *overrides]), path)
     return RunFolder(path).summary()

@@ -1,6 +1,10 @@
 """What several tests share: real MNIST in a folder that lives as long as the test session, and made-up pictures."""
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: their threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -51,8 +51,8 @@ class OptunaSweeper(Sweeper):
         Raises:
             UserError: Optuna is not installed, or the space or a setting is wrong; nothing was trained.
         """
-        from kdistill.errors import UserError
-        from kdistill.packages import how_to_install
+        from kdistill.base.errors import UserError
+        from kdistill.base.packages import how_to_install
         from kdistill.sweeps.job import SweepJob
 
         if self.config is None or not isinstance(self.task_function, SweepJob):

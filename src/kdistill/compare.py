@@ -12,17 +12,17 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.typed import typed_command
 from kdistill.config.cli import run_door
-from kdistill.typed import typed_command
 
 _OWN_KEYS = ("runs", "arms", "output", "name", "logger")  # what goes with `runs`
 
 
 def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
     """Compares the runs that the user names; returns the comparison and the folder for its report."""
-    from kdistill.comparison import compare
-    from kdistill.errors import UserError
-    from kdistill.finished import named_arms
+    from kdistill.base.errors import UserError
+    from kdistill.comparison.estimate import compare
+    from kdistill.runs.finished import named_arms
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     keys = {text: text.lstrip("+~").partition("=")[0] for text in given}
@@ -45,11 +45,11 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
     Raises:
         UserError: an arm's config is wrong, several processes were started, or another comparison trains there.
     """
-    from kdistill.campaign import train_arms
-    from kdistill.comparison import compare
-    from kdistill.finished import read_run
-    from kdistill.ranks import refuse_ranks
-    from kdistill.runs import RunFolder
+    from kdistill.base.ranks import refuse_ranks
+    from kdistill.comparison.estimate import compare
+    from kdistill.comparison.train_arms import train_arms
+    from kdistill.runs.finished import read_run
+    from kdistill.runs.folder import RunFolder
 
     refuse_ranks(os.environ)
     folder, places, failed = train_arms(config)
@@ -63,8 +63,8 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
 
 def job(config: DictConfig) -> None:
     """One job of the command line; leaves with exit code 1 if a training failed."""
-    from kdistill.files import write_atomically
-    from kdistill.report.comparison_forms import markdown, page, print_comparison
+    from kdistill.base.storage import write_atomically
+    from kdistill.reporting.comparison_forms import markdown, page, print_comparison
 
     failed = False
     if config.runs:
@@ -81,7 +81,7 @@ def job(config: DictConfig) -> None:
         write_atomically(folder / f"comparison.{ending}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     print_comparison(result, str(folder), more=shlex.join(["python", "-m", "kdistill.report", *compared]))
     if config.logger:
-        from kdistill.wandb_comparison import log_comparison
+        from kdistill.tracking.wandb_comparison import log_comparison
 
         log_comparison(config, result, folder)
     if failed:

@@ -24,24 +24,26 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: no finished run there, a target that is not trusted, or data of another shape.
     """
-    from kdistill import assemble
+    from kdistill.base.errors import UserError
+    from kdistill.building.data import build_data
+    from kdistill.building.device import choose_channels_last, choose_device
+    from kdistill.building.restore import network_for
+    from kdistill.building.trust import check_trusted
     from kdistill.config.validate import validate
     from kdistill.data.arrays import per_class
-    from kdistill.errors import UserError
-    from kdistill.evaluation import answers, figures, predict
+    from kdistill.modules.predictions import answers, figures, predict
     from kdistill.modules.student import StudentModule
     from kdistill.modules.teacher import TeacherModule
-    from kdistill.presence import say_absent
-    from kdistill.rebuild import network_for
-    from kdistill.recipes import member_sections
-    from kdistill.runs import RunFolder
-    from kdistill.teachers import joined_network
+    from kdistill.runs.folder import RunFolder
+    from kdistill.teachers.find import joined_network
+    from kdistill.teachers.recipe import member_sections
+    from kdistill.training.presence import say_absent
 
     validate(config)
     folder = RunFolder.open(Path(config.run))
     trained, summary = folder.config(), folder.summary()
-    assemble.check_trusted(trained, list(config.allow), folder.path / "config.yaml")
-    device = assemble.device_name(config.device)
+    check_trusted(trained, list(config.allow), folder.path / "config.yaml")
+    device = choose_device(config.device)
     other_data = config.dataset.root is not None
     given_root = trained.dataset.root
     if other_data:
@@ -58,7 +60,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     class_names = tuple(facts["class_names"])
     if "classes" in trained.dataset:
         trained.dataset.classes = list(class_names)  # the run's, in its order, whatever folders there are
-    data = assemble.data_module(trained)
+    data = build_data(trained)
     test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
     say_absent("test", test, class_names)
     log.info("test: %d images of %s: %s", len(test), trained.dataset.root, per_class(test, facts["class_names"]))
@@ -70,7 +72,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         return network_for(weights, section, kind, **known, allowed=list(config.allow))
 
     def options(network: Any, source: dict[str, Any]) -> dict[str, Any]:
-        channels_last = assemble.channels_last(trained.trainer.channels_last, network)
+        channels_last = choose_channels_last(trained.trainer.channels_last, network)
         return {"num_classes": len(facts["class_names"]), "channels_last": channels_last, **source["input"]}
 
     kind = "teacher" if summary["role"] == "teacher" else "student"
@@ -104,8 +106,8 @@ def _same_folder(one: str | None, other: str) -> bool:
 
 def job(config: DictConfig) -> None:
     """One job of the command line."""
-    from kdistill.files import write_json
-    from kdistill.report.screen import print_evaluation
+    from kdistill.base.storage import write_json
+    from kdistill.reporting.screen import print_evaluation
 
     result = evaluate(config)
     print_evaluation(result)

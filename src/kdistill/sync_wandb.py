@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kdistill.packages import how_to_install
-from kdistill.wandb_run import has_key
+from kdistill.base.packages import how_to_install
+from kdistill.tracking.wandb_run import has_key
 
 
 def main() -> None:

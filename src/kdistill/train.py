@@ -7,9 +7,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from kdistill.base.ranks import refuse_ranks
 from kdistill.config.cli import run_door
-from kdistill.ranks import refuse_ranks
-from kdistill.screen.last_words import of_run
+from kdistill.runs.last_words import of_run
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launch import run_sweep
 
@@ -17,8 +17,8 @@ from kdistill.sweeps.launch import run_sweep
 def job(config: DictConfig) -> None:
     """One job of the command line, in the folder that Hydra made for it."""
     refuse_ranks(os.environ)
-    from kdistill.experiment import run  # imports torch and Lightning: not before the config is valid
     from kdistill.search.pruning import watch_of_this_job
+    from kdistill.training.run import run  # imports torch and Lightning: not before the config is valid
 
     hydra = HydraConfig.get()
     watch = watch_of_this_job(config)
@@ -26,7 +26,7 @@ def job(config: DictConfig) -> None:
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
         progress().last_words = lambda: of_run("train", folder)
-    run(config, folder, watch, in_sweep=in_sweep)
+    run(config, folder, [watch] if watch else (), in_sweep=in_sweep)
 
 
 def main() -> None:

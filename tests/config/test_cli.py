@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from kdistill.base.errors import UserError
 from kdistill.config.cli import run_door
 from kdistill.config.compose import check_overrides, compose_config
-from kdistill.errors import UserError
 
 DISTILL = "+experiment=mnist_distill"
 SCRATCH = "+experiment=mnist_scratch"
@@ -165,7 +165,7 @@ def test_the_check_imports_no_torch() -> None:
 DOOR = """
 from kdistill.config.cli import run_door
 from kdistill.config.compose import compose_config
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 
 def run(cfg):
     if cfg.seed == 7:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from kdistill.base.metric_catalogue import METRICS, VALIDATED, better
 from kdistill.config.monitors import chosen_by, monitor_problems, plateau_by, with_mode
 from kdistill.evidence.figures import NAMES
-from kdistill.metric_catalogue import METRICS, VALIDATED, better
-from kdistill.metrics import agreement, measure
+from kdistill.measuring.metrics import agreement, measure
 
-CHECKPOINT = "kdistill.checkpoints.BestCheckpoint"
+CHECKPOINT = "kdistill.training.callbacks.checkpoints.BestCheckpoint"
 STOP = "pytorch_lightning.callbacks.EarlyStopping"
 STEP, PLATEAU = (f"torch.optim.lr_scheduler.{name}" for name in ("StepLR", "ReduceLROnPlateau"))
 BETTER = {

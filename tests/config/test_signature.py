@@ -7,16 +7,16 @@ from typing import Literal
 
 import pytest
 
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean, mistake, near_key
 from kdistill.config.signature import signature_of
-from kdistill.config.types import did_you_mean, mistake, near_key
-from kdistill.errors import UserError
 
 NETS = """
 from __future__ import annotations
 from typing import Literal, Optional, overload
 import pydantic
 from pydantic import validate_call
-from kdistill.config.types import PositiveFloat, UnitInterval
+from kdistill.base.types import PositiveFloat, UnitInterval
 from .inner import Base as Mother, helper
 from .stars import *
 try:

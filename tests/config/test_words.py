@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from kdistill.base.errors import UserError
 from kdistill.config.words import literal, paths_as_key, with_home
-from kdistill.errors import UserError
 
 
 @pytest.fixture

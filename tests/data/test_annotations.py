@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from kdistill.base.errors import UserError
 from kdistill.data.annotations import read_annotations
 from kdistill.data.mhist import MHIST
 from kdistill.data.problems import Problems
-from kdistill.errors import UserError
 
 
 def refusal(root: Path | None, cache: Path, **options: Any) -> str:

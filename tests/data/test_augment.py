@@ -7,8 +7,8 @@ import torch
 from pydantic import ValidationError
 from scipy import ndimage
 
+from kdistill.base.errors import UserError
 from kdistill.data.augment import Augment
-from kdistill.errors import UserError
 
 FULL = Augment(shift=2.0, rotation=12.0, scale=0.12, shear=0.15, elastic=1.2)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from hydra.utils import get_object
 
-from kdistill import assemble
+from kdistill.base.errors import UserError
+from kdistill.building.data import build_data
+from kdistill.building.instantiate import plain_section
 from kdistill.config.compose import compose_config
 from kdistill.config.paths import conf_dir
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
-from kdistill.errors import UserError
 
 NAMES = sorted(path.stem for path in Path(conf_dir(), "dataset").glob("*.yaml"))
 BASE = ["name=test", "role=student", "student=mnist_mlp"]
@@ -20,10 +21,10 @@ BASE = ["name=test", "role=student", "student=mnist_mlp"]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dataset_config_composes_and_names_every_argument(name: str) -> None:
     config = compose_config([*BASE, f"dataset={name}", "dataset.root=somewhere"])
-    data = assemble.data_module(config)
+    data = build_data(config)
     assert isinstance(data, ArrayDataModule)
     assert isinstance(data.augment, Augment)
-    given = assemble.plain(config.dataset)
+    given = plain_section(config.dataset)
     parameters = inspect.signature(get_object(given.pop("_target_"))).parameters
     assert set(given) == set(parameters)
 
@@ -44,6 +45,6 @@ def test_a_wrong_word_or_number_is_refused_before_anything_loads(override: str, 
 
 
 def test_without_a_root_the_data_module_says_how_one_gets_mhist() -> None:
-    data = assemble.data_module(compose_config([*BASE, "dataset=mhist", "dataset.root=null"]))
+    data = build_data(compose_config([*BASE, "dataset=mhist", "dataset.root=null"]))
     with pytest.raises(UserError, match="registration"):
         _ = data.arrays

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from kdistill.base.errors import UserError
 from kdistill.data.image_folder import ImageFolder
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
-from kdistill.errors import UserError
 
 RAMP = np.arange(64).reshape(8, 8)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from kdistill.base.errors import UserError
 from kdistill.data.image_folder import ImageFolder
-from kdistill.errors import UserError
 
 
 def fill(folder: Path, count: int, seed: int) -> None:

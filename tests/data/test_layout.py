@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from kdistill.base.errors import UserError
 from kdistill.data.image_folder import ImageFolder
 from kdistill.data.partition_names import partition_of
-from kdistill.errors import UserError
 
 COUNTS = {"train": 6, "val": 3, "test": 4}
 

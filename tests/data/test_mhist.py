@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.mhist import MHIST
-from kdistill.errors import UserError
 
 TISSUE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tissue"
 

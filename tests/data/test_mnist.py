@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from kdistill.base.errors import UserError
 from kdistill.data import mnist_files
 from kdistill.data.idx import decode_idx, encode_idx
 from kdistill.data.mnist import MNIST
 from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
-from kdistill.errors import UserError
 
 
 def write_idx(root: Path, images: np.ndarray, labels: np.ndarray, names: tuple[str, str] = TEST_FILES) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import Split
 from kdistill.data.augment import Augment
 from kdistill.data.loader import BatchLoader
 from kdistill.data.mnist import MNIST
-from kdistill.errors import UserError
 
 
 def small(root: Path, **options: object) -> MNIST:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import Split
 from kdistill.data.loader import BatchLoader
 from kdistill.data.sampling import ShuffledSampler
-from kdistill.errors import UserError
 from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.modules.base import ClassifierModule
 

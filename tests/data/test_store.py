@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from kdistill.base.errors import UserError
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
-from kdistill.errors import UserError
 
 
 def opened(paths: list[Path], cache: Path, size: int = 8, **options: Any) -> StoredImages:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy import ndimage, optimize, stats
 
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import Split
 from kdistill.data.tissue_demo import TissueDemo
-from kdistill.errors import UserError
 
 
 def demo(folder: Path, **options: Any) -> TissueDemo:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdistill.evidence.agreement import per_sample
-from kdistill.metrics import agreement
+from kdistill.measuring.metrics import agreement
 
 
 def test_its_means_are_what_a_run_reports() -> None:

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from kdistill.evidence.figures import NAMES, absent, figures, undefined
 from kdistill.evidence.measures import MEASURES, resampled, resamplings
-from kdistill.metrics import ClassificationFigures, measure
+from kdistill.measuring.metrics import ClassificationFigures, measure
 
 NEAR = 1e-9  # so near, log-odds differ by rounding alone
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from weighted import weighted
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.ctkd import CTKD
 from kdistill.losses.dist import DIST

@@ -10,7 +10,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import zscore
 from weighted import weighted
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.deit import DeiT, hard_label
 from kdistill.losses.logit import CrossEntropy

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.at import AT
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.cc import CC, cc

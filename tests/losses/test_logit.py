@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from scipy.special import log_softmax, rel_entr, softmax
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.logit import KD, CrossEntropy, cross_entropy, kd
 

@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 from weighted import weighted
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import OUTPUT, DistillBatch, WeightedSum
 from kdistill.losses.logit import CrossEntropy
 from kdistill.losses.ofa import OFA, ofa

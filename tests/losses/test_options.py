@@ -9,7 +9,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from weighted import weighted
 
-from kdistill.assemble import weighted_loss
+from kdistill.building.losses import build_loss
 from kdistill.config import compose
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import SUPPLIED
@@ -39,7 +39,7 @@ def test_an_options_values_are_the_defaults_of_its_class(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOGIT)
 def test_an_option_weighs_the_loss_of_its_name_with_alpha(name: str) -> None:
-    loss = weighted_loss(OPTIONS[name])
+    loss = build_loss(OPTIONS[name])
     alpha = OPTIONS[name].alpha
     assert loss.weights == pytest.approx({"ce": 1 - alpha, name: alpha})
     logits, target = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
@@ -52,7 +52,7 @@ def test_an_option_weighs_the_loss_of_its_name_with_alpha(name: str) -> None:
 def test_standardize_can_be_turned_on_from_the_command_line(name: str) -> None:
     cfg, problems = compose.check_overrides(["+experiment=mnist_distill", f"loss={name}", "loss.standardize=true"])
     assert problems == [] and cfg is not None
-    assert weighted_loss(cfg.loss).parts[name].standardize is True
+    assert build_loss(cfg.loss).parts[name].standardize is True
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_option_of_dkd_is_checked_before_anything_runs(override: str, said: s
 
 def test_label_smoothing_is_a_control_without_a_teacher() -> None:
     assert compose.check_overrides(["+experiment=mnist_scratch", "loss=label_smoothing"])[1] == []
-    loss = weighted_loss(OPTIONS["label_smoothing"])
+    loss = build_loss(OPTIONS["label_smoothing"])
     assert loss.weights == {"ce": 1.0} and loss.parts["ce"].label_smoothing == 0.1
 
 
@@ -89,4 +89,4 @@ def test_label_smoothing_is_a_control_without_a_teacher() -> None:
 def test_several_losses_are_listed_with_their_weights(overrides: list[str], weights: dict[str, float]) -> None:
     cfg, problems = compose.check_overrides(["+experiment=mnist_distill", "loss=several", *overrides])
     assert problems == [] and cfg is not None
-    assert weighted_loss(cfg.loss).weights == pytest.approx(weights)
+    assert build_loss(cfg.loss).weights == pytest.approx(weights)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from weighted import weighted
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.logit import CrossEntropy
 from kdistill.losses.simkd import SimKD

@@ -11,7 +11,7 @@ from scipy.special import logsumexp, rel_entr, softmax
 from torch import Tensor, nn
 from weighted import weighted
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import OUTPUT, DistillBatch, WeightedSum
 from kdistill.losses.logit import CrossEntropy
 from kdistill.losses.subclass import Spread, Subclass, VoteBins, spread, vote_bins

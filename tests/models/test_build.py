@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.build import create_model
 from kdistill.models.mnist import MnistCNN
 

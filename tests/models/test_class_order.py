@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.build import create_model
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.subclass import split_classes

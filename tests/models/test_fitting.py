@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, fx, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.fitting import fit_network
 from kdistill.models.stages import find_stages
 from kdistill.models.taps import tapped

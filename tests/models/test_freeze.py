@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.freeze import describe_trainable, set_trainable, settle_frozen
 from kdistill.models.head import head_name
 

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.build import create_model
 from kdistill.models.freeze import set_trainable
 from kdistill.models.head import head_names, new_parts, remember_heads

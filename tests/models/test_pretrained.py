@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.pretrained import PACKAGES, load_pretrained
 from kdistill.models.weights import fingerprint
 

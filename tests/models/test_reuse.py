@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.build import create_model
 from kdistill.models.head import head_name, new_parts
 from kdistill.models.reuse import reuse_head

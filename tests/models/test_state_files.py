@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
-from kdistill.models.places import INDEX, weights_path
+from kdistill.base.errors import UserError
+from kdistill.base.weight_files import INDEX, weights_path
 from kdistill.models.pretrained import load_pretrained
 from kdistill.models.state_files import read_state_file
 from kdistill.models.weights import fingerprint, load_weights, stored_normalisation

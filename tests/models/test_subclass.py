@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.build import create_model
 from kdistill.models.freeze import set_trainable
 from kdistill.models.head import head_name

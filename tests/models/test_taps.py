@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.taps import asleep, layer_shapes, tapped
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.state_files import read_state_file
 from kdistill.models.weights import fingerprint, load_weights, write_weights
 

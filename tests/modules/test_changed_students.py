@@ -11,11 +11,10 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 from torch import nn
 
+from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
 from kdistill.data.batch import Batch
-from kdistill.errors import UserError
 from kdistill.evaluate import evaluate
-from kdistill.experiment import run
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.deit import DeiT
 from kdistill.losses.logit import CrossEntropy
@@ -27,6 +26,7 @@ from kdistill.modules.distill import DistillModule
 from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.replay.prefix import CannotSplit, split_frozen
+from kdistill.training.run import run
 
 # A transformer with a class head and a distillation head, on images of 28 x 28.
 DISTILLED = {"img_size": 28, "patch_size": 14, "embed_dim": 12, "depth": 1, "num_heads": 2}

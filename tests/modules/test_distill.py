@@ -7,10 +7,10 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import Split
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
-from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.logit import KD, CrossEntropy
 from kdistill.models.weights import fingerprint

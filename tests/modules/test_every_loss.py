@@ -12,11 +12,13 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from kdistill import assemble
+from kdistill.base.errors import UserError
+from kdistill.building.data import build_data
+from kdistill.building.instantiate import build
+from kdistill.building.losses import build_loss
 from kdistill.config.compose import compose_config
 from kdistill.config.paths import conf_dir
 from kdistill.data.module import ArrayDataModule
-from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
 from kdistill.models.build import create_model
@@ -24,7 +26,7 @@ from kdistill.models.subclass import split_classes
 from kdistill.modules.distill import DistillModule, Teacher
 from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
-from kdistill.replaying import replay_prefix, replay_teacher
+from kdistill.training.replays import replay_prefix, replay_teacher
 
 # vote_bins needs votes, which digits have not: test_changed_students.py.
 LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml") if path.stem != "vote_bins")
@@ -106,9 +108,9 @@ def teacher(mnist_root: Path) -> nn.Module:
     """The network of `mnist_teacher` after one epoch on 2,000 digits."""
     torch.manual_seed(0)
     config = compose_config(["+experiment=mnist_teacher", f"dataset.root={mnist_root}", "dataset.limit=2000"])
-    data = assemble.data_module(config)
+    data = build_data(config)
     network = create_model("mnist_cnn", num_classes=10, in_chans=1)
-    module = TeacherModule(network, **inputs(data), loss=assemble.weighted_loss(config.loss), **steps(config))
+    module = TeacherModule(network, **inputs(data), loss=build_loss(config.loss), **steps(config))
     assert fit(module, data, epochs=1)[0]["train/loss"] < 2
     return network
 
@@ -118,11 +120,11 @@ def inputs(data: ArrayDataModule) -> dict[str, Any]:
 
 
 def steps(config: DictConfig) -> dict[str, Any]:
-    return {"optimizer": assemble.build(config.optimizer, "optimizer")}
+    return {"optimizer": build(config.optimizer, "optimizer")}
 
 
 def bound(config: DictConfig, data: ArrayDataModule, student: nn.Module, teacher: nn.Module) -> Any:
-    loss = assemble.weighted_loss(config.loss, data.arrays.class_counts, len(data.arrays.train))
+    loss = build_loss(config.loss, data.arrays.class_counts, len(data.arrays.train))
     names = {"student_name": "student", "teacher_name": "teacher"}
     bind_loss(loss, student, teacher, data.arrays.image_shape, **names)
     return loss
@@ -147,7 +149,7 @@ def test_the_training_loss_falls(
     config = config_of(mnist_root, name, *replay, "dataset.batch_size=32", *more)
     if "warmup_epochs" in config.loss:
         config.loss.warmup_epochs = 0  # else the loss grows because its weight does
-    data = assemble.data_module(config)
+    data = build_data(config)
     student = student_of(kind)
     if name in SUBCLASSES:
         teacher = copy.deepcopy(teacher)
@@ -175,7 +177,7 @@ def test_a_batch_of_one_or_two_samples_has_a_finite_loss_and_gradient(
     name = name.split()[0]
     config = config_of(mnist_root, name, *more)
     config.dataset.limit = 2
-    data = assemble.data_module(config)
+    data = build_data(config)
     student = student_of(kind)
     if name in SUBCLASSES:
         teacher = copy.deepcopy(teacher)
@@ -197,7 +199,7 @@ def test_a_loss_of_maps_refuses_a_student_without_maps(name: str, teacher: nn.Mo
     config = config_of(mnist_root, name)
     student = create_model("mnist_mlp", num_classes=10, in_chans=1)
     with pytest.raises(UserError, match=f"loss {name} compares feature maps"):
-        bound(config, assemble.data_module(config), student, teacher)
+        bound(config, build_data(config), student, teacher)
 
 
 def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, mnist_root: Path, tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, mn
     assert config.dataset.augment is not None
     runs, kept = [], []
     for replayed in (False, True):
-        data = assemble.data_module(config)
+        data = build_data(config)
         torch.manual_seed(0)
         student = SmallCNN()
         loss = bound(config, data, student, teacher)
@@ -230,7 +232,7 @@ def test_a_second_view_is_the_next_epochs_and_replays(
 ) -> None:
     replay = [f"replay.teacher={'on' if replayed else 'off'}", f"replay.cache={tmp_path}", "dataset.views=3"]
     config = config_of(mnist_root, "mlkd", *replay, "loss.second_view=true", "dataset.batch_size=32")
-    data = assemble.data_module(config)
+    data = build_data(config)
     data.show_two_views()
     torch.manual_seed(0)
     student = create_model("mnist_mlp", num_classes=10, in_chans=1)
@@ -257,7 +259,7 @@ def test_a_second_view_is_the_next_epochs_and_replays(
 def test_a_network_whose_layers_are_looked_at_is_not_cut(teacher: nn.Module, mnist_root: Path) -> None:
     """Its frozen part's outputs could be replayed, but then the layers inside it would never run."""
     config = config_of(mnist_root, "hint", "replay.prefix=on")
-    data = assemble.data_module(config)
+    data = build_data(config)
     student = SmallCNN()
     for parameter in student[0].parameters():
         parameter.requires_grad_(False)

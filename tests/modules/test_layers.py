@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from weighted import weighted
 
+from kdistill.base.errors import UserError
 from kdistill.data.batch import Batch
-from kdistill.errors import UserError
 from kdistill.losses.at import AT
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.feature import FeatureLoss

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.replay.plan import Decision, decide
 from kdistill.replay.store import ReplayStore
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.replay.store import ReplayStore
 
 SHAPES = {"logits": (3,), "layer1": (2, 2, 2)}

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from kdistill import assemble
+from kdistill.building.data import build_data
+from kdistill.building.instantiate import build
+from kdistill.building.losses import build_loss
 from kdistill.config.compose import compose_config
 from kdistill.models.build import create_model
 from kdistill.modules.distill import DistillModule
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
-from kdistill.replaying import replay_teacher
+from kdistill.training.replays import replay_teacher
 
 
 class Losses(pl.Callback):
@@ -28,7 +30,7 @@ def main(way: str, root: str, folder: str) -> None:
          "dataset.views=1", "trainer.max_epochs=2", f"replay.cache={folder}/replay",
          f"replay.teacher={'on' if way == 'replay' else 'off'}"]
     )  # fmt: skip
-    data = assemble.data_module(config)
+    data = build_data(config)
     facts = {"num_classes": 10, "mean": data.arrays.mean, "std": data.arrays.std}
     pl.seed_everything(0, verbose=False)
     networks = [create_model(name, num_classes=10, in_chans=1) for name in ("mnist_cnn", "mnist_mlp")]
@@ -36,9 +38,9 @@ def main(way: str, root: str, folder: str) -> None:
     module = DistillModule(
         networks[1],
         teacher=replay_teacher(config, teacher, data, device="cpu", precision="32-true"),
-        loss=assemble.weighted_loss(config.loss),
-        optimizer=assemble.build(config.optimizer, "optimizer"),
-        scheduler=assemble.build(config.scheduler, "scheduler"),
+        loss=build_loss(config.loss),
+        optimizer=build(config.optimizer, "optimizer"),
+        scheduler=build(config.scheduler, "scheduler"),
         **facts,
     )
     seen = Losses()

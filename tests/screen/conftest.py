@@ -22,7 +22,12 @@ import pytest
 sys.path.append(str(Path(__file__).parent))  # the fork server's processes look for their function there
 import door_in_terminal
 
-_PRELOADED = ["kdistill.experiment", "kdistill.comparison", "kdistill.report.page", "hydra._internal.hydra"]
+_PRELOADED = [
+    "kdistill.training.run",
+    "kdistill.comparison.estimate",
+    "kdistill.reporting.page",
+    "hydra._internal.hydra",
+]
 _LINES = 120  # as many as any command writes: nothing scrolls away
 _PATIENCE = 60.0
 MOVING = re.compile(r" left (>?\d+:\d\d(:\d\d)?|\?)$")

@@ -31,5 +31,5 @@ def run(terminal: str, module: str, words: list[str], folder: str, environment: 
 
     torch.set_num_threads(1)
     if module == "kdistill.report":
-        module = "kdistill.report.__main__"
+        module = "kdistill.report"
     importlib.import_module(module).main()

@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from kdistill.config.compose import check_overrides, compose_config
-from kdistill.experiment import run
+from kdistill.training.run import run
 
 GOOD, BAD = "0.01", "1e-07"
 # The order is that of the seed: 5 has the good one first, of two as of three.

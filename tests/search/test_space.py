@@ -4,7 +4,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.search.space import Space, read_space
 
 

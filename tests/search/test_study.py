@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.search.space import Space, read_space
 from kdistill.search.study import (
     FOLDER,

@@ -10,9 +10,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.errors import UserError
 from kdistill.config.compose import check_overrides
 from kdistill.config.paths import conf_dir
-from kdistill.errors import UserError
 from kdistill.sweeps import launchers
 from kdistill.sweeps.launchers import check_plugin, most_at_a_time, threads_per_job
 

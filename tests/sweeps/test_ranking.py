@@ -2,7 +2,7 @@
 
 import math
 
-from kdistill.sweeps.ranking import Sweep, as_value, shown
+from kdistill.runs.ranking import Sweep, as_value, shown
 
 
 def sweep(values: dict, lower: bool = False) -> Sweep:

@@ -12,9 +12,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from kdistill.base.errors import UserError
 from kdistill.config.cli import run_door
-from kdistill.errors import UserError
-from kdistill.runs import RunFolder
+from kdistill.runs.folder import RunFolder
 from kdistill.sweeps.launch import run_sweep
 
 

@@ -15,18 +15,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from kdistill.base.errors import UserError
+from kdistill.base.typed import pasted
 from kdistill.config.compose import VERSION_BASE, check_overrides
+from kdistill.config.overrides import prepare_hydra
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
 from kdistill.config.typed_words import wrong_options
 from kdistill.config.validate import report, validate
 from kdistill.config.words import paths_as_key, with_home
-from kdistill.errors import UserError
-from kdistill.screen.last_words import of_reader
 from kdistill.screen.progress import begin_command, progress
 from kdistill.screen.quiet import settle_warnings
 from kdistill.screen.stop import stoppable
-from kdistill.sweeps.names import prepare_hydra
 
 
 class RunSweep(Protocol):
@@ -56,7 +56,7 @@ def run_door(
     """
     begin_command()
     settle_warnings()
-    with stoppable(lambda: progress().last_words() or of_reader(config_name)):
+    with stoppable(lambda: progress().last_words() or _of_reader(config_name)):
         _run_door(task, config_name, sweep=sweep, paths=paths)
 
 
@@ -141,3 +141,8 @@ def _with_paths(words: list[str], key: str) -> list[str]:
 def _leave(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     raise SystemExit(2)
+
+
+def _of_reader(door: str) -> str:
+    """Of a command that trains nothing."""
+    return f"nothing was written; this starts again: {pasted(door, sys.argv[1:])}"

@@ -26,14 +26,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean, nearest
 from kdistill.config.foreign import word_advice
 from kdistill.config.machine import cuda_problem
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
 from kdistill.config.typed_words import wrong_words
-from kdistill.config.types import did_you_mean, nearest
 from kdistill.config.validate import problems, report, unknown_key
-from kdistill.errors import UserError
 
 VERSION_BASE = "1.3"
 MISTAKES = (HydraException, OmegaConfBaseException, YAMLError, ValueError)  # what a wrong config makes Hydra raise

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kdistill.config.types import did_you_mean
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean
 
 PLAIN_BASES = ("object", "ABC", "Generic", "Protocol")  # they have no constructor of their own
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kdistill.base.errors import UserError
+from kdistill.base.metric_catalogue import VALIDATED, better
+from kdistill.base.types import did_you_mean
 from kdistill.config.schema import UNKNOWN
 from kdistill.config.signature import descends, signature_of
-from kdistill.config.types import did_you_mean
-from kdistill.errors import UserError
-from kdistill.metric_catalogue import VALIDATED, better
 
 Plain = Mapping[str, Any]
 

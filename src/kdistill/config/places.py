@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdistill.config.types import did_you_mean
-from kdistill.errors import UserError
-from kdistill.models.places import HUB, weights_path
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean
+from kdistill.base.weight_files import HUB, weights_path
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
 _IMAGES = ("ImageFolder", "MHIST")  # data sets whose folder must be there; others fetch or paint theirs into it

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, Len
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
+from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 
 ROLES = ("teacher", "student", "distill", "mutual")
 DEVICES = ("auto", "cpu", "cuda")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from kdistill.base.errors import UserError
+from kdistill.base.types import type_named_by
 from kdistill.config.lookup import Found, Unreadable, bases, locate, member, named_in
-from kdistill.config.types import type_named_by
-from kdistill.errors import UserError
 
 _DEEPEST = 8  # functions that hand `**kwargs` on to each other
 

@@ -8,10 +8,12 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from kdistill.base.errors import UserError
+from kdistill.base.network_names import BUILDER, INSTEAD, name_problem
+from kdistill.base.types import did_you_mean, mistake, near_key
 from kdistill.config.foreign import advice, word_advice
 from kdistill.config.misfits import callback_problems
 from kdistill.config.monitors import monitor_problems
-from kdistill.config.networks import BUILDER, INSTEAD, name_problem
 from kdistill.config.paths import conf_dir
 from kdistill.config.places import place_problems
 from kdistill.config.roles import role_problems
@@ -28,8 +30,6 @@ from kdistill.config.schema import (
     open_sections,
 )
 from kdistill.config.signature import Parameter, Signature, signature_of
-from kdistill.config.types import did_you_mean, mistake, near_key
-from kdistill.errors import UserError
 
 
 def validate(cfg: DictConfig) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
 _HOME = re.compile(r"(?<=[=\[,])~(?=[/,\]]|$)")  # at the start of a value, or of an entry of a list

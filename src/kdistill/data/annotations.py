@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from kdistill.config.types import did_you_mean
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean
 from kdistill.data.partition import check_classes
 from kdistill.data.partition_names import PARTITIONS, partition_of
 from kdistill.data.problems import Problems
-from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, UnitInterval
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, UnitInterval
 from kdistill.data.colour import NUMBERS as _COLOUR_NUMBERS
 from kdistill.data.colour import jitter
 from kdistill.data.philox import normal, uniform
-from kdistill.errors import UserError
 
 VERSION = 1  # raise it when the same key would give other pixels: stored outputs of views depend on them
 _CONTROL = 5  # control points per side of the elastic field

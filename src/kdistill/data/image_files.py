@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from kdistill.base.errors import UserError
 from kdistill.data.problems import Problems
-from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ import torch
 from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval, did_you_mean
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval, did_you_mean
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.layout import ALL, LAYOUT, read_class_folders
@@ -16,7 +17,6 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.data.partition import check_classes, cut, existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
-from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 

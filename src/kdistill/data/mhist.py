@@ -7,7 +7,8 @@ import torch
 from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_column
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
@@ -15,7 +16,6 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.data.partition import existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
-from kdistill.errors import UserError
 
 _LAYOUT = f"""the folder must hold {FILE} (Image Name,Majority Vote Label,{votes_column("SSA", 7)},Partition)
   and {FOLDER}/ with the PNG files that it names

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, validate_call
 
-from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
 from kdistill.data.module import ArrayDataModule
-from kdistill.errors import UserError
 
 _CLASSES = tuple("0123456789")
 

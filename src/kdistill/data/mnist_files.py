@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from kdistill.base.errors import UserError
+from kdistill.base.storage import write_atomically
 from kdistill.data.idx import decode_idx, encode_idx
-from kdistill.errors import UserError
-from kdistill.files import write_atomically
 
 log = logging.getLogger(__name__)
 

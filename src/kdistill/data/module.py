@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from kdistill.classes import listed, match
+from kdistill.base.classes import listed, match
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
 from kdistill.data.mixup import draw_partners
 from kdistill.data.sampling import BalancedSampler, ShuffledSampler
-from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 

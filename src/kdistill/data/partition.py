@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdistill.base.errors import UserError
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.philox import uniform
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages
-from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 

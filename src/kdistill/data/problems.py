@@ -1,6 +1,6 @@
 """All that is wrong with a data set, gathered by kind and reported at once."""
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 
 _SHOWN = 10  # of each kind
 

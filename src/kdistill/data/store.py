@@ -19,12 +19,12 @@ from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
-from kdistill.cores import usable_cores
+from kdistill.base.cores import usable_cores
+from kdistill.base.errors import UserError
+from kdistill.base.storage import write_atomically
 from kdistill.data.decoding import Range, UnreadableImage, decode, depth
 from kdistill.data.problems import Problems
 from kdistill.data.value_range import settle_range
-from kdistill.errors import UserError
-from kdistill.files import write_atomically
 from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from filelock import FileLock
 from PIL import Image
 from pydantic import ConfigDict, validate_call
 
-from kdistill.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
 from kdistill.data.augment import Augment
 from kdistill.data.mhist import MHIST
 from kdistill.data.tissue_painter import paint
-from kdistill.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from kdistill.base.errors import UserError
+from kdistill.base.storage import write_atomically
 from kdistill.data.decoding import Depth, Range, extent
-from kdistill.errors import UserError
-from kdistill.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat
+from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.feature import FeatureLoss, same_size
 from kdistill.losses.standardize import unit

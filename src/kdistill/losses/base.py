@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 
 
 @dataclass(frozen=True)

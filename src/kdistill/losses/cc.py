@@ -8,7 +8,7 @@ import torch
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss, Shape
 from kdistill.losses.standardize import unit

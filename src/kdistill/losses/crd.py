@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
+from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss, Shape
 from kdistill.losses.standardize import unit

@@ -6,7 +6,7 @@ import torch
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import NonNegativeInt, PositiveFloat
+from kdistill.base.types import NonNegativeInt, PositiveFloat
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.logit import kd
 from kdistill.losses.standardize import LogitLoss

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import PositiveFloat
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
+from kdistill.base.types import PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.changes import BothHeads, StudentChange
 from kdistill.losses.logit import kd

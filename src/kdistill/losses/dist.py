@@ -3,7 +3,7 @@
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat
+from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.standardize import LogitLoss, centred, unit
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import OUTPUT, DistillBatch, Shapes, at_least_float, full_precision
 
 # stages: the ends of a network's stages, or a ViT's blocks. responses: the same, before the last activation. middle:

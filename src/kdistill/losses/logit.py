@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat, UnitInterval
+from kdistill.base.types import NonNegativeFloat, PositiveFloat, UnitInterval
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.standardize import LogitLoss
 

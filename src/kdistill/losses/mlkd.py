@@ -6,7 +6,7 @@ import torch
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat
+from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.logit import kd
 from kdistill.losses.standardize import LogitLoss

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat
+from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.dkd import non_target
 from kdistill.losses.standardize import LogitLoss

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.feature import OwnFeatureLoss, Shape
 from kdistill.losses.standardize import standardize

@@ -7,7 +7,7 @@ import torch
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat
+from kdistill.base.types import NonNegativeFloat
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss
 from kdistill.losses.standardize import unit

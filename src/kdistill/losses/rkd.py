@@ -10,7 +10,7 @@ from pydantic import validate_call
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kdistill.config.types import NonNegativeFloat
+from kdistill.base.types import NonNegativeFloat
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss
 

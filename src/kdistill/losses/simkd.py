@@ -6,7 +6,7 @@ import torch
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, PositiveInt
+from kdistill.base.types import NonNegativeFloat, PositiveInt
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.changes import StudentChange, TeacherHead
 from kdistill.losses.feature import FeatureLoss, same_size

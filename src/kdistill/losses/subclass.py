@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
+from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss, Shape
 from kdistill.losses.logit import kd

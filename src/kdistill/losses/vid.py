@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from kdistill.config.types import NonNegativeFloat, PositiveFloat
+from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.feature import FeatureLoss, Shape, same_size
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor
 
-from kdistill.config.types import PositiveFloat
+from kdistill.base.types import PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.logit import kl
 from kdistill.losses.standardize import LogitLoss

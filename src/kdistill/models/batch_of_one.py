@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.freeze import settle_frozen
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from kdistill.config.networks import INSTEAD, hint, timms_name
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
+from kdistill.base.network_names import INSTEAD, hint, timms_name
 from kdistill.models.mnist import MnistCNN, MnistMLP, MnistSmallCNN
 
 _OWN: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.head import head_names
 from kdistill.models.state_files import load_content
 from kdistill.models.subclass import SubclassHead

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.answer import Answer, NoLogits, describe, find_answer, give_logits
 from kdistill.models.head import head_name
 from kdistill.models.taps import asleep

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.head import head_names, lies_in
 from kdistill.models.taps import asleep
 

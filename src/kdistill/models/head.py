@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.utils._pytree import tree_leaves
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 
 _SEEN = "_kdistill_heads"  # names found by running a network, kept on it: a training module knows no image's shape
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from torch import Tensor, nn
 
-from kdistill.classes import listed, match
-from kdistill.errors import UserError
+from kdistill.base.classes import listed, match
+from kdistill.base.errors import UserError
+from kdistill.base.packages import how_to_install
+from kdistill.base.weight_files import HUB, weights_path
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.head import PutHead, head_names, lies_in
-from kdistill.models.places import HUB, weights_path
 from kdistill.models.state_files import read_state_file
 from kdistill.models.state_fit import fit_state, misfit
-from kdistill.packages import how_to_install
 
 # timm name: the distribution on the package index (0.1.0 each), and the file in it. mean = std = 0.5.
 PACKAGES = {

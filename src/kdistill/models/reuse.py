@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.head import Projected, PutHead, head_names
 from kdistill.models.taps import INPUT, asleep
 

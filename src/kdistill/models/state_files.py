@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdistill.errors import UserError
-from kdistill.models.places import INDEX, parts_of, weights_path
+from kdistill.base.errors import UserError
+from kdistill.base.weight_files import INDEX, parts_of, weights_path
 
 _DEEPEST = 3  # dicts in dicts
 # Plain values that training programs keep beside weights; making one runs no code of the file.

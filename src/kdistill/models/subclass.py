@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.head import PutHead, head_names
 
 SUBCLASSES = "subclasses"

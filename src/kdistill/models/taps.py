@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.models.maps import MapLayout, guessed_maps, layout_of
 
 INPUT = ":input"

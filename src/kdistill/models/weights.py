@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from kdistill.errors import UserError
-from kdistill.files import write_atomically
+from kdistill.base.errors import UserError
+from kdistill.base.storage import write_atomically
 from kdistill.models.head import head_names, lies_in
 from kdistill.models.state_files import read_state_file
 from kdistill.models.state_fit import fit_problems, fit_state, misfit

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from kdistill.base.errors import UserError
 from kdistill.data.batch import Batch
-from kdistill.errors import UserError
 from kdistill.losses.base import DistillBatch, WeightedSum
-from kdistill.metrics import ClassificationFigures
+from kdistill.measuring.metrics import ClassificationFigures
 from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts

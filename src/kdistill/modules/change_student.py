@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.changes import BothHeads, TeacherHead
 from kdistill.models.reuse import reuse_head
 

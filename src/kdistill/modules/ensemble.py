@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdistill.config.types import PositiveFloat
-from kdistill.errors import UserError
-from kdistill.losses.base import WeightedSum, at_least_float
-from kdistill.losses.feature import FeatureLoss
+from kdistill.base.types import PositiveFloat
+from kdistill.losses.base import at_least_float
 
 
 def log_mean_probability(logits: Tensor, shares: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -33,21 +31,6 @@ def log_mean_probability(logits: Tensor, shares: Tensor, *, temperature: float =
     log_probability = F.log_softmax(at_least_float(logits) / temperature, dim=2)
     weight = shares.to(log_probability.dtype).log().view(-1, 1, 1)
     return temperature * torch.logsumexp(log_probability + weight, dim=0)
-
-
-def check_loss(loss: WeightedSum) -> None:
-    """Refuses a loss that would choose layers of one teacher, or take over its class head, where there are several.
-
-    Raises:
-        UserError: naming the part and what to take instead.
-    """
-    for name, part in loss.parts.items():
-        if isinstance(part, FeatureLoss) and part.layers == "auto":  # simkd, which takes over the head, always
-            raise UserError(
-                f"loss {name} compares layers of the student with those of one teacher, and there are several: take a "
-                "loss on logits (loss=kd), or name layers of one member (of the first: "
-                "loss.layers=[[student layer, members.0.1.<its layer>]])"
-            )
 
 
 class Ensemble(nn.Module):

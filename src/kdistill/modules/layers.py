@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.losses.base import OUTPUT, WeightedSum
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
 from kdistill.models.stages import find_exits, pair_layers, why_no_maps

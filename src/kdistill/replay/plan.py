@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
 from kdistill.replay.store import ReplayStore
 
 

@@ -13,8 +13,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from kdistill.errors import UserError
-from kdistill.files import write_atomically
+from kdistill.base.errors import UserError
+from kdistill.base.storage import write_atomically
 from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)

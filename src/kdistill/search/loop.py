@@ -16,13 +16,14 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from kdistill.base.errors import UserError
+from kdistill.base.metric_catalogue import VALIDATED
+from kdistill.base.storage import write_atomically
+from kdistill.base.types import NonNegativeInt, PositiveInt, mistake
 from kdistill.config.monitors import chosen_by
-from kdistill.config.types import NonNegativeInt, PositiveInt, mistake
 from kdistill.config.validate import report
-from kdistill.errors import UserError
-from kdistill.files import write_atomically
-from kdistill.metric_catalogue import VALIDATED
-from kdistill.runs import RunFolder
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import Status, read_record
 from kdistill.search.pruning import environment
 from kdistill.search.space import Space, read_space
 from kdistill.search.study import (
@@ -35,7 +36,6 @@ from kdistill.search.study import (
     make_sampler,
     open_study,
 )
-from kdistill.sweeps.record import Status, read_record
 
 log = logging.getLogger(__name__)
 

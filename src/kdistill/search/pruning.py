@@ -9,25 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.errors import Pruned, UserError
+from kdistill.base.types import did_you_mean
 from kdistill.config.monitors import chosen_by
-from kdistill.config.types import did_you_mean
-from kdistill.errors import UserError
 
 _VARIABLE = "KDISTILL_TRIAL"  # set by the search for each of its jobs, in whatever process the launcher runs it
-
-
-class Pruned(Exception):
-    """A trial's pruner has ended its training.
-
-    Attributes:
-        facts: metric, value, epoch (from 1) and trial, as `pruned.json` holds them.
-    """
-
-    def __init__(self, facts: dict[str, Any]) -> None:
-        super().__init__(
-            f"trial {facts['trial']} is pruned after epoch {facts['epoch']}: {facts['metric']} is {facts['value']:.4f}"
-        )
-        self.facts = facts
 
 
 class TrialWatch(pl.Callback):
@@ -64,6 +50,10 @@ class TrialWatch(pl.Callback):
         if gives_up and epoch + 1 < (trainer.max_epochs or math.inf):  # what has been trained to the end is kept
             self.verdict = Pruned({"trial": self.number, "epoch": epoch + 1, "metric": self.metric, "value": value})
             trainer.should_stop = True
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.verdict is not None:
+            raise self.verdict
 
     def _report(self, epoch: int, value: float) -> bool:
         """Stores an epoch's value; whether the pruner gives the trial up."""

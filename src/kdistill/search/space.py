@@ -8,9 +8,9 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from kdistill.config.types import did_you_mean
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean
 from kdistill.config.validate import report
-from kdistill.errors import UserError
 
 _TAGS = ("log",)
 _NOT_SEARCHED = ("callbacks.checkpoint.monitor", "callbacks.checkpoint.mode")

@@ -13,8 +13,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from kdistill.config.types import did_you_mean
-from kdistill.errors import UserError
+from kdistill.base.errors import UserError
+from kdistill.base.types import did_you_mean
 from kdistill.search.space import Space
 
 SAMPLERS = ("tpe", "gp", "random", "grid")

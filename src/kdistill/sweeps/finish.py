@@ -9,51 +9,15 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kdistill.files import write_atomically
-from kdistill.finished import versions_of
-from kdistill.runs import RunFolder
-from kdistill.sweeps.names import key_of
-from kdistill.sweeps.ranking import Place, Sweep, by_place
-from kdistill.sweeps.record import FALLBACK, JobRecord, figure_of, judged_by, read_record
-
-SEED = "seed"
-TEST = ("accuracy", "f1", "auroc")
-
-
-@dataclass(frozen=True)
-class FinishedSweep:
-    """All that the end of a sweep knows.
-
-    Attributes:
-        folder: the sweep's.
-        records: of every job, by its folder; one that never ended counts as failed.
-        swept: the keys in which the jobs' overrides differ, seed included, in the command line's order.
-        runs: folders of the finished jobs, by settings.
-        sweep: their figures; None if nothing finished.
-        notes: what the reader must know of the ranking.
-    """
-
-    folder: Path
-    records: dict[Path, JobRecord]
-    swept: tuple[str, ...]
-    runs: dict[Place, list[Path]]
-    sweep: Sweep | None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def failed(self) -> dict[Path, JobRecord]:
-        return {path: record for path, record in self.records.items() if record.status == "failed"}
-
-    def test(self) -> dict[str, list[float]]:
-        """Test figures of the chosen settings, a value per seed."""
-        if self.sweep is None:
-            return {}
-        found = [RunFolder(path).summary()["test"] for path in self.runs[self.sweep.chosen]]
-        return {name: [float(test[name]) for test in found] for name in TEST if all(name in test for test in found)}
+from kdistill.base.storage import write_atomically
+from kdistill.runs.finished import versions_of
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import FALLBACK, figure_of
+from kdistill.runs.sweep import FinishedSweep, collect, given_by
 
 
 def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> FinishedSweep:
@@ -67,8 +31,8 @@ def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> Finishe
     Returns:
         The ranking, and what failed.
     """
-    from kdistill.report.sweep_pictures import picture  # imports matplotlib
-    from kdistill.report.sweep_screen import print_sweep
+    from kdistill.reporting.sweep_pictures import picture  # imports matplotlib
+    from kdistill.reporting.sweep_screen import print_sweep
 
     result = collect(folder, jobs)
     _write(folder / "sweep.csv", _csv(result))
@@ -79,38 +43,6 @@ def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> Finishe
     return result
 
 
-def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
-    """Reads what the jobs left."""
-    records = {path: _settled(path) for path in jobs}
-    given = {path: _given(record) for path, record in records.items()}
-    keys = dict.fromkeys(key for texts in given.values() for key in texts)
-    swept = tuple(key for key in keys if len({texts.get(key) for texts in given.values()}) > 1)
-    finished = [path for path in jobs if records[path].status in ("finished", "skipped")]
-    if not finished:
-        return FinishedSweep(folder, records, swept, {}, None)
-    axes = tuple(key for key in swept if key != SEED)
-    runs = by_place({path: given[path] for path in finished}, axes)
-    metric, mode, notes = judged_by(finished)
-    figures = {place: [figure_of(path, metric) for path in paths] for place, paths in runs.items()}
-    most = max(len(paths) for paths in runs.values())
-    if any(len(paths) < most for paths in runs.values()):
-        notes.append("some settings have fewer finished seeds than others")
-    name = str(RunFolder(finished[0]).config().name)
-    return FinishedSweep(folder, records, swept, runs, Sweep(name, metric, mode == "min", axes, figures), tuple(notes))
-
-
-def _settled(path: Path) -> JobRecord:
-    """A job's record; `running` after the sweep's end means that something ended the process."""
-    record = read_record(path)
-    if record.status in ("running", "stopped"):
-        return replace(record, status="failed", error="was ended from outside before it was done; it can go on")
-    return record
-
-
-def _given(record: JobRecord) -> dict[str, str]:
-    return {key_of(text): text.partition("=")[2] for text in record.overrides}
-
-
 def _csv(result: FinishedSweep) -> str:
     ranks = {place: rank for rank, place in enumerate(result.sweep.ranked, start=1)} if result.sweep else {}
     place_of = {path: place for place, paths in result.runs.items() for path in paths}
@@ -119,7 +51,7 @@ def _csv(result: FinishedSweep) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["rank", "job", "status", *result.swept, metric, "seconds"])
     for path in sorted(result.records, key=lambda path: ranks[place_of[path]] if path in place_of else len(ranks) + 1):
-        record, given = result.records[path], _given(result.records[path])
+        record, given = result.records[path], given_by(result.records[path])
         rank: int | str = ranks[place_of[path]] if path in place_of else ""
         figure: float | str = figure_of(path, metric) if path in place_of else ""
         own = [given.get(key, "") for key in result.swept]

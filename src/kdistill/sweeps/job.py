@@ -15,13 +15,13 @@ from filelock import ReadWriteLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from kdistill.base.errors import UserError
+from kdistill.config.overrides import prepare_hydra
 from kdistill.config.validate import validate
-from kdistill.errors import UserError
-from kdistill.runs import RunFolder
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launchers import begins_again, runs_in_this_process, threads_per_job
-from kdistill.sweeps.names import prepare_hydra
-from kdistill.sweeps.record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
 
 ERROR_FILE, LOG_FILE = "error.txt", "train.log"
 _STARTS = 3  # of a job whose process is killed each time
@@ -133,7 +133,7 @@ class SweepJob:
 
 
 def _is_pruned(error: Exception) -> bool:
-    from kdistill.search.pruning import Pruned  # imports Lightning
+    from kdistill.base.errors import Pruned  # imports Lightning
 
     return isinstance(error, Pruned)
 

@@ -21,12 +21,15 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from kdistill.base.errors import UserError
+from kdistill.base.ranks import refuse_ranks
+from kdistill.base.typed import typed_command
+from kdistill.config.overrides import folder_name, is_below, key_of
 from kdistill.config.paths import conf_dir
-from kdistill.errors import UserError
-from kdistill.ranks import refuse_ranks
-from kdistill.runs import OPERATIONAL
-from kdistill.screen.elsewhere import JobsElsewhere
-from kdistill.screen.last_words import of_many
+from kdistill.runs.elsewhere import JobsElsewhere
+from kdistill.runs.folder import OPERATIONAL
+from kdistill.runs.last_words import of_many
+from kdistill.runs.record import find_jobs, read_record
 from kdistill.screen.progress import progress
 from kdistill.screen.stop import Stopped
 from kdistill.sweeps.finish import finish_sweep
@@ -40,9 +43,6 @@ from kdistill.sweeps.launchers import (
     most_at_a_time,
     runs_in_this_process,
 )
-from kdistill.sweeps.names import folder_name, is_below, key_of
-from kdistill.sweeps.record import find_jobs, read_record
-from kdistill.typed import typed_command
 
 _NAMED = ("experiment", "name")  # the sweep's folder has their word already
 _LONGEST = 90  # bytes of the sweep's own folder: it stands in every path that is shown

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from kdistill.cores import usable_cores
-from kdistill.errors import UserError
-from kdistill.packages import how_to_install
+from kdistill.base.cores import usable_cores
+from kdistill.base.errors import UserError
+from kdistill.base.packages import how_to_install
 
 
 def check_plugin(launcher: Any) -> None:

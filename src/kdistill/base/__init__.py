@@ -1,0 +1,1 @@
+"""What every room uses: errors, atomic storage, nearest words, ranged types, the metric catalogue."""

@@ -1,0 +1,24 @@
+"""Errors that a user can mend."""
+
+from typing import Any
+
+
+class UserError(Exception):
+    """Something the user gave is wrong: the message says what was given, what is allowed and what to do.
+
+    The doors print the message alone, without a traceback, and leave with exit code 2.
+    """
+
+
+class Pruned(Exception):
+    """A trial's pruner has ended its training.
+
+    Attributes:
+        facts: metric, value, epoch (from 1) and trial, as `pruned.json` holds them.
+    """
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        super().__init__(
+            f"trial {facts['trial']} is pruned after epoch {facts['epoch']}: {facts['metric']} is {facts['value']:.4f}"
+        )
+        self.facts = facts

@@ -1,0 +1,152 @@
+"""The network that a file of weights is for: that of a config section, or the changed student of a finished run."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from kdistill.base.classes import Match, listed, match
+from kdistill.base.errors import UserError
+from kdistill.building.instantiate import build, network_label
+from kdistill.building.networks import build_bare_network
+from kdistill.building.trust import TRUSTED_PACKAGES, check_trusted
+from kdistill.models.class_order import pick_classes, stored_class_names
+from kdistill.models.weights import load_weights
+from kdistill.modules.change_student import change_student
+from kdistill.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def network_for(
+    weights: Path,
+    section: DictConfig,
+    kind: str,
+    *,
+    class_names: Sequence[str],
+    image_shape: Sequence[int],
+    allowed: Sequence[str] = (),
+    load: bool = True,
+) -> nn.Module:
+    """The network of `teacher` or `student` as a file of its weights fits it, answering in the order of `class_names`.
+
+    Where the file lies in the folder of a finished run whose loss changed its student (simkd), the network is changed
+    in the same way. Where the weights name their classes, these are matched by name: the rows of the class head are
+    put into the wanted order, and those of further classes are left out.
+
+    Args:
+        weights: the file.
+        section: the network's.
+        kind: teacher or student.
+        class_names: what its answers are for, by number.
+        image_shape: (C, H, W).
+        allowed: packages that the run folder may name, besides torch's and our own.
+        load: whether its weights are read, else they are random; what is adapted is said only then.
+
+    Raises:
+        UserError: the weights do not fit or are for other classes, or the run's teacher is not from a trusted package.
+    """
+    owner = f"{kind}={network_label(section)}"
+    known = _class_names(weights)
+    found = None if known is None else _matched(class_names, known, f"{owner} at {weights}")
+    sizes: dict[str, Any] = {"num_classes": len(known or class_names), "image_shape": image_shape, "trains": False}
+    sizes["say"] = log.info if load else log.debug
+    network = build_bare_network(section, kind, **sizes)
+    trained = _finished_run(weights)
+    changes = {} if trained is None else _changes(trained, allowed)
+    if trained is not None and changes:
+        check_trusted(trained.teacher, list(allowed), weights)
+        teacher = build_bare_network(trained.teacher, "teacher", **sizes)
+        change_student(
+            changes,
+            network,
+            teacher,
+            image_shape,
+            student_name=owner,
+            teacher_name=f"teacher={network_label(trained.teacher)}",
+        )
+    if load:
+        load_weights(network, weights, owner=owner)
+    if found is not None and found.changes:
+        pick_classes(network, found.numbers, image_shape, owner=owner)
+    if load:
+        _say(owner, found, class_names, known)
+    return network
+
+
+def _class_names(weights: Path) -> tuple[str, ...] | None:
+    """What the file itself says, else what the run says in whose folder it lies."""
+    if (known := stored_class_names(weights)) is not None:
+        return known
+    for path in (weights.parent, weights.parent.parent):  # the latter: of a checkpoint
+        if RunFolder(path).finished:
+            return tuple(RunFolder(path).summary()["data"]["class_names"])
+    return None
+
+
+def _matched(class_names: Sequence[str], known: Sequence[str], who: str) -> Match:
+    """Where the wanted classes stand among those that weights are for.
+
+    Raises:
+        UserError: the weights lack some.
+    """
+    found = match(class_names, known)
+    if not found.complete:
+        lacking = [name for name, number in zip(class_names, found.order, strict=True) if number is None]
+        raise UserError(
+            f"{who} knows the classes {listed(known)}, and the run's are {listed(class_names)}: it does not know "
+            f"{listed(lacking)}. Give weights of a network that was trained on these classes, or rename the data's "
+            "classes where only their names differ"
+        )
+    return found
+
+
+def _say(owner: str, found: Match | None, class_names: Sequence[str], known: Sequence[str] | None) -> None:
+    if found is None or known is None:
+        log.info(
+            f"{owner}: its weights do not name their classes: it is taken that they stand in the run's order "
+            f"({listed(class_names)})"
+        )
+        return
+    if found.extra:
+        log.info(f"{owner}: it knows {len(known)} classes; those of the run are taken, {listed(found.extra)} left out")
+    elif found.changes:
+        log.info(
+            f"{owner}: its classes stand in another order ({listed(known)}); they were matched by name and its answers "
+            f"put into the run's order ({listed(class_names)})"
+        )
+    if found.respelt:
+        pairs = listed([f"{other} as {wanted}" for wanted, other in found.respelt])
+        log.info(f"{owner}: some of its classes are spelt otherwise and were taken for the same: {pairs}")
+
+
+def _changes(trained: DictConfig, allowed: Sequence[str]) -> dict[str, nn.Module]:
+    """The parts of a run's loss that changed its student, by name; those of strange packages are not looked at."""
+    trusted = {*TRUSTED_PACKAGES, *allowed}
+    parts = [part for part in _sections(trained.loss) if part["_target_"].split(".")[0] in trusted]
+    found = [part for part in parts if hasattr(get_object(part["_target_"]), "changes_student")]
+    return {part["_target_"].rpartition(".")[2]: build(OmegaConf.create(part), "loss") for part in found}
+
+
+def _finished_run(weights: Path) -> DictConfig | None:
+    """The config of the distill run that left a file of its student's weights; None where none did."""
+    for path in (weights.parent, weights.parent.parent):  # the latter: of a checkpoint
+        folder = RunFolder(path)
+        if folder.finished and weights.name != folder.weights("teacher").name:
+            config = folder.config()
+            return config if config.get("role") == "distill" else None
+    return None
+
+
+def _sections(node: Any) -> Iterator[dict[str, Any]]:
+    """The sections with a target in a config, inner ones too."""
+    if OmegaConf.is_config(node):
+        node = OmegaConf.to_container(node, resolve=True)
+    if isinstance(node, dict) and "_target_" in node:
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _sections(inner)

@@ -1,0 +1,1 @@
+"""Arms trained with the same settings, compared with intervals and paired tests."""

@@ -1,0 +1,204 @@
+"""Arms of finished runs to figures, intervals and verdicts; seconds, without torch."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from kdistill.base.classes import listed
+from kdistill.comparison.pair_tests import Drawn, joint_estimate, paired, plain_estimate
+from kdistill.evidence.calibration import fit_temperature
+from kdistill.evidence.figures import absent
+from kdistill.evidence.least import least_p
+from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
+from kdistill.runs.finished import FinishedRun, check_fit, versions_of
+
+_DRAWS = 2000
+_FEW_SEEDS = 5
+_FEW_SAMPLES = 30
+
+
+def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, Any]:
+    """Compares arms that were tested on the same samples.
+
+    Args:
+        arms: by name.
+        name: of the comparison.
+
+    Returns:
+        Plain data, as `comparison.json` holds it but for the command: name, test, arms (the teacher first), pairs
+        with their verdicts, versions, notes.
+
+    Raises:
+        UserError: the runs do not fit together.
+    """
+    check_fit(arms)
+    everyone = [run for arm in arms.values() for run in arm]
+    weights = resamplings(len(everyone[0].test["target"]), draws=_DRAWS, seed=0)
+    teachers = {run.summary["teacher"]["fingerprint"]: run for run in everyone if "teacher_logits" in run.test}
+    shared = next(iter(teachers.values())).test["teacher_logits"] if len(teachers) == 1 else None
+    scaled = all(run.val is not None for run in everyone)
+    temperatures: dict[str, float] = {}
+
+    def draw(run: FinishedRun, logits: str = "logits") -> Drawn:
+        target, found = run.test["target"], {}
+        for metric, measure in MEASURES.items():
+            found[metric] = resampled(measure, run.test[logits], target, weights)
+        if scaled and run.val is not None:
+            temperature = temperatures[f"{run.path}:{logits}"] = fit_temperature(run.val[logits], run.val["target"])
+            for metric, measure in SCALED.items():
+                found[metric] = resampled(measure, run.test[logits] / temperature, target, weights)
+        asked = run.test.get("teacher_logits", shared)
+        if asked is not None and logits == "logits" and run.summary["role"] != "teacher":
+            for metric, measure in AGREEMENT.items():
+                found[metric] = resampled(measure, run.test[logits], asked, weights)
+        return {metric: values for metric, values in found.items() if not np.isnan(values[0])}
+
+    drawn = {arm: {run.seed: draw(run) for run in runs} for arm, runs in arms.items()}
+    rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
+    known = {run.summary["fingerprint"] for run in everyone if run.summary["role"] == "teacher"}
+    for fingerprint, run in reversed(teachers.items()):
+        if fingerprint not in known:
+            temperature = f"{run.path}:teacher_logits"
+            costs = [one.summary["teacher"]["cost"] for one in everyone if _taught_by(one, fingerprint)]
+            rows.insert(0, _teacher(run, draw(run, "teacher_logits"), temperatures, temperature, costs))
+    heaviest = next((row for row in rows if row["role"] == "teacher"), max(rows, key=lambda row: row["cost"]["flops"]))
+    for row in rows:
+        row["ratio"] = heaviest["cost"]["flops"] / row["cost"]["flops"] if row["cost"]["flops"] else None
+    facts = everyone[0].summary["data"]
+    pairs = paired(arms, drawn)
+    timed_on = list(dict.fromkeys(row["cost"]["latency_on"] for row in rows if "latency_on" in row["cost"]))
+    return {
+        "name": name,
+        "test": {"samples": facts["test"], "class_names": facts["class_names"], "fingerprint": facts["fingerprint"]},
+        "arms": rows,
+        "pairs": pairs,
+        "versions": versions_of(run.summary for run in everyone),
+        "notes": [
+            *_notes_of_test(everyone[0].test["target"], facts["class_names"], rows),
+            *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
+        ],
+    }
+
+
+def _arm(
+    name: str, runs: Sequence[FinishedRun], drawn: dict[int, Drawn], temperatures: dict[str, float]
+) -> dict[str, Any]:
+    first = runs[0].summary
+    metrics = {
+        key: _figure(ALL | AGREEMENT, key, [drawn[run.seed][key] for run in runs], len(runs[0].test["target"]))
+        for key in drawn[runs[0].seed]
+        if all(key in drawn[run.seed] for run in runs)
+    }
+    return {
+        "name": name,
+        "role": first["role"],
+        "label": first["label"],
+        "seeds": [run.seed for run in runs],
+        "runs": [str(run.path) for run in runs],
+        "metrics": metrics,
+        "temperatures": [temperatures.get(f"{run.path}:logits") for run in runs],
+        "cost": _cost([run.summary["cost"] for run in runs]),
+    }
+
+
+def _taught_by(run: FinishedRun, fingerprint: str) -> bool:
+    return run.summary.get("teacher", {}).get("fingerprint") == fingerprint
+
+
+def _teacher(
+    run: FinishedRun, drawn: Drawn, temperatures: dict[str, float], key: str, costs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    facts = run.summary["teacher"]
+    return {
+        "name": facts["label"],
+        "role": "teacher",
+        "label": facts["label"],
+        "seeds": [],
+        "runs": [facts["checkpoint"]],
+        "metrics": {
+            metric: _figure(ALL, metric, [values], len(run.test["target"])) for metric, values in drawn.items()
+        },
+        "temperatures": [temperatures.get(key)],
+        "cost": _cost(costs),
+    }
+
+
+def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One network's cost by several runs: they agree in what is counted; of what is measured, the median."""
+    found = dict(costs[0])
+    timed = [cost for cost in costs if "latency_ms" in cost]  # not in a folder of an older kdistill
+    if timed:
+        found |= {key: median(cost[key] for cost in timed) for key in ("latency_ms", "latency_iqr_ms")}
+        found["latency_on"] = "; ".join(dict.fromkeys(cost["latency_on"] for cost in timed))
+    return found
+
+
+def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray], samples: int) -> dict[str, Any]:
+    """Mean and interval of one arm's metric, which stays within what the metric can be."""
+    found = joint_estimate(drawn, samples=samples)
+    least, most = measures[metric].bounds
+    return plain_estimate(
+        dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)), without=("p",)
+    )
+
+
+def _notes_of_test(target: np.ndarray, class_names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the test samples can't say."""
+    notes = []
+    if lacking := absent(target, class_names):
+        notes.append(f"test has no image of {listed(lacking)}: means over classes are over those that it has")
+    if missing := [one.label for name, one in MEASURES.items() if any(name not in row["metrics"] for row in rows)]:
+        notes.append(f"not defined on these classes for some run, and left out there: {', '.join(missing)}")
+    if len(target) < _FEW_SAMPLES:
+        notes.append(
+            f"{len(target)} test images: intervals are made for many more, and no test of so few can give a p below "
+            f"{least_p(len(target)):.2g}"
+        )
+    return notes
+
+
+def _notes(
+    pairs: Sequence[Mapping[str, Any]],
+    arms: Sequence[Mapping[str, Any]],
+    *,
+    scaled: bool,
+    teachers: int,
+    one_arm: bool,
+    timed_on: Sequence[str],
+) -> list[str]:
+    """What a reader must know before believing the verdicts."""
+    notes = []
+    if one_arm:
+        notes.append("one arm: there is nothing to hold it against")
+    for pair in pairs:
+        if not pair["seeds"]:
+            notes.append(f"{pair['arm']} and {pair['baseline']} have no seed in common: not compared")
+    fewest = min((len(pair["seeds"]) for pair in pairs if pair["seeds"]), default=None)
+    if fewest == 1:
+        notes.append(
+            "one seed: interval and verdict are about these very networks on new samples, not about the recipe; "
+            "another seed may well turn them round. Give at least three seeds, better five"
+        )
+    elif fewest is not None and fewest < _FEW_SEEDS:
+        notes.append(
+            f"{fewest} seeds: how much seeds differ is known from {fewest - 1} degree{'s' * (fewest > 2)} of freedom "
+            f"only; inconclusive may mean too few seeds. {_FEW_SEEDS} or more are better"
+        )
+    if teachers > 1:
+        notes.append(f"{teachers} different teachers taught the distilled students")
+    if not scaled:
+        notes.append("a run kept no val_predictions.npz: no temperature was fitted, scaled figures are left out")
+    metrics = {arm["name"]: arm["metrics"] for arm in arms}
+    for name in dict.fromkeys(pair["baseline"] for pair in pairs if "nll_vs_scaled" in pair["metrics"]):
+        own, after = (metrics[name][metric]["mean"] for metric in ("nll", "nll_scaled"))
+        if after > own:
+            notes.append(
+                f"the temperature from validation makes {name}'s NLL worse on test ({own:.4f} to {after:.4f}): go by "
+                "its figures as they are rather than by 'control scaled'"
+            )
+    if len(timed_on) > 1:
+        notes.append(f"latency was measured on {' and on '.join(timed_on)}: compare it only where that is the same")
+    return notes

@@ -1,0 +1,84 @@
+"""Takes a control's finished run over from another comparison: a control does not know what distilling is set to."""
+
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.runs.finished import NOT_TRAINED, settings
+from kdistill.runs.folder import RunFolder, versions
+
+# Installed code, which its version tells; the user's own may have changed since.
+_INSTALLED = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")
+_LEFT = ("wandb", "*.lock")  # the W&B run is the other comparison's
+
+
+def adopt(control: DictConfig, place: Path) -> Path | None:
+    """Copies a finished run of this very control from a sibling comparison, so that it need not be trained again.
+
+    That is one in the same place of another comparison's folder, where seed and all that trains are equal, and the
+    versions of what computes too. Then the data are read, and their content must be what that run was trained on. A
+    control that is the user's own code or begins from a file is not taken over: what they hold may have changed. Cost
+    and latency stay as they were measured.
+
+    Args:
+        control: its config, with its seed.
+        place: its folder, `outputs/compare/<comparison>/<arm>-seed<k>`.
+
+    Returns:
+        The folder that was copied; None where there is no such run, or something lies in its place already.
+
+    Raises:
+        UserError: a run of equal settings is there, and the data can't be read.
+    """
+    if control.role != "student" or place.exists():
+        return None
+    wanted = _trained(control)
+    if not _is_told_by(wanted):
+        return None
+    for source in sorted(place.parent.parent.glob(f"*/{place.name}")):
+        run = RunFolder(source)
+        if not run.finished or not run.predictions("test").is_file() or _trained(run.config()) != wanted:
+            continue
+        summary = run.summary()
+        if summary.get("versions") != versions():
+            continue
+        if summary["data"]["fingerprint"] == _fingerprint(OmegaConf.to_yaml(control.dataset, resolve=True)):
+            _copy(source, place)
+            return source
+    return None
+
+
+def _trained(config: DictConfig) -> dict[str, Any]:
+    """All that trains, by dotted key, the seed too; plain as a run's `config.yaml` gives it back."""
+    without = tuple(key for key in NOT_TRAINED if key != "seed")
+    return settings(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))), without=without)
+
+
+def _is_told_by(trained: Mapping[str, Any]) -> bool:
+    """Whether equal settings mean equal training."""
+    for key, value in trained.items():
+        if key.endswith("_target_") and str(value).partition(".")[0] not in _INSTALLED:
+            return False
+        if not key.startswith("dataset.") and isinstance(value, str) and Path(value).is_file():
+            return False
+    return True
+
+
+@cache
+def _fingerprint(dataset: str) -> str:
+    """What the data hold now, by the section `dataset` as text."""
+    from kdistill.building.data import build_data
+
+    return build_data(OmegaConf.create({"dataset": OmegaConf.create(dataset)})).arrays.fingerprint
+
+
+def _copy(source: Path, place: Path) -> None:
+    """Whole or not at all."""
+    begun = place.with_name(f".{place.name}.adopted")
+    shutil.rmtree(begun, ignore_errors=True)
+    shutil.copytree(source, begun, ignore=shutil.ignore_patterns(*_LEFT))
+    begun.rename(place)

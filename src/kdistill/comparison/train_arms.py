@@ -1,0 +1,88 @@
+"""Trains the arms of a comparison, seed by seed, each in its folder; what is finished there is left as it is."""
+
+import logging
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.base.errors import UserError
+from kdistill.comparison.controls import DISTILLED, arms_key, compose_arms, write_arm
+from kdistill.comparison.jobs import Job, jobs_at_a_time, run_jobs
+from kdistill.comparison.reuse_controls import adopt
+from kdistill.config.compose import running_folders
+from kdistill.config.sections import wandb_sections
+from kdistill.config.words import literal
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.last_words import of_many
+from kdistill.screen.progress import progress
+
+log = logging.getLogger(__name__)
+
+
+def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Job]]:
+    """Trains every arm with every seed, in `outputs/compare/<name>-<key>/<arm>-seed<k>`.
+
+    All configs are checked before the first training starts. A control that another comparison in `outputs/compare` has
+    finished with the same settings on the same data is copied from there (`adopt`). The first distilled student goes
+    first and has the teacher trained, once for all seeds: its recipe has a seed of its own. The other distilled
+    students go last; should the teacher still be in training by then, they wait for it at its lock.
+
+    Args:
+        config: a composed `compare` config.
+
+    Returns:
+        The folder, the runs' folders by arm, and the trainings that failed.
+
+    Raises:
+        UserError: an arm's config is wrong, or another comparison trains in the same folder.
+    """
+    arms = compose_arms(config)
+    folder = Path("outputs", "compare", f"{config.name}-{arms_key(arms[DISTILLED])}").resolve()
+    seeds = range(config.seed, config.seed + config.seeds)
+    places = {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in arms}
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            for name, arm in arms.items():
+                write_arm(folder / "arms", name, arm)
+            missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
+            missing = [(name, seed, place) for name, seed, place in missing if not _adopted(arms[name], seed, place)]
+            at_a_time = jobs_at_a_time(config.jobs, config.device)
+            there = len(arms) * len(seeds) - len(missing)
+            what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
+            log.info(f"{what}, {there} finished before: {folder}")
+            groupless = [key for key, section in wandb_sections(config).items() if not section.group]
+            grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
+            progress().last_words = lambda: of_many("compare", folder, "trainings")
+            failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
+    except Timeout as error:
+        raise UserError(f"another comparison is training in {folder}: let it finish") from error
+    return folder, places, failed
+
+
+def _adopted(arm: DictConfig, seed: int, place: Path) -> bool:
+    source = adopt(OmegaConf.merge(arm, {"seed": seed}), place)  # type: ignore[arg-type]
+    if source is not None:
+        log.info(f"adopted {place.name}: finished with the same settings on the same data in {source}")
+    return source is not None
+
+
+def _ordered(places: dict[str, list[Path]], seeds: range) -> list[tuple[str, int, Path]]:
+    """Arm, seed and folder of every training: one distilled, the controls seed by seed, the other distilled."""
+    entries = [(name, seed, places[name][place]) for place, seed in enumerate(seeds) for name in places]
+    distilled = [entry for entry in entries if entry[0] == DISTILLED]
+    return [distilled[0], *(entry for entry in entries if entry[0] != DISTILLED), *distilled[1:]]
+
+
+def _job(folder: Path, arm: str, seed: int, place: Path, more: list[str]) -> Job:
+    command = [sys.executable, "-m", "kdistill.train", "--config-dir", str(folder / "arms"), "--config-name", arm]
+    command += [f"seed={seed}", f"hydra.run.dir={literal(str(place))}", *more]
+    if own := running_folders():  # own experiments, for the teacher's recipe
+        command.append(f"hydra.searchpath=[{','.join(literal(f'file://{Path(path).resolve()}') for path in own)}]")
+
+    def result() -> str:
+        return f"test accuracy {RunFolder(place).summary()['test']['accuracy']:.2%}"
+
+    return Job(place.name, tuple(command), place / "train.log", result)

@@ -1,0 +1,1 @@
+"""What is measured on a network and on its predictions: metrics, cost, latency."""

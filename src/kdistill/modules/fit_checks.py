@@ -1,0 +1,39 @@
+"""Whether a loss fits those who teach: one teacher, several at once, or peers."""
+
+from kdistill.base.errors import UserError
+from kdistill.losses.base import WeightedSum
+from kdistill.losses.changes import BothHeads
+from kdistill.losses.feature import FeatureLoss
+
+
+def check_loss_of_several(loss: WeightedSum) -> None:
+    """Refuses a loss that would choose layers of one teacher, or take over its class head, where there are several.
+
+    Raises:
+        UserError: naming the part and what to take instead.
+    """
+    for name, part in loss.parts.items():
+        if isinstance(part, FeatureLoss) and part.layers == "auto":  # simkd, which takes over the head, always
+            raise UserError(
+                f"loss {name} compares layers of the student with those of one teacher, and there are several: take a "
+                "loss on logits (loss=kd), or name layers of one member (of the first: "
+                "loss.layers=[[student layer, members.0.1.<its layer>]])"
+            )
+
+
+def check_loss_of_peers(loss: WeightedSum) -> None:
+    """Refuses a loss with a part that must know the shapes of layers, or names layers, or wants more than logits.
+
+    Raises:
+        UserError: naming the part.
+    """
+    for name, part in loss.parts.items():
+        if callable(getattr(part, "bind", None)) or hasattr(part, "teacher_layers"):
+            raise UserError(f"peers learn from each other's logits, and loss {name} looks at layers: choose loss=kd")
+        if getattr(part, "views", 1) > 1:
+            raise UserError(f"peers learn from one view of an image, and loss {name} looks at two: choose loss=kd")
+        if isinstance(getattr(part, "changes_student", None), BothHeads):
+            raise UserError(
+                f"peers learn from each other with the head that answers, and loss {name} teaches a distillation head: "
+                "loss.token=false, or choose loss=kd"
+            )

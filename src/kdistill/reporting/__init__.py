@@ -1,0 +1,1 @@
+"""What people read: the screen, Markdown, the report page."""

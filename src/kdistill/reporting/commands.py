@@ -1,0 +1,67 @@
+"""The commands that do everything on a page again."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kdistill.config.words import literal
+from kdistill.reporting.again import command
+from kdistill.reporting.arms import Arm
+from kdistill.reporting.plain_text import one_line
+from kdistill.runs.collect import Subject
+from kdistill.runs.finished import FinishedRun
+from kdistill.runs.folder import RunFolder
+
+
+def do_again(arms: Sequence[Arm], subject: Subject, report_command: str) -> str:
+    """What was typed for all of it, and the commands of each teacher, each run, each test, and of this page.
+
+    A block for the shell, with names in its remarks.
+    """
+    shown = [run for arm in arms for run in arm.runs]
+    runs = [(arm.name, run.path, run.seed) for arm in arms for run in arm.runs]
+    for swept in subject.sweeps:
+        others = [place for place in swept.sweep.ranked if place != swept.sweep.chosen]
+        runs += [(swept.described(place), path, _seed(path)) for place in others for path in swept.runs[place]]
+    parts = {
+        "all of it, as it was typed": subject.commands,
+        "the teacher": list(_teachers(shown)),
+        "each run": [
+            f"# {one_line(name)}, seed {seed}\n{command(RunFolder(path).config())}" for name, path, seed in runs
+        ],
+        "the same figures from a run's files": [evaluation(run.path) for run in shown],
+        "this page": [report_command],
+    }
+    blocks = [f"## {what}\n" + "\n".join(lines) for what, lines in parts.items() if lines]
+    return "\n\n".join(blocks)
+
+
+def _seed(run: Path) -> int:
+    return int(RunFolder(run).summary()["seed"])
+
+
+def evaluation(run: Path) -> str:
+    """A line for the shell that tests a run from its files."""
+    return shlex.join(["python", "-m", "kdistill.evaluate", f"run={literal(str(run))}"])
+
+
+def _teachers(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """How each teacher came to be, as far as its run folder still tells."""
+    taught: dict[str, tuple[str, Path]] = {}
+    for run in (run for run in runs if run.summary.get("teacher")):
+        facts = run.summary["teacher"]
+        for one in facts.get("members", [facts]):
+            taught.setdefault(one["checkpoint"], (one["label"], run.path))
+    for checkpoint, (label, pupil) in taught.items():
+        yield _teacher(label, Path(checkpoint), pupil)
+
+
+def _teacher(label: str, checkpoint: Path, pupil: Path) -> str:
+    # A relative path starts where the command was given, and that is somewhere above the run.
+    bases = (Path(), *pupil.resolve().parents)
+    found = next((base for base in bases if (base / checkpoint.parent / "config.yaml").is_file()), None)
+    if found is None:
+        return f"# {one_line(f'{label}: {checkpoint}')} (no run folder there to read its settings from)"
+    config = RunFolder(found / checkpoint.parent).config()
+    place = shlex.quote(f"hydra.run.dir={literal(str(checkpoint.parent))}")
+    return f"# {one_line(label)}, where the runs below look for it\n{command(config)} {place}"

@@ -1,0 +1,1 @@
+"""Run folders: what one holds, how finished ones are found, sorted into arms and sweeps."""

@@ -1,0 +1,190 @@
+"""Finished runs as a comparison reads them: found by folder or pattern, checked to fit together, sorted into arms."""
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from kdistill.base.errors import UserError
+from kdistill.runs.folder import RunFolder
+
+# How a run reports and what it stores, by dotted key: none of it changes what is trained.
+NOT_TRAINED = (
+    *("name", "seed", "logger", "print_config", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps"),
+    "trainer.tune_cache",
+    *("replay.teacher", "replay.prefix", "replay.max_gb", "replay.cache"),
+)
+# On what it ran: another run of the same settings has its own, and the data are told apart by their fingerprint.
+_OWN = ("device", "decision_threshold", "dataset.seed", "dataset.root")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run folder tells a comparison.
+
+    Attributes:
+        path: the folder.
+        summary: as `summary.json` holds it.
+        settings: by dotted key, what it trained; runs of equal settings differ in their seed alone.
+        test: index, target, logits and, where there was a teacher, teacher_logits, in the order of the index.
+        val: the same of validation; None in a folder of an older kdistill.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+    settings: dict[str, Any]
+    test: dict[str, np.ndarray]
+    val: dict[str, np.ndarray] | None
+
+    @property
+    def seed(self) -> int:
+        return int(self.summary["seed"])
+
+
+def read_run(path: Path) -> FinishedRun:
+    """Reads a finished run's folder.
+
+    Raises:
+        UserError: there is no finished run, it kept no predictions, or some of them are not finite.
+    """
+    folder = RunFolder.open(path)
+    if not folder.predictions("test").is_file():
+        raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
+    val = _predictions(folder, "val") if folder.predictions("val").is_file() else None
+    trained = settings(OmegaConf.to_container(folder.config()), without=(*NOT_TRAINED, *_OWN))
+    return FinishedRun(path, folder.summary(), trained, _predictions(folder, "test"), val)
+
+
+def versions_of(summaries: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What runs were trained with, by package; more than one version where they differ."""
+    found: dict[str, dict[str, None]] = {}
+    for summary in summaries:
+        for name, version in summary.get("versions", {}).items():  # not in a folder of an older kdistill
+            found.setdefault(name, {})[version] = None
+    return {name: list(versions) for name, versions in found.items()}
+
+
+def _predictions(folder: RunFolder, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
+    """In the order of the index."""
+    found = folder.read_predictions(part)
+    for name in ("logits", "teacher_logits"):
+        if name in found and (lost := int((~np.isfinite(found[name]).all(1)).sum())):
+            raise UserError(
+                f"{folder.predictions(part)}: {name} of {lost} of {len(found[name])} images are nan or infinite: the "
+                "training has diverged, and there is nothing to compare. Leave the run out, or train it again with a "
+                "smaller learning rate (optimizer.lr), clipped gradients (trainer.gradient_clip_val=1) or in float32 "
+                "(trainer.precision=32-true)"
+            )
+    order = found["index"].argsort(kind="stable")
+    return {name: array[order] for name, array in found.items()}
+
+
+def settings(node: Any, *, without: Sequence[str], key: str = "") -> dict[str, Any]:
+    """A plain config by dotted key, without some keys and what is below them."""
+    if key in without:
+        return {}
+    if not isinstance(node, dict):
+        return {key: node}
+    below = (settings(value, without=without, key=f"{key}.{name}".lstrip(".")) for name, value in node.items())
+    return {leaf: end for one in below for leaf, end in one.items()}
+
+
+def find_runs(entry: str) -> list[FinishedRun]:
+    """The finished runs that an entry names: a run's folder, one that holds such folders, or a pattern.
+
+    Of a pattern, and in a folder of runs, what is no finished run is passed over.
+
+    Raises:
+        UserError: there is none.
+    """
+    if Path(entry).is_dir() or not glob.has_magic(entry):
+        place = Path(entry)
+        within = [] if RunFolder(place).finished else sorted(place.glob("*"))
+        return [read_run(path) for path in within if RunFolder(path).finished] or [read_run(place)]
+    paths = [Path(path) for path in sorted(glob.glob(entry, recursive=True))]
+    found = [read_run(path) for path in paths if path.is_dir() and RunFolder(path).finished]
+    if not found:
+        raise UserError(f"runs: no finished run matches '{entry}' ({len(paths)} other files and folders do)")
+    return found
+
+
+def named_arms(entries: Sequence[str], names: Sequence[str]) -> dict[str, list[FinishedRun]]:
+    """Runs in arms: by the names given for the entries, else by their settings.
+
+    Raises:
+        UserError: there are not as many names as entries, or no such runs.
+    """
+    if names and len(names) != len(entries):
+        raise UserError(f"arms names {len(names)} arms for the {len(entries)} entries of runs: give one name for each")
+    arms: dict[str, list[FinishedRun]] = {}
+    if not names:
+        unique = {run.path.resolve(): run for entry in entries for run in find_runs(entry)}
+        return by_settings(list(unique.values()))
+    for name, entry in zip(names, entries, strict=True):
+        arms.setdefault(name, []).extend(find_runs(entry))
+    return arms
+
+
+def by_settings(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Runs that differ in their seed alone make one arm, named by what people call it and by what sets it apart."""
+    groups: list[list[FinishedRun]] = []
+    for run in runs:
+        same = next((group for group in groups if group[0].settings == run.settings), None)
+        if same is None:
+            groups.append([run])
+        else:
+            same.append(run)
+    arms: dict[str, list[FinishedRun]] = {}
+    for group in groups:
+        namesakes = [other[0] for other in groups if _plain_name(other[0]) == _plain_name(group[0])]
+        apart = _set_apart(group[0].settings, [other.settings for other in namesakes])
+        arms[" ".join([_plain_name(group[0]), *apart])] = group
+    return arms
+
+
+def _plain_name(run: FinishedRun) -> str:
+    word = " scratch" if run.summary["role"] == "student" else ""
+    return f"{run.summary['label']}{word}"
+
+
+def _set_apart(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    missing = object()
+    keys = dict.fromkeys(key for other in others for key in other)
+    differing = [key for key in keys if any(other.get(key, missing) != settings.get(key, missing) for other in others)]
+    return [f"{key}={settings[key]}" for key in differing if key in settings]
+
+
+def check_fit(arms: Mapping[str, Sequence[FinishedRun]]) -> None:
+    """Checks that all runs were tested on the same samples, and that no arm has a seed twice.
+
+    Raises:
+        UserError: they were not, or it has; the message says which.
+    """
+    runs = [run for arm in arms.values() for run in arm]
+    if not runs:
+        raise UserError("there is no finished run to compare")
+    first = runs[0]
+    for run in runs[1:]:
+        names, others = first.summary["data"]["class_names"], run.summary["data"]["class_names"]
+        if names != others:
+            raise UserError(f"{run.path} has the classes {others}, {first.path} has {names}: they cannot be compared")
+        if run.summary["data"]["fingerprint"] != first.summary["data"]["fingerprint"]:
+            raise UserError(
+                f"{run.path} saw other data than {first.path} (their fingerprints differ): compare runs on the same "
+                "images, split in the same way"
+            )
+        if not all(np.array_equal(run.test[part], first.test[part]) for part in ("index", "target")):
+            raise UserError(f"{run.path} and {first.path} were tested on different samples: they cannot be paired")
+    for name, arm in arms.items():
+        by_seed: dict[int, FinishedRun] = {}
+        for run in arm:
+            if run.seed in by_seed:
+                raise UserError(
+                    f"arm '{name}' has seed {run.seed} twice, in {by_seed[run.seed].path} and {run.path}: leave one "
+                    "out, or name arms, one for each entry of runs (arms=[...])"
+                )
+            by_seed[run.seed] = run

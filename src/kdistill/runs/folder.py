@@ -1,0 +1,225 @@
+"""What a run folder holds; it is read and written here only.
+
+config.yaml             the resolved configuration, plain
+metrics.csv             curves, one row per epoch
+summary.json            figures, cost, fingerprints, seed, wall time, versions
+pruned.json             instead of it, of a trial that its search gave up: metric, value, epoch, trial
+predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_logits (N, K) if there was a teacher
+val_predictions.npz     the same of validation
+mistakes.npz            some test images that teacher or student got wrong: index (M,), image (M, C, H, W) uint8
+checkpoints/            best.ckpt (chosen on validation) and last.ckpt
+student.safetensors     the chosen weights (teacher.safetensors for a teacher)
+"""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any, Literal
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.base.errors import UserError
+from kdistill.base.storage import write_atomically, write_json
+
+# How a run reports and where it keeps what can be computed again: none of it changes the result.
+OPERATIONAL = (
+    *(
+        "logger",
+        "print_config",
+        "teacher_cache",
+        "trainer.progress_bar",
+        "trainer.log_every_n_steps",
+        "trainer.tune_cache",
+    ),
+    *("replay.cache", "replay.max_gb", "callbacks.resume.minutes"),
+)
+# What, besides, may change while a run is unfinished: what is done after training, and where and how it is computed.
+MAY_CHANGE = (
+    *(*OPERATIONAL, "decision_threshold", "device", "dataset.eval_batch_size", "teacher.gate"),
+    *("replay.teacher", "replay.prefix", "callbacks.lr"),
+)
+_ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
+_FIGURES = ("val", "test", "test_last", "test_by_agreement")
+_PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
+
+
+class RunFolder:
+    """One run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: DictConfig) -> "RunFolder":
+        """A run's folder, begun; see `check` and `begin`."""
+        folder = cls(path)
+        folder.check(config)
+        folder.begin(config)
+        return folder
+
+    def check(self, config: DictConfig) -> None:
+        """Checks that a run may begin or go on here; makes nothing.
+
+        Raises:
+            UserError: a finished run lies there already, or one that another config began, or nothing can be written.
+        """
+        if self.finished:
+            raise UserError(f"{self.path} holds a finished run; {_ELSEWHERE}")
+        nearest = next((place for place in (self.path, *self.path.absolute().parents) if place.exists()), self.path)
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            why = "may not be written to" if nearest.is_dir() else "is no folder"
+            raise UserError(
+                f"{self.path} cannot be the run's folder: {nearest} {why}; give hydra.run.dir=<another folder>"
+            )
+        if self.last_checkpoint is not None and (changed := self.changed(config)):
+            raise UserError(
+                f"{self.path} holds a run that another config began and did not finish; to go on with it, give that "
+                f"config again ({self.path / 'config.yaml'}). It differs in: {'; '.join(changed)}. Else {_ELSEWHERE}"
+            )
+
+    def begin(self, config: DictConfig) -> None:
+        """Makes the folder, with the run's config in it."""
+        self.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
+        text = OmegaConf.to_yaml(config, resolve=True)
+        write_atomically(self.path / "config.yaml", lambda file: file.write(text.encode()))
+
+    def begun_by(self, config: DictConfig) -> bool:
+        """Whether this folder's run was started with this very config; what only reports or stores does not count."""
+        path = self.path / "config.yaml"
+        return path.is_file() and not _differences(self.config(), config, OPERATIONAL)
+
+    def changed(self, config: DictConfig) -> list[str]:
+        """What of a config keeps it from going on with this folder's unfinished run: `key: value then, value now`."""
+        if not (self.path / "config.yaml").is_file():
+            return ["there is no config.yaml"]
+        return _differences(self.config(), config, MAY_CHANGE)
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """Where a killed run can go on; None where there is nothing yet."""
+        path = self.checkpoints / "last.ckpt"
+        return path if path.is_file() else None
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A finished run's folder.
+
+        Raises:
+            UserError: there is no finished run.
+        """
+        folder = cls(path)
+        missing = [name for name in ("config.yaml", "summary.json") if not (path / name).is_file()]
+        if missing:
+            raise UserError(f"{path} is not a finished run's folder: it lacks {' and '.join(missing)}")
+        return folder
+
+    @property
+    def finished(self) -> bool:
+        """The summary is the last file that a run writes."""
+        return (self.path / "summary.json").is_file()
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a search gave this run up before its end."""
+        return (self.path / "pruned.json").is_file()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def curves(self, *, until: int | None = None) -> list[dict[str, str]]:
+        """Rows of metrics.csv, all or up to a step."""
+        path = self.path / "metrics.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return [row for row in csv.DictReader(file) if until is None or int(row["step"]) <= until]
+
+    def weights(self, role: str) -> Path:
+        """Where the chosen weights lie."""
+        return self.path / ("teacher.safetensors" if role == "teacher" else "student.safetensors")
+
+    def config(self) -> DictConfig:
+        config = OmegaConf.load(self.path / "config.yaml")
+        assert isinstance(config, DictConfig)
+        return config
+
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds; a figure without a value is NaN here and null there."""
+        return _with_nan(json.loads((self.path / "summary.json").read_text()))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes plain data; JSON has no NaN and no infinity, so they become null."""
+        write_json(self.path / name, content)
+
+    def predictions(self, part: Literal["val", "test"]) -> Path:
+        """Where the predictions of a partition lie."""
+        return self.path / ("predictions.npz" if part == "test" else "val_predictions.npz")
+
+    def write_predictions(self, part: Literal["val", "test"], arrays: Mapping[str, np.ndarray]) -> None:
+        write_atomically(self.predictions(part), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    @property
+    def mistakes(self) -> Path:
+        """Where the test images lie that a report shows."""
+        return self.path / "mistakes.npz"
+
+    def write_mistakes(self, index: np.ndarray, image: np.ndarray) -> None:
+        """Keeps a few test images: their numbers (M,) and pixels (M, C, H, W) uint8."""
+        content = {"index": index, "image": image}
+        write_atomically(self.mistakes, lambda file: np.savez_compressed(file, allow_pickle=False, **content))
+
+    def read_predictions(self, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
+        with np.load(self.predictions(part), allow_pickle=False) as content:
+            return dict(content)
+
+
+def _differences(then: DictConfig, now: DictConfig, without: Sequence[str]) -> list[str]:
+    """The keys in which two configs differ, as `config.yaml` gives them back, without some and what is below them."""
+    old, new = (_leaves(_as_written(config), without) for config in (then, now))
+    missing = "nothing"
+    return [
+        f"{key}: {old.get(key, missing)} then, {new.get(key, missing)} now"
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key, missing) != new.get(key, missing)
+    ]
+
+
+def _as_written(config: DictConfig) -> Any:
+    return OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+
+
+def _leaves(node: Any, without: Sequence[str], key: str = "") -> dict[str, Any]:
+    """A plain config by dotted key."""
+    if key in without:
+        return {}
+    if not isinstance(node, dict) or not node:
+        return {key: node}
+    below = (_leaves(value, without, f"{key}.{name}".lstrip(".")) for name, value in node.items())
+    return {leaf: end for one in below for leaf, end in one.items()}
+
+
+def _with_nan(node: Any, *, figures: bool = False) -> Any:
+    """NaN for null among the figures, at whatever depth."""
+    if isinstance(node, dict):
+        return {key: _with_nan(value, figures=figures or key in _FIGURES) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_nan(value, figures=figures) for value in node]
+    return math.nan if node is None and figures else node
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, kdistill and what it computes with."""
+    found = {"python": python_version()}
+    for package in ("kdistill", *_PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,77 @@
+"""A sweep whose jobs have ended: their records, their figures of validation, what was chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kdistill.config.overrides import key_of
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.ranking import Place, Sweep, by_place
+from kdistill.runs.record import JobRecord, figure_of, judged_by, read_record
+
+SEED = "seed"
+TEST = ("accuracy", "f1", "auroc")
+
+
+@dataclass(frozen=True)
+class FinishedSweep:
+    """All that the end of a sweep knows.
+
+    Attributes:
+        folder: the sweep's.
+        records: of every job, by its folder; one that never ended counts as failed.
+        swept: the keys in which the jobs' overrides differ, seed included, in the command line's order.
+        runs: folders of the finished jobs, by settings.
+        sweep: their figures; None if nothing finished.
+        notes: what the reader must know of the ranking.
+    """
+
+    folder: Path
+    records: dict[Path, JobRecord]
+    swept: tuple[str, ...]
+    runs: dict[Place, list[Path]]
+    sweep: Sweep | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> dict[Path, JobRecord]:
+        return {path: record for path, record in self.records.items() if record.status == "failed"}
+
+    def test(self) -> dict[str, list[float]]:
+        """Test figures of the chosen settings, a value per seed."""
+        if self.sweep is None:
+            return {}
+        found = [RunFolder(path).summary()["test"] for path in self.runs[self.sweep.chosen]]
+        return {name: [float(test[name]) for test in found] for name in TEST if all(name in test for test in found)}
+
+
+def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
+    """Reads what the jobs left."""
+    records = {path: _settled(path) for path in jobs}
+    given = {path: given_by(record) for path, record in records.items()}
+    keys = dict.fromkeys(key for texts in given.values() for key in texts)
+    swept = tuple(key for key in keys if len({texts.get(key) for texts in given.values()}) > 1)
+    finished = [path for path in jobs if records[path].status in ("finished", "skipped")]
+    if not finished:
+        return FinishedSweep(folder, records, swept, {}, None)
+    axes = tuple(key for key in swept if key != SEED)
+    runs = by_place({path: given[path] for path in finished}, axes)
+    metric, mode, notes = judged_by(finished)
+    figures = {place: [figure_of(path, metric) for path in paths] for place, paths in runs.items()}
+    most = max(len(paths) for paths in runs.values())
+    if any(len(paths) < most for paths in runs.values()):
+        notes.append("some settings have fewer finished seeds than others")
+    name = str(RunFolder(finished[0]).config().name)
+    return FinishedSweep(folder, records, swept, runs, Sweep(name, metric, mode == "min", axes, figures), tuple(notes))
+
+
+def _settled(path: Path) -> JobRecord:
+    """A job's record; `running` after the sweep's end means that something ended the process."""
+    record = read_record(path)
+    if record.status in ("running", "stopped"):
+        return replace(record, status="failed", error="was ended from outside before it was done; it can go on")
+    return record
+
+
+def given_by(record: JobRecord) -> dict[str, str]:
+    return {key_of(text): text.partition("=")[2] for text in record.overrides}

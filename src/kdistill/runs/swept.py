@@ -1,0 +1,110 @@
+"""Which finished runs are settings of one sweep, and which of them validation chose."""
+
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from kdistill.config.overrides import is_below, key_of
+from kdistill.runs.finished import NOT_TRAINED, settings
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.places import comparison_arm
+from kdistill.runs.ranking import Place, Sweep, by_place, shown
+from kdistill.runs.record import FILE, figure_of, judged_by, read_record
+
+_SWEEP_FILES = ("sweep.json", "multirun.yaml")
+_DERIVED = ("dataset.seed",)  # follows the seed
+
+Given = Mapping[str, str]  # texts by dotted key
+
+
+@dataclass(frozen=True)
+class SweptRuns:
+    """A sweep's finished runs.
+
+    Attributes:
+        folder: the sweep's; of runs that no sweep has started, the first one's parent.
+        sweep: the figures of validation, by settings.
+        runs: their folders, by settings.
+    """
+
+    folder: Path
+    sweep: Sweep
+    runs: Mapping[Place, Sequence[Path]]
+
+    @property
+    def chosen(self) -> Sequence[Path]:
+        """The runs of the settings that validation chose."""
+        return self.runs[self.sweep.chosen]
+
+    @cached_property
+    def left(self) -> set[Path]:
+        """The runs of settings that were not chosen."""
+        return {path for place, paths in self.runs.items() if place != self.sweep.chosen for path in paths}
+
+    def described(self, place: Place) -> str:
+        """Settings as people write them."""
+        return ", ".join(f"{key}={shown(self.sweep.at(place, key))}" for key in self.sweep.varied)
+
+
+def find_sweeps(paths: Iterable[Path]) -> list[SweptRuns]:
+    """The sweeps among finished runs, each with at least two settings.
+
+    Runs of one sweep are the jobs that `-m` has put into one folder, by role: a student's run is not held against a
+    distilled one in choosing settings. Of what was started run by run (under torchrun, by an agent) they are the
+    distilled runs whose settings differ in numbers alone. The arms of a comparison are no sweep.
+
+    Args:
+        paths: folders of finished runs.
+    """
+    groups: dict[Any, dict[Path, Given]] = {}
+    for path in paths:
+        if comparison_arm(path) is None:
+            key, given = _membership(path)
+            groups.setdefault(key, {})[path] = given
+    found = [_swept(given) for given in groups.values()]
+    return [one for one in found if len(one.runs) > 1]
+
+
+def _membership(path: Path) -> tuple[Any, Given]:
+    """What a run shares with the others of its sweep, and what it was set to."""
+    folder = RunFolder(path)
+    role = folder.summary()["role"]
+    if (path / FILE).is_file():
+        texts = read_record(path).overrides
+        return (_sweep_folder(path).resolve(), role), {key_of(text): text.partition("=")[2] for text in texts}
+    plain = settings(OmegaConf.to_container(folder.config()), without=())
+    if role != "distill":
+        return path, {}
+    words = tuple((key, None if _is_number(value) else repr(value)) for key, value in _trained(plain).items())
+    return words, {key: str(value) for key, value in plain.items()}
+
+
+def _sweep_folder(job: Path) -> Path:
+    """A sweep's jobs lie in its folder or, with `hydra.sweep.subdir`, one below."""
+    above = (job.parent, job.parent.parent)
+    return next((place for place in above if any((place / name).is_file() for name in _SWEEP_FILES)), job.parent)
+
+
+def _trained(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if not is_below(key, (*NOT_TRAINED, *_DERIVED))}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _swept(given: Mapping[Path, Given]) -> SweptRuns:
+    texts = {path: _trained(own) for path, own in given.items()}
+    keys = dict.fromkeys(key for own in texts.values() for key in own)
+    axes = tuple(key for key in keys if len({own.get(key) for own in texts.values()}) > 1)
+    runs = by_place(texts, axes)
+    first = next(iter(given))
+    metric, mode, _ = judged_by(list(given))
+    figures = {place: [figure_of(path, metric) for path in found] for place, found in runs.items()}
+    name = str(RunFolder(first).config().name)
+    return SweptRuns(_sweep_folder(first), Sweep(name, metric, mode == "min", axes, figures), runs)

@@ -1,0 +1,1 @@
+"""Where a teacher comes from: a checkpoint, a recipe that trains it, several members."""

@@ -1,0 +1,75 @@
+"""What a run and the training of its teachers would join, joined first on random weights: a misfit costs seconds."""
+
+import logging
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+
+from kdistill.base.weight_files import weights_path
+from kdistill.building.instantiate import network_label
+from kdistill.building.losses import build_loss
+from kdistill.building.networks import build_bare_network, input_normalisation
+from kdistill.building.restore import network_for
+from kdistill.config.validate import validate
+from kdistill.data.arrays import ImageArrays
+from kdistill.modules.fit_checks import check_loss_of_peers, check_loss_of_several
+from kdistill.modules.layers import bind_loss
+from kdistill.teachers.find import joined_network
+from kdistill.teachers.recipe import recipe_of, teacher_configs
+
+log = logging.getLogger(__name__)
+
+
+def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+    """Fits networks and loss to each other as a run of this config would, down the whole chain of its teachers.
+
+    No weights are read or fetched and nothing is trained or written. It draws from torch's generator, so whoever needs
+    its state seeds after it.
+
+    Args:
+        config: of the run, or of the recipe that trains its teacher.
+        arrays: the run's data, which its teachers are trained on too.
+
+    Returns:
+        The network that the config trains, as its loss leaves it.
+
+    Raises:
+        UserError: two of the networks, or a network and a loss, do not fit each other; or a recipe is wrong.
+    """
+    validate(config)
+    kind = "teacher" if config.role == "teacher" else "student"
+    sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
+    network = build_bare_network(config[kind], kind, **sizes, say=log.debug)
+    loss = build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
+    if config.peers:
+        check_loss_of_peers(loss)
+        return network
+    if config.role == "distill" and "members" in config.teacher:
+        check_loss_of_several(loss)
+    bind_loss(
+        loss,
+        network,
+        _teacher(config, arrays) if config.role == "distill" else None,
+        arrays.image_shape,
+        student_name=f"{kind}={network_label(config[kind])}",
+        teacher_name=f"teacher={network_label(config.teacher)}" if config.role == "distill" else "",
+    )
+    return network
+
+
+def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+    members: list[tuple[nn.Module, dict[str, Any]]] = []
+    for own in teacher_configs(config):
+        network = _one_teacher(own, arrays)
+        mean, std = input_normalisation(own.teacher, network, arrays)
+        members.append((network, {"input": {"mean": mean, "std": std}}))
+    return joined_network(config.teacher, members) if "members" in config.teacher else members[0][0]
+
+
+def _one_teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+    if config.teacher.checkpoint is None:
+        return rehearse(recipe_of(config), arrays)
+    weights = weights_path(config.teacher.checkpoint)
+    known: dict[str, Any] = {"class_names": arrays.class_names, "image_shape": arrays.image_shape}
+    return network_for(weights, config.teacher, "teacher", **known, load=False)

@@ -1,0 +1,215 @@
+"""The teacher of a distill run: loaded from what the user gives, or trained once by its own recipe and found again."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig
+from torch import nn
+
+from kdistill.base.classes import listed
+from kdistill.base.errors import UserError
+from kdistill.base.weight_files import weights_path
+from kdistill.building.device import choose_channels_last
+from kdistill.building.instantiate import network_label
+from kdistill.building.networks import input_normalisation
+from kdistill.building.restore import network_for
+from kdistill.data.module import ArrayDataModule
+from kdistill.evidence.order import likely_order
+from kdistill.measuring.cost import count_cost
+from kdistill.measuring.metrics import majority_share
+from kdistill.models.weights import fingerprint, stored_normalisation
+from kdistill.modules.base import Normalize
+from kdistill.modules.ensemble import Ensemble
+from kdistill.modules.predictions import figures, predict
+from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.runs.folder import RunFolder
+from kdistill.teachers.recipe import recipe_key, recipe_of, teacher_configs
+
+log = logging.getLogger(__name__)
+
+Train = Callable[[DictConfig, Path], object]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher that is ready to answer.
+
+    Attributes:
+        answers: the frozen teacher.
+        facts: checkpoint, fingerprint, val, test, cost; as `summary.json` holds them. Of several teachers also
+            `members`, the facts of each.
+        seconds: what finding it took, its training included.
+    """
+
+    answers: FrozenTeacher
+    facts: dict[str, Any]
+    seconds: float
+
+
+def find_teacher(config: DictConfig, data: ArrayDataModule, device: str, train: Train) -> Teacher:
+    """Loads the teacher of a distill run, or each of several, training first what is not there yet.
+
+    Args:
+        config: the run's config.
+        data: the run's data.
+        device: where the teacher's figures are computed.
+        train: runs a config in a folder.
+
+    Raises:
+        UserError: a checkpoint does not fit, or a teacher knows no more than the majority class.
+    """
+    started = time.perf_counter()
+    configs = teacher_configs(config)
+    given_first = sorted(range(len(configs)), key=lambda n: configs[n].teacher.checkpoint is None)
+    by_place = {n: _find_one(configs[n], data, device, train) for n in given_first}  # a wrong file before a training
+    found = [by_place[n] for n in range(len(configs))]
+    module, facts = found[0] if "members" not in config.teacher else _joined(config, found, data, device)
+    return Teacher(FrozenTeacher(module), facts, time.perf_counter() - started)
+
+
+def _find_one(
+    config: DictConfig, data: ArrayDataModule, device: str, train: Train
+) -> tuple[TeacherModule, dict[str, Any]]:
+    """One teacher, and its facts."""
+    arrays = data.arrays
+    given = config.teacher.checkpoint
+    source = Path(given).expanduser() if given is not None else _trained(config, data, train)
+    run = RunFolder(source) if source.is_dir() else None
+    weights = weights_path(source)
+    network = network_for(
+        weights, config.teacher, "teacher", class_names=arrays.class_names, image_shape=arrays.image_shape
+    )
+    mean, std = stored_normalisation(weights) or input_normalisation(config.teacher, network, arrays)
+    module = _module(config, network, mean, std, data)
+    facts: dict[str, Any] = {
+        "label": network_label(config.teacher),
+        "checkpoint": str(weights),
+        "fingerprint": fingerprint(network),
+        "input": {"mean": mean, "std": std},
+    }
+    known = run.summary() if run is not None and run.finished else {}
+    advice = ""
+    if known.get("fingerprint") == facts["fingerprint"] and known["data"]["fingerprint"] == arrays.fingerprint:
+        facts |= {key: known[key] for key in ("val", "test")}
+    else:
+        measured, advice = _measured(module, data, device)
+        facts |= measured
+    facts["cost"] = count_cost(network, arrays.image_shape, device=device)  # an older count may have missed operators
+    origin = f"loaded from {weights}" if given is not None else f"trained by {config.teacher.recipe}"
+    _check_knowledge(config, facts, f"teacher {facts['label']}, {origin},", data, advice)
+    if given is not None:
+        log.info("teacher %s: loaded from %s", network_label(config.teacher), weights)
+    return module, facts
+
+
+def _joined(
+    config: DictConfig, found: list[tuple[TeacherModule, dict[str, Any]]], data: ArrayDataModule, device: str
+) -> tuple[TeacherModule, dict[str, Any]]:
+    """Several teachers as one, and its facts. An image goes in as it is: each member has a normalisation of its own."""
+    network = joined_network(config.teacher, [(one.network, facts) for one, facts in found])
+    channels = data.arrays.image_shape[0]
+    as_it_is = {"mean": [0.0] * channels, "std": [1.0] * channels}
+    module = _module(config, network, **as_it_is, data=data)
+    members = [facts for _, facts in found]
+    measured, advice = _measured(module, data, device)
+    facts: dict[str, Any] = {
+        "label": f"mean of {len(found)} teachers",
+        "checkpoint": ", ".join(one["checkpoint"] for one in members),
+        "fingerprint": fingerprint(network),
+        "input": as_it_is,
+        **measured,
+        "cost": count_cost(network, data.arrays.image_shape, device=device),
+        "members": members,
+    }
+    _check_knowledge(config, facts, facts["label"], data, advice)
+    shown = ", ".join(f"{one['label']} {one['val']['accuracy']:.2%}" for one in members)
+    log.info("%s: validation accuracy %s; together %.2f%%", facts["label"], shown, 100 * facts["val"]["accuracy"])
+    return module, facts
+
+
+def joined_network(several: DictConfig, members: Sequence[tuple[nn.Module, dict[str, Any]]]) -> nn.Module:
+    """The members of `teacher=several` as one network, of their networks and their facts."""
+    normalised = [nn.Sequential(Normalize(**facts["input"]), network) for network, facts in members]
+    return Ensemble(normalised, shares=several.get("shares"), temperature=several.get("temperature", 1.0))
+
+
+def _module(
+    config: DictConfig, network: nn.Module, mean: list[float], std: list[float], data: ArrayDataModule
+) -> TeacherModule:
+    return TeacherModule(
+        network,
+        num_classes=data.arrays.num_classes,
+        mean=mean,
+        std=std,
+        channels_last=choose_channels_last(config.trainer.channels_last, network),
+    )
+
+
+def _check_knowledge(config: DictConfig, facts: dict[str, Any], who: str, data: ArrayDataModule, advice: str) -> None:
+    """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
+    majority, accuracy = majority_share(data.arrays.val.target), facts["val"]["accuracy"]
+    if accuracy <= majority and config.teacher.get("gate", "on") == "on":
+        mend = advice or (
+            "give a trained teacher.checkpoint, or null to train one"
+            if "members" in config.teacher or config.teacher.checkpoint is not None
+            else "train it longer or otherwise (teacher.recipe_overrides=[...]), or give a trained teacher.checkpoint"
+        )
+        raise UserError(
+            f"{who} has {accuracy:.2%} accuracy on validation, no better than naming the commonest class "
+            f"({majority:.2%}); {mend}; or teacher.gate=off to insist"
+        )
+    if advice:
+        log.warning("%s has %.2f%% accuracy on validation; %s", who, 100 * accuracy, advice)
+
+
+def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
+    """The folder of the teacher that the recipe leads to; trained now if it is not there yet."""
+    recipe = recipe_of(config)
+    key = recipe_key(recipe, data.arrays.fingerprint, len(data.arrays.train))
+    name = network_label(config.teacher)
+    folder = Path(config.teacher_cache) / f"{name}-{key[:12]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        log.info("teacher %s: another run is training it; this one waits for that", name)
+        held = lock.acquire()
+    with held:
+        if RunFolder(folder).finished:
+            log.info("teacher %s: found, trained before by the same recipe on the same data (%s)", name, folder)
+            return folder
+        log.info("teacher %s: none yet; trained first by %s and kept in %s", name, config.teacher.recipe, folder)
+        if data.limit is not None:
+            log.warning("teacher %s: dataset.limit=%d is its limit too", name, data.limit)
+        if folder.exists() and RunFolder(folder).changed(recipe):
+            shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
+        train(recipe, folder)
+    return folder
+
+
+def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> tuple[dict[str, Any], str]:
+    """A teacher's val and test, and what to say where its classes seem to stand in another order, else ''."""
+    val = predict(module, data.val_dataloader(), data, device)
+    facts = {
+        "val": figures(val),
+        "test": figures(predict(module, data.test_dataloader(), data, device)),
+    }
+    names, named = data.arrays.class_names, val["logits"].argmax(1)
+    order = likely_order(named.numpy(), val["target"].numpy(), len(names))
+    if order is None:
+        return facts, ""
+    share = float((torch.tensor(order)[named] == val["target"]).float().mean())
+    theirs = [names[k] for k in order]
+    return facts, (
+        f"its classes seem to stand in another order than the run's: in the order {listed(theirs)} it would have "
+        f"{share:.2%}. If so, give dataset.classes=[{','.join(theirs)}] (class folders), or "
+        "name its classes in its file: `classes` in the metadata of a .safetensors, `class_names` in a checkpoint"
+    )

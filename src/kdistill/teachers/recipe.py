@@ -1,0 +1,168 @@
+"""How a teacher comes to be: the experiment that trains it, on a run's own data, and the key that the result has."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from kdistill.base.weight_files import weights_path
+from kdistill.building.instantiate import plain_section
+from kdistill.building.trust import check_trusted
+from kdistill.config.compose import compose_config
+from kdistill.config.hydra_setup import sweep_name
+from kdistill.config.schema import TEACHER_KEYS
+from kdistill.config.sections import wandb_sections
+from kdistill.runs.folder import RunFolder
+
+# How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
+_SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "mixup", "views", "seed", "sampling", "targets")
+# What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
+_NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger", "print_config")
+_NOT_TRAINER = ("progress_bar", "log_every_n_steps", "tune_cache")
+# What a member of `teacher=several` need not say.
+_MEMBER: dict[str, Any] = {
+    **{"weights": "none", "trainable": "all", "backbone_lr": 1.0, "mean": None, "std": None, "image_size": None},
+    **{"checkpoint": None, "recipe": None, "recipe_overrides": [], "gate": "on"},
+}
+
+
+def recipe_of(config: DictConfig) -> DictConfig:
+    """The experiment that trains a run's teacher: composed by itself, on this run's data, device and network.
+
+    The network takes the place that the recipe's role trains: the teacher's, or the student's where the recipe itself
+    distills, from a teacher of its own (a chain) or trains without one. With `teacher.generations` = k > 1 the recipe
+    is this very run with one generation less, and generation g has the seed of generation 0 plus g: equal networks
+    must not start from equal weights.
+
+    Args:
+        config: of a run with one teacher and no checkpoint of it.
+
+    Raises:
+        UserError: there is no such experiment, or it is wrong.
+    """
+    section = config.teacher
+    first = compose_config([f"+experiment={section.recipe}", *section.recipe_overrides])
+    generation = section.get("generations", 1) - 1
+    if generation > 0:
+        recipe = copy.deepcopy(config)
+        with open_dict(recipe):
+            recipe.seed = first.seed + generation
+            recipe.teacher.generations = generation
+        return recipe
+    return _adapted(first, config)
+
+
+def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
+    with open_dict(recipe):
+        own = {key: recipe.dataset[key] for key in _SERVING_KEYS if key in recipe.dataset}
+        same_kind = recipe.dataset._target_ == config.dataset._target_
+        recipe.dataset = OmegaConf.merge(config.dataset, own) if same_kind else config.dataset
+        section = plain_section(config.teacher)  # resolved: it may speak of ${student.name}
+        if recipe.role == "teacher":
+            recipe.teacher = section
+        else:
+            recipe.student = _network(section)
+        recipe.device = config.device
+        recipe.logger = _grouped(config)
+        recipe.teacher_cache = config.teacher_cache
+        recipe.replay = config.replay
+        if config.replay.prefix == "on":  # it asks for the student's: a teacher with nothing frozen has none
+            recipe.replay = OmegaConf.merge(config.replay, {"prefix": "auto"})
+        recipe.trainer.progress_bar = config.trainer.progress_bar
+        recipe.trainer.tune_cache = config.trainer.tune_cache
+    return recipe
+
+
+def _grouped(config: DictConfig) -> DictConfig:
+    """The student's loggers, with its W&B group said: the teacher's run belongs there, whatever its own recipe is."""
+    logger = copy.deepcopy(config.logger)
+    for key, section in wandb_sections(config).items():
+        logger[key].group = section.get("group") or sweep_name() or config.name
+    return logger
+
+
+def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> str:
+    """Names the weights that a recipe leads to on some data: equal for recipes that train the same.
+
+    Of a recipe that distills, how its own teachers come to be is part of it, down the whole chain.
+    """
+    kind = "teacher" if recipe.role == "teacher" else "student"
+    content = OmegaConf.to_container(recipe, resolve=True)
+    assert isinstance(content, dict)
+    network = _network(content[kind])
+    for key in (*_NOT_RECIPE, "teacher", "student"):
+        content.pop(key, None)
+    if not content.get("peers"):
+        content.pop("peers", None)
+    content[kind] = network
+    content["dataset"] = {key: value for key, value in content["dataset"].items() if key in _SERVING_KEYS}
+    for key in _NOT_TRAINER:
+        content["trainer"].pop(key)
+    content["data"] = [data_fingerprint, train_size]
+    weights = network.get("weights", "none")
+    if Path(weights).expanduser().exists():
+        content["weights"] = _digest(weights_path(weights))
+    if recipe.role == "distill":
+        content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
+        content["mean_of_teachers"] = [recipe.teacher.get("shares"), recipe.teacher.get("temperature")]
+        content["answers"] = recipe.replay.dtype
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
+    """Names a teacher's weights: by their file's content, or by the recipe that leads to them."""
+    if config.teacher.checkpoint is not None:
+        return _digest(weights_path(config.teacher.checkpoint))
+    return recipe_key(recipe_of(config), data_fingerprint, train_size)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _network(section: dict[str, Any]) -> dict[str, Any]:
+    """What a student's section has too: the network, without where a teacher's weights come from."""
+    return {key: value for key, value in section.items() if key not in TEACHER_KEYS}
+
+
+def teacher_configs(config: DictConfig) -> list[DictConfig]:
+    """The run's config for each of its teachers, as if that were the only one."""
+    if "members" not in config.teacher:
+        return [config]
+    found = []
+    for section in member_sections(config.teacher):
+        own = copy.deepcopy(config)
+        with open_dict(own):
+            own.teacher = section
+        found.append(own)
+    return found
+
+
+def member_sections(several: DictConfig, allowed: Sequence[str] = ()) -> list[DictConfig]:
+    """The members of `teacher=several` as sections of one teacher each; of a finished run, its folder says the network.
+
+    Args:
+        several: the teacher's section.
+        allowed: packages that a run folder may name, besides torch's and our own.
+
+    Raises:
+        UserError: a text names no finished run, or one whose network is not from a trusted package.
+    """
+    sections = []
+    for member in several.members:
+        if isinstance(member, str):
+            member = _of_run(Path(member).expanduser(), list(allowed))
+        sections.append(OmegaConf.create({**_MEMBER, **plain_section(member)}))
+    return sections
+
+
+def _of_run(path: Path, allowed: list[str]) -> DictConfig:
+    run = RunFolder.open(path)
+    trained = run.config()
+    section = trained["teacher" if trained.role == "teacher" else "student"]
+    check_trusted(section, allowed, run.path / "config.yaml")
+    return OmegaConf.create({**_network(plain_section(section)), "checkpoint": str(path)})

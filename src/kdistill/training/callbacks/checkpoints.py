@@ -1,0 +1,123 @@
+"""Checkpoints that are either whole or not there."""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pydantic import validate_call
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from kdistill.base.metric_catalogue import TIE_BREAKER
+from kdistill.base.storage import write_atomically
+from kdistill.base.types import NonNegativeFloat
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, fsyncs and renames, so that a full disk or a kill leaves the last good file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+
+def logged_until(checkpoint: Path) -> int:
+    """The last step that a run had logged when it wrote a checkpoint; -1 if none."""
+    loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]["fit_loop"]
+    done = int(loops["epoch_loop.state_dict"]["_batches_that_stepped"])
+    # The next epoch's first row has the number after this epoch's last one; a batch is counted after its checkpoint.
+    return done - 1 if loops["epoch_loop.batch_progress"]["is_last_batch"] else done
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint; of epochs whose monitored figures are equal it keeps the one with the lowest NLL.
+
+    Accuracy on a small validation set has few values: many epochs share the best one, and the first of them is seldom
+    the best trained.
+    """
+
+    _ties: Mapping[str, float] = {}  # by path, as `best_k_models`
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        if super().check_monitor_top_k(trainer, current):
+            return True
+        worst = self.kth_best_model_path
+        equal = current is not None and worst in self._ties and bool(current == self.best_k_models[worst])
+        return trainer.strategy.reduce_boolean_decision(equal and self._tie(trainer) < self._ties[worst])
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        if filepath in self.best_k_models:  # not last.ckpt
+            ties = {**self._ties, filepath: self._tie(trainer)}
+            self._ties = {path: ties.get(path, math.inf) for path in self.best_k_models}
+            sign = 1 if self.mode == "min" else -1
+
+            def rank(path: str) -> tuple[float, float]:
+                return sign * float(self.best_k_models[path]), self._ties[path]
+
+            self.best_model_path = min(self.best_k_models, key=rank)
+            self.best_model_score = self.best_k_models[self.best_model_path]
+            if self.kth_best_model_path:
+                self.kth_best_model_path = max(self.best_k_models, key=rank)
+                self.kth_value = self.best_k_models[self.kth_best_model_path]
+        super()._save_checkpoint(trainer, filepath)
+
+    def _tie(self, trainer: pl.Trainer) -> float:
+        """What decides between equals; a module of someone's own may not log it, and then nothing does."""
+        value = float(trainer.callback_metrics.get(TIE_BREAKER, math.inf))
+        return math.inf if math.isnan(value) else value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "ties": dict(self._ties)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._ties = {path: tie for path, tie in state_dict.get("ties", {}).items() if path in self.best_k_models}
+
+
+class ResumePoint(pl.Callback):
+    """Keeps `last.ckpt` no older than some minutes, also in mid-epoch, with what Lightning leaves out of it.
+
+    A run that is started again in the folder of a killed one goes on from there (`experiment.run`) as if nothing had
+    happened: order and views are functions of (seed, epoch), the loader's place is in the checkpoint, and so are, from
+    here, the state of the random generators (dropout) and the sums of the epoch's losses.
+    """
+
+    takes_several_steps = True
+
+    @validate_call
+    def __init__(self, dirpath: str, *, minutes: NonNegativeFloat = 1.0) -> None:
+        """Says where and how often.
+
+        Args:
+            dirpath: folder of the checkpoint.
+            minutes: between two checkpoints within an epoch; at its end there is one anyway.
+        """
+        self.path = Path(dirpath) / "last.ckpt"
+        self.seconds = 60 * minutes
+        self._random: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._written = time.monotonic()
+        if self._random:
+            torch.set_rng_state(self._random["cpu"])
+            if torch.cuda.is_available() and len(self._random["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(self._random["cuda"])
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if time.monotonic() - self._written >= self.seconds and not trainer.is_last_batch:
+            for logger in trainer.loggers:
+                logger.save()  # what is logged before a checkpoint must not be lost with what comes after it
+            trainer.save_checkpoint(self.path)
+            self._written = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._random = state_dict

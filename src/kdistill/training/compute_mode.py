@@ -1,0 +1,219 @@
+"""How a network trains fastest on this machine: precision, memory format and compilation, by a short measured probe."""
+
+import copy
+import hashlib
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from kdistill.base.storage import write_atomically
+from kdistill.building.device import autocast, choose_channels_last, choose_precision, has_bfloat16
+from kdistill.data.module import ArrayDataModule
+from kdistill.models.faster import make_faster, set_memory_format
+
+log = logging.getLogger(__name__)
+
+_PROBE_STEPS, _PROBE_SECONDS = 12, 1.5  # per way, after one step that is not counted
+_WORTH_IT = 0.95  # another way than the default must take at most this share of its time
+_MIN_STEPS = 200  # a shorter training is over before a probe pays
+_MIN_SECONDS_TO_COMPILE = 600.0
+_COMPILATIONS = 5  # for training, its smaller last batch, validation and its last batch, and the final figures
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to train.
+
+    Attributes:
+        precision: Lightning's name, 32-true or bf16-mixed.
+        channels_last: memory format of images and weights.
+        compile: torch.compile's mode, or None.
+    """
+
+    precision: str
+    channels_last: bool
+    compile: str | None = None
+
+    def __str__(self) -> str:
+        parts = [self.precision, "channels_last" if self.channels_last else "", "compiled" if self.compile else ""]
+        return ", ".join(part for part in parts if part)
+
+
+def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: str) -> Way:
+    """How a run trains its network: as its config says; what that leaves to `auto`, as is fastest here."""
+    trainer = config.trainer
+    default = Way(choose_precision(trainer.precision, device), choose_channels_last(trainer.channels_last, network))
+    if trainer.tune == "off":
+        return default
+    precisions = [default.precision]
+    if trainer.precision == "auto" and has_bfloat16(device):
+        precisions = ["bf16-mixed", "32-true"]
+    formats = [default.channels_last]
+    if trainer.channels_last == "auto" and default.channels_last:
+        formats = [True, False]
+    others = [Way(precision, form) for precision in precisions for form in formats]
+    compiled = [Way(default.precision, default.channels_last, mode) for mode in _compile_modes(device)]
+    return tuned(
+        network,
+        default,
+        [*others, *compiled],
+        batch_shape=(data.batch_size, *data.arrays.image_shape),
+        num_classes=data.arrays.num_classes,
+        steps=data.train_dataloader().steps * trainer.max_epochs,
+        device=device,
+        cache=Path(trainer.tune_cache),
+    )
+
+
+def epoch_seconds(network: nn.Module, way: Way, data: ArrayDataModule, device: str) -> float:
+    """Roughly how long an epoch will take, from a few steps of a copy and from reading a few batches."""
+    loader, shape = data.train_dataloader(), data.arrays.image_shape
+    size = min(data.batch_size, len(data.arrays.train))
+    seconds = _measure(network, replace(way, compile=None), (size, *shape), data.arrays.num_classes, device, steps=3)[1]
+    started = time.perf_counter()
+    for _ in range(3):
+        data.prepare(data.arrays.train.read(torch.arange(size)).to(device), view=data.view(0))
+    return loader.steps * (seconds + (time.perf_counter() - started) / 3)
+
+
+def _compile_modes(device: str) -> tuple[str, ...]:
+    return ("default", "reduce-overhead") if device == "cuda" else ("default",)  # the latter: CUDA graphs
+
+
+def tuned(
+    network: nn.Module,
+    default: Way,
+    others: Sequence[Way],
+    *,
+    batch_shape: Sequence[int],
+    num_classes: int,
+    steps: int,
+    device: str,
+    cache: Path,
+) -> Way:
+    """The fastest way to train a network, measured now or found in the cache.
+
+    A way is measured by whole training steps (forward, backward, optimizer) of a copy of the network on random images.
+    The default stays unless another is at least 5 % faster. Compiled ways are tried for long trainings only, and their
+    compile time counts.
+
+    Args:
+        network: as training starts; it is not changed.
+        default: what is taken without a probe.
+        others: what else is allowed.
+        batch_shape: (N, C, H, W) of a training step.
+        num_classes: K.
+        steps: how many the training has.
+        device: cpu or cuda.
+        cache: folder of what was measured before, by machine and network.
+
+    Returns:
+        The way to train.
+    """
+    ways = [default, *(way for way in others if way != default)]
+    if len(ways) == 1 or steps < _MIN_STEPS or not any(p.requires_grad for p in network.parameters()):
+        return default
+    key = _key(network, ways, batch_shape, device, steps)
+    file = cache / f"{key[:24]}.json"
+    cache.mkdir(parents=True, exist_ok=True)
+    # Runs that start together train in one way; so does one that is killed and goes on from where it was.
+    with FileLock(file.with_suffix(".lock")):
+        if file.is_file():
+            found = Way(**json.loads(file.read_text())["chosen"])
+            log.info("tune: %s, measured before on this machine (%s)", found, file)
+            return found
+        chosen, facts = _fastest(network, default, ways, batch_shape, num_classes, steps, device)
+        text = json.dumps(facts, indent=2) + "\n"
+        write_atomically(file, lambda stream: stream.write(text.encode()))
+    return chosen
+
+
+def _fastest(
+    network: nn.Module,
+    default: Way,
+    ways: Sequence[Way],
+    batch_shape: Sequence[int],
+    num_classes: int,
+    steps: int,
+    device: str,
+) -> tuple[Way, dict[str, Any]]:
+    """The way that this machine is fastest in now, and what was measured."""
+    seconds: dict[Way, float] = {}
+    costs: dict[Way, float] = {}
+    for way in ways:
+        if way.compile and min(seconds.values()) * steps < _MIN_SECONDS_TO_COMPILE:
+            continue
+        costs[way], seconds[way] = _measure(network, way, batch_shape, num_classes, device)
+    totals = {way: _COMPILATIONS * costs[way] * bool(way.compile) + seconds[way] * steps for way in seconds}
+    best = min(totals, key=totals.__getitem__)
+    chosen = best if totals[best] <= _WORTH_IT * totals[default] else default
+    shown = "; ".join(f"{way} {1000 * value:.3g} ms" for way, value in seconds.items())
+    log.info("tune: %s (a step: %s)", chosen, shown)
+    return chosen, {"chosen": asdict(chosen), "step_ms": {str(way): 1000 * value for way, value in seconds.items()}}
+
+
+def _measure(
+    network: nn.Module, way: Way, batch_shape: Sequence[int], num_classes: int, device: str, steps: int = _PROBE_STEPS
+) -> tuple[float, float]:
+    """Seconds of the first training step, compilation included, and the median of those after it."""
+    memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else ()):
+        trained = copy.deepcopy(network).to(device)
+        set_memory_format(trained, memory_format)
+        make_faster(trained, precision=way.precision, device=device)
+        if way.compile:
+            trained.compile(mode=way.compile)
+        image = torch.rand(*batch_shape, device=device).contiguous(memory_format=memory_format)
+        target = torch.randint(num_classes, (batch_shape[0],), device=device)
+        optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=0.0)
+        first = _step(trained, image, target, optimizer, way, device)
+        times: list[float] = []
+        while len(times) < steps and sum(times) < _PROBE_SECONDS:
+            times.append(_step(trained, image, target, optimizer, way, device))
+    return first, statistics.median(times)
+
+
+def _step(
+    network: nn.Module, image: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, way: Way, device: str
+) -> float:
+    started = time.perf_counter()
+    optimizer.zero_grad()
+    with autocast(way.precision, device):
+        loss = F.cross_entropy(network(image).float(), target)
+    loss.backward()
+    optimizer.step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _key(network: nn.Module, ways: Sequence[Way], batch_shape: Sequence[int], device: str, steps: int) -> str:
+    machine: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else _cpu(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    trains = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    content = [machine, str(network), trains, [asdict(way) for way in ways], list(batch_shape), steps]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _cpu() -> str:
+    """The processor's model, as the kernel names it where it does."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()} x {os.cpu_count()}"

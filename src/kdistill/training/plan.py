@@ -1,0 +1,142 @@
+"""All that is decided before a run is known to start: nothing is trained and no folder is made in it."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+from torch import nn
+
+from kdistill.base.errors import UserError
+from kdistill.building.data import build_data
+from kdistill.building.device import choose_device
+from kdistill.building.instantiate import build, build_all, network_label
+from kdistill.building.losses import build_loss
+from kdistill.building.networks import build_network, input_normalisation
+from kdistill.building.schedules import build_schedule
+from kdistill.data.arrays import ImageArrays
+from kdistill.data.module import ArrayDataModule
+from kdistill.models.batch_of_one import check_batch_of_one
+from kdistill.modules.base import with_steps
+from kdistill.modules.student import StudentModule
+from kdistill.teachers.dry_run import rehearse
+from kdistill.training.allocator import settle_process
+from kdistill.training.compute_mode import Way, tune
+from kdistill.training.peers import build_peers
+from kdistill.training.presence import check_presence
+
+log = logging.getLogger(__name__)
+
+_FEW_STEPS = 10
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run is made of.
+
+    Attributes:
+        kind: the section that is trained, `teacher` or `student`.
+        label: what people call its network.
+        device: cpu or cuda.
+        data: loaded and split.
+        network: with its first weights, and only what trains free.
+        parts: options of the module that trains it.
+        peers: who learns with it.
+        way: precision, memory format and compilation.
+    """
+
+    kind: str
+    label: str
+    device: str
+    data: ArrayDataModule
+    network: nn.Module
+    parts: dict[str, Any]
+    peers: list[StudentModule]
+    way: Way
+
+
+def make_plan(config: DictConfig) -> TrainingPlan:
+    """Loads the data, builds and fits to each other what the config names, and settles how it is computed.
+
+    Raises:
+        UserError: something of it cannot be; the message says what to do.
+    """
+    device = choose_device(config.device)
+    check_constructors(config)
+    data = build_data(config)
+    data.place(device)
+    arrays = data.arrays
+    check_figures(config, arrays)
+    check_presence(config, arrays)
+    rehearse(config, arrays)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    kind = "teacher" if config.role == "teacher" else "student"
+    network = build_network(config[kind], kind, data)
+    label = network_label(config[kind])
+    of_one = min(data.batch_size, len(arrays.train)) == 1
+    if of_one:
+        check_batch_of_one(network, arrays.image_shape, owner=f"{kind}={label}")
+    mean, std = input_normalisation(config[kind], network, arrays)
+    settle_process(device)
+    way = tune(config, network, data, device)
+    parts: dict[str, Any] = {
+        "num_classes": arrays.num_classes,
+        "class_names": arrays.class_names,
+        "mean": mean,
+        "std": std,
+        "loss": build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
+        "optimizer": build(config.optimizer, "optimizer"),
+        **build_schedule(config),
+        "channels_last": way.channels_last,
+        "backbone_lr": config[kind].get("backbone_lr", 1.0),
+        "gradient_clip_val": config.trainer.gradient_clip_val,
+    }
+    if parts["loss"].views > 1:
+        data.show_two_views()
+    if (steps := data.train_dataloader().steps * config.trainer.max_epochs) < _FEW_STEPS:
+        log.warning(
+            "%s %s: %d optimizer steps in all teach little; raise trainer.max_epochs or lower dataset.batch_size",
+            kind, label, steps,
+        )  # fmt: skip
+    peers = build_peers(config, data, parts)
+    for peer in peers if of_one else ():
+        check_batch_of_one(peer.network, arrays.image_shape, owner="a network of peers")
+    return TrainingPlan(kind, label, device, data, network, parts, peers, way)
+
+
+def check_constructors(config: DictConfig) -> None:
+    """Makes optimizer, scheduler and callbacks once on a stand-in, before data are loaded for them.
+
+    Raises:
+        UserError: one of them refuses its arguments.
+    """
+    schedule = build_schedule(config)
+    made: Any = None
+    for key in ("optimizer", "scheduler"):
+        try:
+            if key == "optimizer":
+                made = build(config.optimizer, key)([nn.Parameter(torch.zeros(1, 1))])
+            elif schedule["scheduler"] is not None:
+                with_steps(schedule["scheduler"], made, 100)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{key}={config[key]._target_}: {error}") from error
+    try:
+        build_all(config.callbacks, "callbacks", dirpath="checkpoints")  # which nobody makes before training
+    except (InstantiationException, TypeError) as error:
+        raise UserError(f"callbacks: {error.__cause__ or error}") from error
+
+
+def check_figures(config: DictConfig, arrays: ImageArrays) -> None:
+    """Checks that the figures that are asked for can be computed on these data.
+
+    Raises:
+        UserError: a decision threshold for more than two classes.
+    """
+    if config.decision_threshold == "f1" and arrays.num_classes != 2:
+        raise UserError(
+            f"decision_threshold=f1 needs two classes, and these data have {arrays.num_classes}: use "
+            "decision_threshold=half"
+        )

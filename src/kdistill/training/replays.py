@@ -1,0 +1,154 @@
+"""Puts replay into a run: the teacher's answers, and the outputs of a network's frozen leading part."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from torch import Tensor
+
+from kdistill.base.errors import UserError
+from kdistill.building.device import autocast
+from kdistill.building.instantiate import network_label
+from kdistill.data.batch import Batch
+from kdistill.data.module import ArrayDataModule
+from kdistill.models.weights import fingerprint
+from kdistill.modules.base import ClassifierModule
+from kdistill.modules.distill import Teacher
+from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers
+from kdistill.replay.plan import decide
+from kdistill.replay.prefix import CannotSplit, split_frozen
+from kdistill.replay.store import ReplayStore
+
+log = logging.getLogger(__name__)
+
+Compute = Callable[[Batch], dict[str, Tensor]]
+
+
+def replay_teacher(
+    config: DictConfig, teacher: FrozenTeacher, data: ArrayDataModule, *, device: str, precision: str
+) -> Teacher:
+    """The teacher's answers from a store, where that is worth it or asked for; else the teacher itself.
+
+    Raises:
+        UserError: replay is asked for and the store would be too large, or can't be written.
+    """
+    module = teacher.module.to(device)
+    key = {"kind": "teacher", "weights": fingerprint(module.network), "layers": teacher.layers, **_inputs(module)}
+    what = f"answers of teacher {network_label(config.teacher)}"
+    label = f"teacher-{network_label(config.teacher)}"
+
+    def answers(batch: Batch) -> dict[str, Tensor]:
+        return teacher(batch).as_tensors()
+
+    stored = _replayed(config, config.replay.teacher, answers, key, data, device, precision, label, what)
+    if stored is None:
+        return teacher
+    return lambda batch: TeacherAnswers.from_tensors(stored(batch), teacher.layers)
+
+
+def replay_prefix(
+    config: DictConfig, kind: str, module: ClassifierModule, data: ArrayDataModule, *, device: str, precision: str
+) -> bool:
+    """Lets a module train on stored outputs of its frozen leading part, where that is worth it or asked for.
+
+    Returns:
+        Whether it does.
+
+    Raises:
+        UserError: replay is asked for and the network has no such part, or the store would be too large.
+    """
+    switch, name = config.replay.prefix, network_label(config[kind])
+    if switch == "off":
+        return False
+    few = torch.arange(min(2, len(data.arrays.train)))
+    example = data.prepare(data.arrays.train.read(few), view=data.view(0)).image
+    try:
+        if module.loss is not None and module.loss.student_layers:
+            raise CannotSplit("the loss looks at its layers")
+        parts = split_frozen(module.network, module.normalize(example).contiguous(memory_format=module.format))
+    except CannotSplit as reason:
+        if switch == "on":
+            raise UserError(f"replay.prefix=on, but {kind} {name} can't be cut: {reason}; use auto or off") from reason
+        frozen = any(not parameter.requires_grad for parameter in module.network.parameters())
+        log.log(
+            logging.INFO if frozen else logging.DEBUG,
+            f"replay: the frozen part of {kind} {name} runs at every step, for the network cannot be split: {reason}",
+        )
+        return False
+
+    def prefix(batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            image = module.normalize(batch.image).contiguous(memory_format=module.format)
+            return {str(number): value for number, value in enumerate(parts.prefix(image))}
+
+    module.to(device)
+    key = {"kind": "prefix", "weights": parts.fingerprint, "boundary": parts.boundary, **_inputs(module)}
+    what = f"outputs of the frozen part of {kind} {name} (up to {', '.join(parts.boundary)})"
+    found = _replayed(config, switch, prefix, key, data, device, precision, f"{kind}-{name}", what)
+    if found is None:
+        return False
+    stored = found
+
+    def logits(batch: Batch) -> Tensor:
+        values = stored(batch).values()
+        return parts.rest(*(v.contiguous(memory_format=module.format) if v.ndim == 4 else v for v in values))
+
+    module.replayed = logits
+    return True
+
+
+def _replayed(
+    config: DictConfig,
+    switch: str,
+    compute: Compute,
+    key: dict[str, Any],
+    data: ArrayDataModule,
+    device: str,
+    precision: str,
+    label: str,
+    what: str,
+) -> Compute | None:
+    """What `compute` gives for training batches, from a filled store; None where it is not to be replayed."""
+    if switch == "off":
+        return None
+    split, shown = data.arrays.train, data.views_shown(config.trainer.max_epochs)
+    views = sorted(set(shown))
+
+    def outputs(view: int, index: Tensor) -> dict[str, Tensor]:
+        batch = data.prepare(split.read(index).to(device), view=view)
+        with autocast(precision, device):
+            return compute(batch)
+
+    few = torch.arange(min(2, len(split)))
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], few).items()}
+    store = ReplayStore(
+        Path(config.replay.cache),
+        label,
+        {**key, **data.view_key(), "precision": precision, "device": device},
+        shapes=shapes,
+        samples=len(split),
+        dtype=config.replay.dtype,
+    )
+    decision = decide(
+        switch, store, views, shows=len(shown), max_gb=config.replay.max_gb, shared=_in_sweep(), what=what
+    )  # fmt: skip
+    log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
+    if not decision.replay:
+        return None
+    store.fill(views, outputs, batch_size=data.batch_size, what=what)
+    return lambda batch: store.read(batch.view, batch.index)
+
+
+def _inputs(module: ClassifierModule) -> dict[str, Any]:
+    """What becomes of an image before a module's network sees it."""
+    mean, std = (tensor.flatten().tolist() for tensor in (module.normalize.mean, module.normalize.std))
+    return {"mean": mean, "std": std, "channels_last": module.format == torch.channels_last}
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

@@ -1,0 +1,71 @@
+"""The table that a run ends with."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kdistill.reporting.screen import COLUMNS, config_tree, print_result, result_rows
+
+
+def arm(accuracy: float, params: int, flops: int) -> dict[str, Any]:
+    test = {"accuracy": accuracy, "f1": 0.99, "auroc": 0.9999, "nll": 0.02, "ece": 0.003}
+    return {"test": test, "cost": {"params_total": params, "params_trainable": params, "flops": flops}}
+
+
+SUMMARY = arm(0.9905, 623_290, 1_244_992) | {
+    "experiment": "mnist_distill",
+    "seed": 0,
+    "label": "mnist_mlp distilled",
+    "best_epoch": 20,
+    "data": {"class_names": list("0123456789")},
+    "time_s": {"total": 300.4, "fit": 107.0, "teacher": 0.0},
+    "teacher": arm(0.993, 1_011_466, 21_875_456) | {"label": "mnist_cnn"},
+}
+
+
+def timed(arm: dict[str, Any], milliseconds: float) -> dict[str, Any]:
+    timing = {"latency_ms": milliseconds, "latency_iqr_ms": 0.00123, "latency_on": "cpu, 1 thread"}
+    return arm | {"cost": arm["cost"] | timing}
+
+
+def printed(width: int, summary: dict[str, Any] = SUMMARY) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_result(summary, "outputs/here", console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_teacher_comes_first_and_the_ratio_is_of_flops() -> None:
+    teacher, student = result_rows(SUMMARY)
+    figures = ["99.30%", "0.9900", "0.99990", "1,011,466", "1,011,466", "2.19e7", "1.0 x", "-"]
+    assert teacher == ["teacher mnist_cnn", *figures]
+    figures = ["99.05%", "0.9900", "0.99990", "623,290", "623,290", "1.24e6", "17.6 x", "-"]
+    assert student == ["mnist_mlp distilled", *figures]
+    assert len(COLUMNS) == len(student)
+
+
+def test_the_table_is_whole_on_a_screen_of_80_columns() -> None:
+    text = printed(80)
+    assert "…" not in text
+    for word in ("mnist_mlp", "distilled", "1,011,466", "17.6 x", "epoch 20", "total 300 s, fit 107 s", "outputs/here"):
+        assert word in text
+    assert "teacher 0 s" not in text and "latency" not in text, "an older run has no latency"
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_latency_has_a_column_and_a_line_on_what_it_was_measured(width: int) -> None:
+    text = printed(width, timed(SUMMARY, 0.10246) | {"teacher": timed(SUMMARY["teacher"], 123.4)})
+    assert "…" not in text
+    for word in ("latency", "0.102 ms", "123 ms", "17.6 x", "1,011,466"):
+        assert word in text
+    said = "latency: one image on cpu, 1 thread, median of many; interquartile range 0.0012 ms"
+    assert said in " ".join(text.split())
+
+
+def test_the_config_tree_shows_sections_and_values() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(config_tree({"seed": 0, "loss": {"alpha": 0.9}, "logger": {}}, "mnist -> here"))
+    lines = console.file.getvalue().split("\n")  # type: ignore[attr-defined]
+    assert lines[0] == "mnist -> here"
+    assert [line.strip("│├└─ ") for line in lines[1:5]] == ["seed: 0", "loss", "alpha: 0.9", "logger: -"]
