@@ -79,8 +79,8 @@ def test_channels_last_is_for_convolutions() -> None:
 
 @pytest.mark.parametrize("wanted", ["auto", "on"])
 def test_a_layer_that_crashes_torch_with_its_channels_last_keeps_them_first(wanted: str) -> None:
-    assert not assemble.channels_last(wanted, nn.Sequential(nn.Conv2d(3, 8, 1, stride=2)))
-    assert assemble.channels_last(wanted, nn.Sequential(nn.Conv2d(8, 8, 1, stride=2), nn.Conv2d(3, 8, 3, stride=2)))
+    assert not choose_channels_last(wanted, nn.Sequential(nn.Conv2d(3, 8, 1, stride=2)))
+    assert choose_channels_last(wanted, nn.Sequential(nn.Conv2d(8, 8, 1, stride=2), nn.Conv2d(3, 8, 3, stride=2)))
 
 
 def test_a_target_that_makes_no_module_is_refused() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kdistill.base.network_names import OWN, TIMM_NAMES, name_problem
 from kdistill.base import network_names as networks
+from kdistill.base.network_names import OWN, TIMM_NAMES, name_problem
 from kdistill.config import compose, machine
 from kdistill.config.compose import check_overrides
 from kdistill.config.machine import cuda_problem

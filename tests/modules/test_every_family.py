@@ -12,12 +12,13 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from kdistill import assemble
+from kdistill.base.errors import UserError
+from kdistill.building.device import choose_channels_last
+from kdistill.building.losses import build_loss
 from kdistill.config.paths import conf_dir
-from kdistill.cost import count_cost
 from kdistill.data.batch import Batch
-from kdistill.errors import UserError
 from kdistill.losses.base import WeightedSum
+from kdistill.measuring.cost import count_cost
 from kdistill.models.build import create_model
 from kdistill.models.freeze import set_trainable, settle_frozen
 from kdistill.models.head import new_parts
@@ -180,7 +181,7 @@ def all_losses() -> WeightedSum:
     """Every loss, each part once and at the same weight."""
     parts: dict[str, nn.Module] = {}
     for section in sections().values():
-        made = assemble.weighted_loss(section, [4, 4, 4], 12)  # type: ignore[arg-type]
+        made = build_loss(section, [4, 4, 4], 12)  # type: ignore[arg-type]
         parts |= dict(made.parts.items())
     return WeightedSum(parts, dict.fromkeys(parts, 1.0))
 
@@ -259,7 +260,7 @@ def a_step_with_every_loss_trains_it(network: nn.Module, teacher: nn.Module, sha
     inputs = {"num_classes": K, "mean": [0.5] * 3, "std": [0.5] * 3}
     answers = FrozenTeacher(TeacherModule(teacher, **inputs), loss.teacher_layers)  # type: ignore[arg-type]
     module = DistillModule(
-        network, teacher=answers, loss=loss, channels_last=assemble.channels_last("auto", network), **inputs
+        network, teacher=answers, loss=loss, channels_last=choose_channels_last("auto", network), **inputs
     )
     batch = Batch(torch.rand(4, *shape), torch.tensor([0, 1, 2, 0]), torch.arange(4), view=0)
     total, values = module.step_loss(batch)
@@ -273,7 +274,7 @@ def a_step_with_every_loss_trains_it(network: nn.Module, teacher: nn.Module, sha
 
 def refusal_of_simkd(network: nn.Module, teacher: nn.Module, shape: tuple[int, int, int]) -> str:
     student = copy.deepcopy(network)
-    loss = assemble.weighted_loss(OmegaConf.load(Path(conf_dir(), "loss", "simkd.yaml")))  # type: ignore[arg-type]
+    loss = build_loss(OmegaConf.load(Path(conf_dir(), "loss", "simkd.yaml")))  # type: ignore[arg-type]
     try:
         bind_loss(loss, student, teacher, shape, student_name="student", teacher_name="teacher")
     except UserError as reason:

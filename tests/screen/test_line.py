@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdistill.screen.elsewhere import JobsElsewhere
+from kdistill.runs.elsewhere import JobsElsewhere
 from kdistill.screen.line import Facts, clock, draw
 from kdistill.screen.progress import CommandProgress, Stage
 
