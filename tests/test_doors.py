@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "kdistill"
 # What a door may import at once: nothing of it imports torch.
 LIGHT = {"kdistill.config.cli", "kdistill.sweeps.launch", "kdistill.base.ranks", "kdistill.base.typed"}
-LIGHT |= {"kdistill.base.packages", "kdistill.runs.last_words"}
+LIGHT |= {"kdistill.base.packages", "kdistill.runs.last_words", "kdistill.tracking.wandb_run"}
 
 
 DOORS = ("train", "evaluate", "compare", "report", "sync_wandb")

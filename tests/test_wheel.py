@@ -63,7 +63,7 @@ def test_the_wheel_holds_every_config(installed: Path) -> None:
 
 
 def test_the_wheel_holds_every_template_of_the_report(installed: Path) -> None:
-    here, there = (root / "kdistill" / "report" / "templates" for root in (REPOSITORY / "src", installed))
+    here, there = (root / "kdistill" / "reporting" / "templates" for root in (REPOSITORY / "src", installed))
     files = sorted(path.relative_to(here) for path in here.rglob("*.*"))
     assert {"report.html.j2", "page.css"} <= {path.name for path in files}
     assert files == sorted(path.relative_to(there) for path in there.rglob("*.*"))

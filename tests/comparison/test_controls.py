@@ -111,7 +111,12 @@ def test_a_mistake_in_a_key_of_either_kind_is_said_before_anything_runs(override
     assert len(found) == 1 and said in found[0], found
 
 
-def test_finished_runs_need_no_experiment_but_their_keys_are_checked() -> None:
+def test_finished_runs_need_no_experiment_but_their_keys_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(name).mkdir()
     assert check_overrides(["runs=[a,b]", "arms=[x,y]"], "compare")[1] == []
     assert "did you mean 'output'?" in check_overrides(["runs=[a,b]", "outptu=x"], "compare")[1][0]
     assert "or runs=[...] of finished ones" in check_overrides([], "compare")[1][0]

@@ -19,8 +19,8 @@ BASE = ["name=test", "role=student", "student=mnist_mlp"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dataset_config_composes_and_names_every_argument(name: str) -> None:
-    config = compose_config([*BASE, f"dataset={name}", "dataset.root=somewhere"])
+def test_a_dataset_config_composes_and_names_every_argument(name: str, tmp_path: Path) -> None:
+    config = compose_config([*BASE, f"dataset={name}", f"dataset.root={tmp_path}"])
     data = build_data(config)
     assert isinstance(data, ArrayDataModule)
     assert isinstance(data.augment, Augment)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import rel_entr, softmax
+from weighted import weighted
 
 from kdistill.losses.base import DistillBatch, WeightedSum
 from kdistill.losses.logit import CrossEntropy
@@ -73,7 +74,7 @@ def test_a_second_view_adds_its_single_predictions_and_its_labels(
     total = WeightedSum({"ce": CrossEntropy(), "mlkd": loss}, {"ce": 0.1, "mlkd": 0.9})
     assert total.views == 2 and WeightedSum({"mlkd": MLKD()}, {"mlkd": 1.0}).views == 1
     labels = sum(torch.nn.functional.cross_entropy(b.student_logits, b.target).item() for b in (first, second))
-    assert total(both)[1]["ce"].item() == pytest.approx(labels, rel=1e-12)
+    assert weighted(total, both)[1]["ce"].item() == pytest.approx(labels, rel=1e-12)
 
 
 def test_both_views_pass_gradcheck_and_no_gradient_reaches_the_teacher(

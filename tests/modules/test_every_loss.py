@@ -253,7 +253,7 @@ def test_a_second_view_is_the_next_epochs_and_replays(
         assert batch.second is not None and torch.equal(batch.second.target, batch.target)
         for part, view in ((batch, views[0]), (batch.second, views[1])):
             image = data.prepare(data.arrays.train.read(part.index), view=view)
-            torch.testing.assert_close(part.from_teacher, online(image)["logits"], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(part.from_teacher, online(image).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_whose_layers_are_looked_at_is_not_cut(teacher: nn.Module, mnist_root: Path) -> None:

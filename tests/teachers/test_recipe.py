@@ -147,7 +147,11 @@ def test_generation_k_learns_from_generation_k_less_one(sizes: list[str], tmp_pa
         (["teacher.generations=0"], "teacher.generations: must be greater than 0, not 0"),
     ],
 )
-def test_a_wrong_generation_is_said_before_anything_runs(overrides: list[str], said: str) -> None:
+def test_a_wrong_generation_is_said_before_anything_runs(
+    overrides: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.pt").touch()
     found = check_overrides(["+experiment=mnist_born_again", *overrides])[1]
     assert len(found) == 1 and said in found[0], found
 
@@ -160,7 +164,9 @@ def test_recipes_that_go_in_a_circle_are_refused(tmp_path: Path) -> None:
     found = check_overrides(["+experiment=a"], search_path=[str(tmp_path)])[1]
     assert len(found) == 1, found
     assert "teacher.recipe=b: teacher.recipe=a" in found[0] and "comes back to this recipe" in found[0]
-    assert check_overrides(["+experiment=a", "teacher.checkpoint=x.pt"], search_path=[str(tmp_path)])[1] == []
+    own = tmp_path / "x.pt"
+    own.touch()
+    assert check_overrides(["+experiment=a", f"teacher.checkpoint={own}"], search_path=[str(tmp_path)])[1] == []
 
 
 def test_a_mistake_deep_in_a_chain_is_said_with_its_way() -> None:

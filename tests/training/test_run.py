@@ -71,7 +71,7 @@ def test_a_run_folder_holds_what_is_promised(distilled: Path) -> None:
     assert {"torch", "python", "kdistill"} <= set(found["versions"])
     assert found["data"] | {"fingerprint": ""} == {
         "fingerprint": "", "train": 1500, "val": 500, "test": 10_000, "image_shape": [1, 28, 28],
-        "mean": found["data"]["mean"], "std": found["data"]["std"], "class_names": list("0123456789"),
+        "mean": found["data"]["mean"], "std": found["data"]["std"], "class_names": list("0123456789"), "value_range": None,
     }  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def test_a_given_teacher_that_does_not_fit_is_refused_before_training(
     distilled: Path, distill_overrides: Slice, tmp_path: Path
 ) -> None:
     for given, reason in (
-        (distilled, r"student\.safetensors does not fit teacher=mnist_cnn: it lacks 0\.bias"),
+        (distilled, r"student\.safetensors does not fit teacher=mnist_cnn: it is of another network.*it lacks 0\.bias"),
         (tmp_path / "nothing.ckpt", "no weights at"),
         (tmp_path, r"holds neither teacher\.safetensors nor student\.safetensors"),
     ):
@@ -215,7 +215,7 @@ def test_a_given_teacher_that_does_not_fit_is_refused_before_training(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["loss=at"], "loss at compares feature maps, and student=mnist_mlp or teacher=mnist_cnn has none"),
+        (["loss=at"], "loss at compares feature maps, and student=mnist_mlp has none"),
         (["loss=hint"], "loss hint compares feature maps"),
         (["loss=deit"], "loss deit needs a student with a distillation head, not student=mnist_mlp"),
         (["loss=subclass"], "loss subclass looks at subclasses"),
@@ -241,7 +241,7 @@ def test_a_link_of_a_chain_that_does_not_fit_is_refused_before_the_first_is_trai
     """The run's own loss fits; that of the assistant, which teaches it, does not fit its own teacher."""
     chain = ["teacher.name=mnist_mlp2", "teacher.recipe=mnist_distill", "teacher.recipe_overrides=['loss=at']"]
     overrides = ["+experiment=mnist_distill", *small, f"teacher_cache={tmp_path / 'teachers'}", *chain]
-    with pytest.raises(UserError, match="loss at compares feature maps, and student=mnist_mlp2 or teacher=mnist_cnn"):
+    with pytest.raises(UserError, match="loss at compares feature maps, and student=mnist_mlp2 has none"):
         run(compose_config(overrides), tmp_path / "run")
     assert not (tmp_path / "teachers").exists()
 
@@ -286,7 +286,7 @@ def test_a_timm_name_is_a_student(small: Slice, tmp_path: Path, mnist_root: Path
     config = compose_config(["+experiment=mnist_scratch", *small, "student.name=test_resnet", "dataset.limit=300"])
     found = run(config, tmp_path / "run")
     assert found["label"] == "test_resnet"
-    assert "batch_norm" in found["cost"]["uncounted_ops"]
+    assert any("batch_norm" in name for name in found["cost"]["uncounted_ops"])
     assert found["data"]["train"] == 300
     _, labels = read_partition(mnist_root, TRAIN_FILES, verify=True)
     assert len(labels) == 60_000

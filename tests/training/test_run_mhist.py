@@ -75,7 +75,7 @@ def test_without_network_or_file_the_message_names_the_options(demo: list[str], 
     data = build_data(compose_config(["+experiment=mhist_scratch", *demo]))
     assert isinstance(data, TissueDemo)
     given = ["dataset=mhist", f"dataset.root={data.folder()}", f"dataset.cache={tmp_path / 'decoded'}"]
-    options = r"student\.weights=<a \.safetensors or state-dict file>, student\.weights=none"
+    options = r"student\.weights=<a \.safetensors or state-dict file, or a folder.*>, student\.weights=none"
     with pytest.raises(UserError, match=options):
         run(compose_config(["+experiment=mhist_scratch", *given]), tmp_path / "run")
 
