@@ -58,6 +58,7 @@ def test_an_experiment_that_does_not_distil_is_refused() -> None:
         compose_arms(compose_config(["+experiment=mnist_scratch"], "compare"))
 
 
+@pytest.mark.slow
 def test_the_key_knows_what_is_trained_and_not_how_often_or_where_it_reports() -> None:
     def key(*overrides: str) -> str:
         return arms_key(compose_arms(composed(*overrides))["distilled"])

@@ -79,6 +79,7 @@ def test_another_arm_seed_version_or_content_of_the_data_is_not_taken(
     assert adopt(arm(sizes), place) is None and not place.parent.exists()
 
 
+@pytest.mark.slow
 def test_what_settings_do_not_tell_is_trained_again(sizes: list[str], fingerprint: str, tmp_path: Path) -> None:
     weights = tmp_path / "first.safetensors"
     weights.touch()

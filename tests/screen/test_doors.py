@@ -50,7 +50,7 @@ def test_teacher_and_student_train_in_one_line_and_the_commands_that_are_named_a
     assert shown.text.count("replay.cache:") == 1, "and once, though a teacher was trained too"
     assert len([line for line in shown.lines if re.search(r"^ teacher .*%.* 1\.0 x", line)]) == 1
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert 1 <= summary["best_epoch"] <= 10 and f"chosen on validation: epoch {summary['best_epoch']};" in shown.text
+    assert 1 <= summary["best_epoch"] <= 10 and f"epoch {summary['best_epoch']} was chosen on validation" in shown.text
 
     # What comes next, as it stands there.
     commands = {line.split()[0]: shlex.split(line.partition(":")[2]) for line in shown.whole[-3:]}

@@ -29,6 +29,7 @@ def states(folder: Path) -> list[str]:
     return [trial["state"] for trial in found(folder)["trials"]]
 
 
+@pytest.mark.slow
 def test_the_search_finds_the_better_rate_prunes_the_rest_and_is_not_repeated(
     search: Any, small: list[str], tmp_path: Path
 ) -> None:

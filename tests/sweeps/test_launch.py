@@ -66,6 +66,7 @@ def test_a_failing_job_is_shown_at_once_and_the_others_go_on(start, capsys: pyte
     assert "3 jobs: 1 finished, 2 failed" in shown.out
 
 
+@pytest.mark.slow
 def test_a_sweep_of_failures_has_no_ranking_and_leaves_with_1(start, capsys: pytest.CaptureFixture) -> None:
     assert start("loss.temperature=7,8") == 1
     assert "chosen" not in capsys.readouterr().out and "chosen" not in result(GRID.parent / "loss.temperature")
@@ -81,6 +82,7 @@ def test_ctrl_c_stops_the_whole_sweep_and_the_next_start_goes_on(start) -> None:
     assert start("loss.temperature=2,4") == 0 and starts(folder)["loss.temperature=2"] == 1
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged(start, capsys: pytest.CaptureFixture) -> None:
     assert start("loss.temperature=2,4", "seed=0,2") == 0
     found = result(Path("outputs/sweeps/mnist_distill/loss.temperature,seed"))
@@ -98,6 +100,7 @@ def test_less_is_better_where_the_checkpoint_says_so(start) -> None:
     assert found["chosen"]["settings"] == {"loss.temperature": 2}
 
 
+@pytest.mark.slow
 def test_other_fixed_settings_have_a_folder_of_their_own(start) -> None:
     start("loss.temperature=1", "loss.alpha=0.5")
     start("loss.temperature=1", "loss.alpha=0.9")
@@ -105,6 +108,7 @@ def test_other_fixed_settings_have_a_folder_of_their_own(start) -> None:
     assert names == {"loss.alpha=0.5,loss.temperature=1", "loss.alpha=0.9,loss.temperature=1"}
 
 
+@pytest.mark.slow
 def test_experiments_and_losses_can_be_swept(start) -> None:
     assert start("+experiment=mnist_distill,mnist_scratch", "seed=1") == 0
     found = result(Path("outputs/sweeps/experiment,seed=1"))

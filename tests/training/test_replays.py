@@ -70,6 +70,7 @@ def both(job: list[str], switch: str, tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "off", tmp_path / "on"
 
 
+@pytest.mark.slow
 def test_a_replayed_teacher_teaches_the_same(mnist: list[str], tmp_path: Path) -> None:
     online, replayed = both(mnist, "replay.teacher", tmp_path)
     assert losses(replayed) == pytest.approx(losses(online), rel=0, abs=1e-5)

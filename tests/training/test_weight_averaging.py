@@ -75,6 +75,7 @@ def test_without_memory_the_average_is_the_plain_run(job: list[str], tmp_path: P
     assert averaged["fingerprint"] == plain["fingerprint"] and averaged["test"] == plain["test"]
 
 
+@pytest.mark.slow
 def test_a_stopped_average_goes_on_bit_for_bit(job: list[str], tmp_path: Path) -> None:
     job = [*job, EMA % 0.8]
     whole = run(compose_config(job), tmp_path / "whole")

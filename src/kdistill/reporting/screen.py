@@ -134,10 +134,10 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     for line in lower_bounds((label, arm["cost"]) for label, arm in _arms(summary)):
         console.print(line, soft_wrap=True)
     test = summary["test"]
-    line = f"chosen on validation: epoch {summary['best_epoch']}"
+    line = f"epoch {summary['best_epoch']} was chosen on validation; on test: "
     for name, key in (("balanced accuracy", "balanced_accuracy"), ("average precision", "average_precision")):
-        line += f"; {name} {test[key]:.4f}" if len(summary["data"]["class_names"]) == 2 else ""
-    line += f"; NLL {test['nll']:.4f}, calibration error {test['ece']:.4f}"
+        line += f"{name} {test[key]:.4f}; " if len(summary["data"]["class_names"]) == 2 else ""
+    line += f"NLL {test['nll']:.4f}, calibration error {test['ece']:.4f}"
     if "agreement_top1" in test:
         line += f"; agrees with the teacher on {test['agreement_top1']:.2%} (KL {test['agreement_kl']:.4f})"
     console.print(line, soft_wrap=True)

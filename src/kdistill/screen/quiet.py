@@ -14,6 +14,7 @@ _KNOWN = (
     "Average precision score for one or more classes was `nan`",
     "Encountered `nan` values in tensor. Will be removed",
     "The ``compute`` method of metric",
+    "Checkpoint directory",  # of a run that goes on
 )
 _TALKATIVE = ("matplotlib", "matplotlib.font_manager", "fvcore", "filelock", "PIL", "urllib3", "graphviz")
 
