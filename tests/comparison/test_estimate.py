@@ -327,12 +327,14 @@ def test_the_door_compares_finished_runs_in_seconds_and_writes_three_files(runs:
     assert "python -m kdistill.report 'runs=[" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_door_has_a_place_of_its_own_for_a_report(runs: Path, tmp_path: Path) -> None:
     assert door(tmp_path, f"runs=[{runs}/plain-*,{runs}/kd-*]", "arms=[a,b]", "name=mine").returncode == 0
     (folder,) = (tmp_path / "outputs" / "compare").iterdir()
     assert folder.name.endswith("-mine") and (folder / "comparison.md").is_file()
 
 
+@pytest.mark.slow
 def test_what_would_train_is_refused_beside_finished_runs(runs: Path, tmp_path: Path) -> None:
     done = door(tmp_path, f"runs=[{runs}/plain-*]", "seeds=5", "+experiment=mnist_distill")
     assert done.returncode == 2 and "leave out seeds=5, +experiment=mnist_distill" in done.stderr

@@ -62,8 +62,9 @@ class Terminal:
         """The lines as they were written: what the terminal has wrapped is joined."""
         joined = [""]
         for line in self.lines:
-            joined[-1] += line
-            if len(line) < self.screen.columns:
+            wrapped = len(line) >= self.screen.columns - 1  # a blank in the last column is not in `lines`
+            joined[-1] += line.ljust(self.screen.columns) if wrapped else line
+            if not wrapped:
                 joined.append("")
         return joined[:-1]
 

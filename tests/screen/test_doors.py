@@ -53,10 +53,10 @@ def test_teacher_and_student_train_in_one_line_and_the_commands_that_are_named_a
     assert 1 <= summary["best_epoch"] <= 10 and f"epoch {summary['best_epoch']} was chosen on validation" in shown.text
 
     # What comes next, as it stands there.
-    commands = {line.split()[0]: shlex.split(line.partition(":")[2]) for line in shown.whole[-3:]}
+    commands = {line.split()[0]: words(line.partition(":")[2]) for line in shown.whole[-3:]}
     assert list(commands) == ["evaluate:", "compare:", "report:"] and shown.whole[-4] == "next:"
-    evaluated, reported = (terminal(name, *commands[f"{name}:"][3:]) for name in ("evaluate", "report"))
-    planned = terminal("compare", *commands["compare:"][3:], "--cfg", "job", "--resolve", width=200)
+    evaluated, reported = (terminal(name, *commands[f"{name}:"]) for name in ("evaluate", "report"))
+    planned = terminal("compare", *commands["compare:"], "--cfg", "job", "--resolve", width=200)
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     compared = terminal("compare", "runs=[run,again]", "arms=[one,other]", "output=out")
     for then in (evaluated, reported, planned, compared):
@@ -70,8 +70,9 @@ def test_teacher_and_student_train_in_one_line_and_the_commands_that_are_named_a
 
 
 def test_a_sweep_counts_its_jobs_and_ctrl_c_leaves_what_is_finished(terminal: Begin, quick: list[str]) -> None:
-    words = ["-m", "+experiment=mnist_scratch", *scratch(quick), "trainer.max_epochs=10,300"]
-    shown = terminal("train", *words, width=120)
+    shown = terminal(
+        "train", "-m", "+experiment=mnist_scratch", *scratch(quick), "trainer.max_epochs=10,300", width=120
+    )
     shown.read(until=r"\[2/2\] .*epoch ([2-9]|\d\d)/300")
     assert shown.interrupt() < SOON and shown.code == 130
     assert shown.most_moving == 1 and all(len(line) < 120 for line in shown.moving), shown.moving
@@ -79,7 +80,7 @@ def test_a_sweep_counts_its_jobs_and_ctrl_c_leaves_what_is_finished(terminal: Be
     assert {line[:5] for line in shown.moving} == {"[1/2]", "[2/2]"}
     last = shown.whole[-1]
     assert re.fullmatch(r"stopped: jobs that ended are kept in outputs/sweeps/\S+; this goes on: .*", last), shown.text
-    again = terminal("train", *shlex.split(last.partition("goes on: ")[2])[3:])
+    again = terminal("train", *words(last.partition("goes on: ")[2]))
     again.read(until=r"epoch ([2-9]|\d\d)/300")
     assert "by an earlier start" in again.text, "the job that was finished is not trained again"
     assert again.interrupt() < SOON and again.code == 130
@@ -93,7 +94,7 @@ def test_ctrl_c_ends_a_training_at_once_and_its_last_line_goes_on(terminal: Begi
     assert shown.interrupt() < SOON and shown.code == 130, shown.text
     found = re.fullmatch(r"stopped: (\d+) of 300 epochs are kept in run; this goes on: (.*)", shown.whole[-1])
     assert found and "Traceback" not in shown.text, shown.text
-    resumed = terminal("train", *shlex.split(found[2])[3:], width=120)
+    resumed = terminal("train", *words(found[2]), width=120)
     resumed.read(until=r"epoch \d+/300 .*loss \d")
     assert "goes on from" in resumed.text
     assert int(re.findall(r"epoch (\d+)/300", "\n".join(resumed.moving))[0]) > int(found[1]) >= 2
@@ -123,11 +124,17 @@ def test_ctrl_c_ends_the_storing_of_answers_and_what_is_stored_is_kept(
     shown = terminal("train", "+experiment=mnist_distill", *quick, *many)
     shown.read(until=r"storing answers .*[1-9]\d*/100,000 images  left")
     assert shown.interrupt() < SOON and shown.code == 130 and shown.most_moving == 1, shown.text
-    again = terminal("train", *shlex.split(shown.whole[-1].partition("goes on: ")[2])[3:])
+    again = terminal("train", *words(shown.whole[-1].partition("goes on: ")[2]))
     again.read(until=r"storing answers .*/\d+,\d+ images  left")
     left = int(re.findall(r"/([\d,]+) images", again.moving[-1])[0].replace(",", ""))
     assert left < 100_000, "it goes on where it stopped"
     assert again.interrupt() < SOON and again.code == 130
+
+
+def words(command: str) -> list[str]:
+    """What a command that was printed gives its door: without what starts Python there (`uv run python -m ...`)."""
+    whole = shlex.split(command)
+    return whole[whole.index("-m") + 2 :]
 
 
 def scratch(quick: list[str]) -> list[str]:

@@ -140,6 +140,7 @@ def test_a_search_that_is_killed_ends_as_one_that_was_not(small: list[str], tmp_
         assert one == other
 
 
+@pytest.mark.slow
 def test_a_wrong_space_is_refused_before_anything_trains(
     search: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,6 +117,7 @@ def test_experiments_and_losses_can_be_swept(start) -> None:
     assert {entry["settings"]["loss"] for entry in result(GRID.parent / "loss")["ranking"]} == {"kd", "dkd"}
 
 
+@pytest.mark.slow
 def test_in_a_folder_of_the_users_a_job_has_all_settings_in_its_name_and_no_run_of_another_config_is_taken_for_it(
     start, capsys: pytest.CaptureFixture
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_chain_trains_teacher_assistant_and_student(chain: Path, sizes: list[s
     assert result["test"] == last["test"], "agreement with the assistant included"
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_the_whole_chain(
     chain: Path, sizes: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -148,6 +148,7 @@ def test_auto_replays_two_views_and_leaves_four_alone(mnist: list[str], tmp_path
     assert len(list((tmp_path / "replay").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_store_larger_than_allowed_is_refused_before_training(mnist: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"answers of teacher mnist_cnn would take .* more than replay\.max_gb=1e-06"):
         run(

@@ -104,6 +104,7 @@ def test_the_student_loads_without_its_teacher(distilled: Path) -> None:
     assert (distilled / "checkpoints" / "best.ckpt").stat().st_size < 3.1 * 4 * 623_290, "weights and two Adam moments"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_identical_figures_and_finds_the_teacher_again(
     distilled: Path, distill_overrides: Slice, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_link_of_a_chain_that_does_not_fit_is_refused_before_the_first_is_trai
     assert not (tmp_path / "teachers").exists()
 
 
+@pytest.mark.slow
 def test_a_given_teacher_that_knows_nothing_is_refused(distill_overrides: Slice, tmp_path: Path) -> None:
     network = create_model("mnist_cnn", num_classes=10, in_chans=1)
     torch.save({name: torch.zeros_like(value) for name, value in network.state_dict().items()}, tmp_path / "zero.pt")
