@@ -170,6 +170,7 @@ def test_a_replayed_run_that_was_stopped_goes_on_as_the_online_one(mnist: list[s
     module.write_text(
         "import pytorch_lightning as pl\n"
         "class Stop(pl.Callback):\n"
+        "    takes_several_steps = True\n"
         "    def __init__(self, epoch, batch): self.at = (epoch, batch)\n"
         "    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):\n"
         "        if (trainer.current_epoch, batch_idx) == self.at: raise RuntimeError('power cut')\n"
