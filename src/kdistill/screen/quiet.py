@@ -27,3 +27,4 @@ def settle_warnings() -> None:
         warnings.filterwarnings("ignore", message=re.escape(message))
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # looks for CUDA's compiler, not needed here
