@@ -59,7 +59,7 @@ def false_verdicts(number: int) -> set[str]:
     for place, other in enumerate(held):
         for metric in ALL:
             table = np.stack([a[metric] - b[metric] for a, b in zip(tried, other, strict=True)], axis=1)
-            effect = estimate(table[0], table[1:])
+            effect = estimate(table[0], table[1:], samples=samples)
             questions.append(Question(f"pair {place}", metric, effect, effect.p))
     return {verdict.question.metric for verdict in verdicts(questions) if verdict.word != "inconclusive"}
 

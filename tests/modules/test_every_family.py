@@ -162,7 +162,7 @@ NO_SIMKD = {
     "efficientvim": "it has 'heads.0', 'heads.1', 'heads.2', 'heads.3'",
     **dict.fromkeys(("iformer", "repvit"), r"that of student is a RepVitClassifier \(head\)"),
     "cpubone": r"that of student is a LinearLayer \(head.classifier\)",
-    "sequencer": r"that of student is a ClassifierHead \(head\)",
+    **dict.fromkeys(("sequencer", "vision_transformer_sam"), r"that of student is a ClassifierHead \(head\)"),
     "volo": "what its layer 'head' gives is not its logits",
 }
 NO_PREFIX = {

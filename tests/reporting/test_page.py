@@ -188,7 +188,7 @@ def test_the_same_runs_make_the_same_page(make_run: Any, tmp_path: Path) -> None
 
 
 def door(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    watched = "import sys; from kdistill.reporting import main; main(); print('torch' in sys.modules)"
+    watched = "import sys; from kdistill.report import main; main(); print('torch' in sys.modules)"
     command = [sys.executable, "-c", watched, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -208,7 +208,7 @@ def test_the_door_writes_the_page_beside_the_runs_without_torch(make_run: Any, t
 @pytest.mark.slow
 def test_the_door_says_what_is_wrong(tmp_path: Path) -> None:
     done = door(tmp_path, "runs=[nowhere]")
-    assert done.returncode == 2 and done.stderr == "runs: there is no folder 'nowhere'\n"
+    assert done.returncode == 2 and "runs=nowhere: there is no such file or folder" in done.stderr
     done = door(tmp_path, "nowhere/else")
     assert done.returncode == 2 and done.stderr.startswith("there is no 'nowhere/else'")
     done = door(tmp_path)
