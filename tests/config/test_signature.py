@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean, mistake, near_key
+from kdistill.base.types import mistake
 from kdistill.config.signature import signature_of
 
 NETS = """
@@ -189,19 +189,6 @@ def test_a_value_is_checked_as_in_json() -> None:
     assert mistake(True, float) and mistake("3", float) and mistake(1.0, int) and mistake(3, str) and mistake(1, bool)
     assert mistake(1, float) is None and mistake(float("inf"), float) is None
     assert mistake([1, 2], tuple[float, float]) is None and mistake([1], tuple[float, float])
-
-
-def test_the_nearest_word_is_offered_and_nothing_when_none_is_near() -> None:
-    assert did_you_mean("mnist_distil", ["mnist_distill", "mnist_teacher"]) == "; did you mean 'mnist_distill'?"
-    assert did_you_mean("nothere", ["mnist_distill"]) == ""
-
-
-def test_a_key_in_the_wrong_section_is_found_by_its_last_part() -> None:
-    keys = ["loss.temperature", "loss.alpha", "teacher", "optimizer.lr"]
-    assert near_key("temperature", keys) == "; did you mean 'loss.temperature'?"
-    assert near_key("loss.temprature", keys) == "; did you mean 'loss.temperature'?"
-    assert near_key("optimiser.lr", keys) == "; did you mean 'optimizer.lr'?"
-    assert near_key("loss.qqq", keys) == ""
 
 
 @pytest.mark.parametrize(

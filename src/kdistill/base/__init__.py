@@ -1,1 +1,1 @@
-"""What every room uses: errors, atomic storage, nearest words, ranged types, the metric catalogue."""
+"""What every room uses: errors, atomic storage, spelling, ranged types, the metric catalogue."""

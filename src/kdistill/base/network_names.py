@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kdistill.base.types import nearest
+from kdistill.base.spelling import did_you_mean
 
 OWN = ("mnist_cnn", "mnist_mlp", "mnist_mlp2", "mnist_mid_cnn", "mnist_small_cnn")
 TIMM_NAMES = Path(__file__).with_name("timm_names.txt")  # timm's version, then a name a line
@@ -33,8 +33,8 @@ def hint(name: str, timms: Sequence[str]) -> str:
             "another's, download the folder, give the architecture that its config.json names as the name, and the "
             "folder as weights"
         )
-    near = nearest(name.lower().replace("-", "_"), [*OWN, *timms], cutoff=0.5)
-    offered = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
+    near = did_you_mean(name.lower().replace("-", "_"), [*OWN, *timms], cutoff=0.5)
+    offered = near.removeprefix("; ") or "see timm.list_models()"
     return f"{offered} Own models: {', '.join(OWN)}. Of other packages: student=custom student._target_=..."
 
 

@@ -1,4 +1,4 @@
-"""Types with ranges, for the signatures that a config fills; the check of a value against a type; the nearest word.
+"""Types with ranges, for the signatures that a config fills; the check of a value against a type.
 
 A constructor that says `temperature: PositiveFloat` is checked twice from that one statement: before anything is
 imported (`config.validate` reads the annotation) and when it is called (`pydantic.validate_call`).
@@ -8,14 +8,14 @@ import ast
 import json
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from difflib import SequenceMatcher, get_close_matches
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
+
+from kdistill.base.spelling import did_you_mean
 
 PositiveInt = Annotated[int, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
@@ -30,37 +30,6 @@ KNOWN: dict[str, Any] = {
     **{"List": list, "Tuple": tuple, "Dict": dict, "Optional": typing.Optional},
 }
 NEVER_IN_A_CONFIG = ("Tensor",)  # `float | Tensor` is a float to a config
-
-
-def nearest(word: str, words: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """The word most like `word`, and a second that is as good; none where the likeness (0..1) is below `cutoff`."""
-
-    def likeness(other: str) -> float:
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(other, word, strict=False)))
-        return SequenceMatcher(None, other, word).ratio() + same / 100
-
-    near = sorted(get_close_matches(word, set(words), n=9, cutoff=cutoff), key=likeness, reverse=True)
-    return [other for other in near[:2] if likeness(other) > likeness(near[0]) - 0.1]
-
-
-def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
-    """`; did you mean 'x'?` with the `nearest` of `words`, nothing when none is near."""
-    near = nearest(word, words, cutoff)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-
-
-def near_key(key: str, keys: Sequence[str]) -> str:
-    """`; did you mean 'loss.temperature'?` for `temperature` as for `loss.temprature`: the last part decides."""
-    section, _, name = key.rpartition(".")
-    others = [other for other in keys if other != key]
-    siblings = [other for other in others if other.rpartition(".")[0] == section]
-    # Without a section the right name elsewhere is likelier than a like name here.
-    for pool, cutoff in [(siblings, 0.6), (others, 0.75)] if section else [(others, 0.75), (siblings, 0.6)]:
-        names = {other: other.rpartition(".")[2] for other in pool}
-        near = [name] if name in names.values() else nearest(name, names.values(), cutoff)
-        if near:
-            return did_you_mean(key, [other for other in pool if names[other] in near], cutoff=0)
-    return ""
 
 
 def mistake(value: Any, kind: Any) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 
 HUB = ("hf-hub:", "hf_hub:")  # before a repository of the Hugging Face hub
 _RUN = ("teacher.safetensors", "student.safetensors")  # what a finished run leaves

@@ -27,7 +27,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean, nearest
+from kdistill.base.spelling import did_you_mean, nearest
 from kdistill.config.foreign import word_advice
 from kdistill.config.machine import cuda_problem
 from kdistill.config.paths import conf_dir

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 
 PLAIN_BASES = ("object", "ABC", "Generic", "Protocol")  # they have no constructor of their own
 

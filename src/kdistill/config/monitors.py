@@ -9,7 +9,7 @@ from typing import Any
 
 from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import VALIDATED, better
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 from kdistill.config.schema import UNKNOWN
 from kdistill.config.signature import descends, signature_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 from kdistill.base.weight_files import HUB, weights_path
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path

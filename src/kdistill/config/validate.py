@@ -10,7 +10,8 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from kdistill.base.errors import UserError
 from kdistill.base.network_names import BUILDER, INSTEAD, name_problem
-from kdistill.base.types import did_you_mean, mistake, near_key
+from kdistill.base.spelling import did_you_mean, near_key
+from kdistill.base.types import mistake
 from kdistill.config.foreign import advice, word_advice
 from kdistill.config.misfits import callback_problems
 from kdistill.config.monitors import monitor_problems

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 from kdistill.data.partition import check_classes
 from kdistill.data.partition_names import PARTITIONS, partition_of
 from kdistill.data.problems import Problems

@@ -9,7 +9,8 @@ from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval, did_you_mean
+from kdistill.base.spelling import did_you_mean
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.layout import ALL, LAYOUT, read_class_folders

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdistill.base.classes import match
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 from kdistill.data.image_files import EXTENSIONS, LeftOut, folders_in, images_below, loose_images
 from kdistill.data.partition_names import PARTITIONS, like_partition, only_repeats, partition_of, unlabelled
 from kdistill.data.problems import Problems

@@ -1,6 +1,5 @@
 """Which part of a network trains."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import did_you_mean
 from kdistill.models.head import head_names, lies_in
 from kdistill.models.taps import asleep
 
@@ -42,9 +42,8 @@ def set_trainable(network: nn.Module, what: Trainable, image_shape: Sequence[int
             found = {name for name in parameters if _matches(name, pattern)}
             if not found:
                 modules = [name for name, _ in network.named_modules() if name]
-                near = difflib.get_close_matches(pattern, [*modules, *parameters], n=1, cutoff=0.4)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise UserError(f"trainable: no parameter or module is called {pattern!r}{hint}")
+                near = did_you_mean(pattern, [*modules, *parameters], cutoff=0.4)
+                raise UserError(f"trainable: no parameter or module is called {pattern!r}{near}")
             chosen |= found
     learns = {id(parameters[name]) for name in chosen}  # one parameter may go by several names
     for parameter in parameters.values():

@@ -4,7 +4,6 @@ Hooks read them, in timm's networks too: one forward pass then gives the logits 
 before an activation, or of a student that a loss has changed, which `forward_intermediates` does not.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import did_you_mean
 from kdistill.models.maps import MapLayout, guessed_maps, layout_of
 
 INPUT = ":input"
@@ -131,9 +131,8 @@ def _module(network: nn.Module, name: str, owner: str) -> nn.Module:
     try:
         return network.get_submodule(name)
     except AttributeError as error:
-        near = difflib.get_close_matches(name, dict(network.named_modules()), n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UserError(f"unknown layer {name!r}{hint} ({owner})") from error
+        near = did_you_mean(name, dict(network.named_modules()), cutoff=0.4)
+        raise UserError(f"unknown layer {name!r}{near} ({owner})") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import Pruned, UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 from kdistill.config.monitors import chosen_by
 
 _VARIABLE = "KDISTILL_TRIAL"  # set by the search for each of its jobs, in whatever process the launcher runs it

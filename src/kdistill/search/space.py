@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import did_you_mean
+from kdistill.base.spelling import did_you_mean
 from kdistill.config.validate import report
 
 _TAGS = ("log",)
