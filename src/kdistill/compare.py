@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,18 +23,19 @@ def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
     """Compares the runs that the user names; returns the comparison and the folder for its report."""
     from kdistill.base.errors import UserError
     from kdistill.comparison.estimate import compare
-    from kdistill.runs.finished import named_arms
+    from kdistill.runs.collect import subject_of
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     keys = {text: text.lstrip("+~").partition("=")[0] for text in given}
     others = [text for text, key in keys.items() if key.partition(".")[0] not in _OWN_KEYS]
     if others:
         raise UserError(f"runs=[...] compares what is finished and trains nothing: leave out {', '.join(others)}")
-    arms = named_arms(list(config.runs), list(config.arms))
-    known = sorted({run.summary["experiment"] for runs in arms.values() for run in runs})
-    name = config.name if not OmegaConf.is_missing(config, "name") else known[0] if len(known) == 1 else "comparison"
+    subject = subject_of(list(config.runs), list(config.arms))
+    name = subject.title if OmegaConf.is_missing(config, "name") else config.name
     moment = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
-    return compare(arms, name), Path("outputs", "compare", f"{moment}-{name}")
+    words = re.sub(r"[^\w.-]+", "_", name)  # of a title, as the end of a folder's name
+    folder = Path("outputs", "compare", f"{moment}-{words}")
+    return compare(subject.arms, name, notes=[swept.note for swept in subject.sweeps]), folder
 
 
 def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:

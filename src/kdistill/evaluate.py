@@ -25,6 +25,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         UserError: no finished run there, a target that is not trusted, or data of another shape.
     """
     from kdistill.base.errors import UserError
+    from kdistill.base.run_paths import find_run
     from kdistill.building.data import build_data
     from kdistill.building.device import choose_channels_last, choose_device
     from kdistill.building.restore import network_for
@@ -40,7 +41,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.training.presence import say_absent
 
     validate(config)
-    folder = RunFolder.open(Path(config.run))
+    folder = RunFolder.open(find_run(config.run, "run"))
     trained, summary = folder.config(), folder.summary()
     check_trusted(trained, list(config.allow), folder.path / "config.yaml")
     device = choose_device(config.device)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from omegaconf import OmegaConf
 from kdistill.base.errors import UserError
 from kdistill.comparison.estimate import compare
 from kdistill.modules.predictions import figures
-from kdistill.runs.finished import find_runs, named_arms, read_run
+from kdistill.runs.collect import subject_of
+from kdistill.runs.finished import FinishedRun, read_run
 from kdistill.runs.folder import RunFolder
 
 SEEDS = range(4)
@@ -74,6 +76,10 @@ def finished_run(
         summary["teacher"] = teacher
     folder.write_json("summary.json", summary)
     return path
+
+
+def named_arms(entries: Sequence[str], names: Sequence[str]) -> dict[str, list[FinishedRun]]:
+    return subject_of(entries, names).arms
 
 
 def timing(milliseconds: float, on: str = "cpu, 1 thread") -> dict[str, Any]:
@@ -232,10 +238,10 @@ def test_only_shared_seeds_are_paired(runs: Path) -> None:
 
 
 def test_runs_of_equal_settings_make_an_arm_and_others_are_named_by_what_differs(runs: Path, tmp_path: Path) -> None:
-    hot = finished_run(tmp_path / "hot", "distill", 0, temperature=8)
-    cold = finished_run(tmp_path / "cold", "distill", 0, temperature=1)
+    hot = finished_run(tmp_path / "hot", "distill", 0, kind="hot")
+    cold = finished_run(tmp_path / "cold", "distill", 0, kind="cold")
     arms = named_arms([f"{runs}/plain-*", str(hot), str(cold), f"{runs}/plain-0"], [])
-    names = ["net scratch", "net distilled loss.temperature=8", "net distilled loss.temperature=1"]
+    names = ["net scratch", "net distilled loss.kind=hot", "net distilled loss.kind=cold"]
     assert list(arms) == names and len(arms["net scratch"]) == 4
 
 
@@ -287,20 +293,8 @@ def test_runs_that_do_not_fit_are_refused_in_words(runs: Path, tmp_path: Path) -
         compare(named_arms([plain, twice], []), "toy")
 
 
-def test_what_is_not_there_or_not_finished_is_said(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a finished run's folder"):
-        find_runs(str(tmp_path / "nothing"))
-    (tmp_path / "begun").mkdir()
-    with pytest.raises(UserError, match="no finished run matches"):
-        find_runs(f"{tmp_path}/*")
+def test_a_run_that_kept_no_predictions_is_refused(tmp_path: Path) -> None:
     finished_run(tmp_path / "done", "student", 0)
-    assert [run.path.name for run in find_runs(f"{tmp_path}/*")] == ["done"]
-    assert [run.path.name for run in find_runs(str(tmp_path))] == ["done"], "a folder of runs stands for them"
-    assert [run.path.name for run in find_runs(str(tmp_path / "done"))] == ["done"]
-    with pytest.raises(UserError, match="begun is not a finished run's folder"):
-        find_runs(str(tmp_path / "begun"))
-    with pytest.raises(UserError, match="names 1 arms for the 2 entries"):
-        named_arms(["a", "b"], ["x"])
     (tmp_path / "done" / "predictions.npz").unlink()
     with pytest.raises(UserError, match="kept no predictions"):
         read_run(tmp_path / "done")
@@ -325,6 +319,21 @@ def test_the_door_compares_finished_runs_in_seconds_and_writes_three_files(runs:
     assert shlex.split(found["command"])[3:] == [f"runs=[{runs}/plain-*,{runs}/kd-*]", "output=report"]
     assert found["command"] in (tmp_path / "report" / "comparison.md").read_text()
     assert "python -m kdistill.report 'runs=[" in done.stdout.splitlines()[-1]
+
+
+def test_of_a_sweeps_folder_the_door_shows_the_test_figures_of_the_chosen_settings_alone(tmp_path: Path) -> None:
+    """Validation prefers skill; the other settings' figures on test are shown where their arms are named."""
+    for temperature, skill in ((1, 3.0), (8, 0.5)):
+        for seed in (0, 1):
+            finished_run(tmp_path / f"{temperature}-{seed}", "distill", seed, skill=skill, temperature=temperature)
+    subject = subject_of([str(tmp_path)], [])
+    found = compare(subject.arms, subject.title, notes=[one.note for one in subject.sweeps])
+    assert [arm["name"] for arm in found["arms"][1:]] == ["net distilled (loss.temperature=1)"]
+    assert found["notes"][0].startswith(
+        "of 2 settings of loss.temperature, validation's accuracy chose loss.temperature=1: test figures are of these "
+    )
+    arms = named_arms([f"{tmp_path}/1-*", f"{tmp_path}/8-*"], ["one", "eight"])
+    assert [arm["name"] for arm in compare(arms, "named")["arms"][1:]] == ["one", "eight"]
 
 
 @pytest.mark.slow

@@ -109,7 +109,11 @@ def test_values_out_of_every_constructors_range_are_refused_at_once() -> None:
     ("door", "overrides", "said"),
     [
         ("evaluate", ["run={there}/nothere"], "run={there}/nothere: there is no such file or folder"),
-        ("evaluate", ["run={there}"], "there are finished runs in it, such as {there}/run"),
+        (
+            "evaluate",
+            ["run={there}"],
+            "run: '{there}' holds 2 finished runs, give one of them: {there}/other, {there}/run",
+        ),
         ("evaluate", ["run={there}/run", "dataset.root={there}/nothere"], "dataset.root={there}/nothere"),
         ("evaluate", ["run={there}/run", "output={there}/file/x.json"], "{there}/file is no folder"),
         ("compare", ["runs=[{there}/nothere]"], "runs={there}/nothere: there is no such"),
@@ -119,10 +123,11 @@ def test_values_out_of_every_constructors_range_are_refused_at_once() -> None:
 def test_what_the_other_doors_are_given_must_be_there(
     tmp_path: Path, door: str, overrides: list[str], said: str
 ) -> None:
-    (tmp_path / "run").mkdir()
     (tmp_path / "file").touch()
-    for name in ("config.yaml", "summary.json"):
-        (tmp_path / "run" / name).touch()
+    for run in ("run", "other"):
+        (tmp_path / run).mkdir()
+        for name in ("config.yaml", "summary.json"):
+            (tmp_path / run / name).touch()
     _, (problem,) = check_overrides([text.format(there=tmp_path) for text in overrides], door)
     assert said.format(there=tmp_path) in problem
 

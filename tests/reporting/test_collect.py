@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from kdistill.base.errors import UserError
-from kdistill.runs.collect import common_folder, find, subject_of
+from kdistill.base.run_paths import find_runs
+from kdistill.runs.collect import common_folder, subject_of
 
 
 @pytest.fixture
@@ -20,13 +21,13 @@ def runs(make_run, tmp_path: Path) -> Path:
 
 
 def test_a_folder_stands_for_all_finished_runs_below_it_in_counting_order(runs: Path) -> None:
-    assert [path.name for path in find(str(runs / "sweep"))] == ["0-seed=0", "2-seed=2", "10-seed=10"]
-    assert [path.name for path in find(str(runs))] == ["scratch", "0-seed=0", "2-seed=2", "10-seed=10"]
+    assert [path.name for path in find_runs(str(runs / "sweep"))] == ["0-seed=0", "2-seed=2", "10-seed=10"]
+    assert [path.name for path in find_runs(str(runs))] == ["scratch", "0-seed=0", "2-seed=2", "10-seed=10"]
 
 
 def test_a_pattern_names_runs_and_folders_above_runs(runs: Path) -> None:
-    assert [path.name for path in find(f"{runs}/s*")] == ["scratch", "0-seed=0", "2-seed=2", "10-seed=10"]
-    assert [path.name for path in find(f"{runs}/sweep/1*")] == ["10-seed=10"]
+    assert [path.name for path in find_runs(f"{runs}/s*")] == ["scratch", "0-seed=0", "2-seed=2", "10-seed=10"]
+    assert [path.name for path in find_runs(f"{runs}/sweep/1*")] == ["10-seed=10"]
 
 
 def test_a_run_that_is_named_twice_counts_once(runs: Path) -> None:
@@ -41,10 +42,10 @@ def test_arms_may_be_named(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "names", "said"),
     [
-        ([], [], "nothing says what to report on: runs="),
+        ([], [], "nothing says which runs: runs="),
         (["{}/missing"], [], "there is no folder '{}/missing'"),
-        (["{}/begun"], [], "no finished run below '{}/begun'"),
-        (["{}/b*"], [], "no finished run in 1 places that match '{}/b*'"),
+        (["{}/begun"], [], "'{}/begun' is not a finished run's folder and there is none below it"),
+        (["{}/b*"], [], "no finished run is in or below what matches '{}/b*' (1 files and folders do)"),
         (["{}/sweep"], ["a", "b"], "arms names 2 arms for the 1 entries"),
     ],
 )

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
+from kdistill.base.run_paths import find_runs
 from kdistill.reporting.render import render
 from kdistill.reporting.sweep import sweeps
-from kdistill.runs.collect import find, subject_of
+from kdistill.runs.collect import subject_of
 from kdistill.runs.swept import SweptRuns, find_sweeps
 
 
 def found(folder: Path) -> list[SweptRuns]:
-    return find_sweeps(find(str(folder)))
+    return find_sweeps(find_runs(str(folder)))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import CONFIG, SUMMARY, find_run, runs_within
 from kdistill.base.spelling import did_you_mean
 
 HUB = ("hf-hub:", "hf_hub:")  # before a repository of the Hugging Face hub
@@ -14,8 +15,8 @@ INDEX = "model.safetensors.index.json"  # of weights in several files
 _KNOWN = (*_RUN, "model.safetensors", INDEX, "pytorch_model.bin", "open_clip_model.safetensors")
 _ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _TAKES = (
-    "a finished run's folder, a folder with model.safetensors, or a .safetensors, .pt, .pth, .bin or .ckpt file "
-    "(student.weights and teacher.weights: also hub, package or none)"
+    "a finished run's folder or one above it, a folder with model.safetensors, or a .safetensors, .pt, .pth, .bin or "
+    ".ckpt file (student.weights and teacher.weights: also hub, package or none)"
 )
 
 
@@ -57,12 +58,14 @@ def _in_folder(path: Path) -> Path:
         return files[0]
     if files:
         raise UserError(f"{path} holds several files of weights, give one of them: {_listed([f.name for f in files])}")
-    if (path / "config.yaml").is_file() and not (path / "summary.json").is_file():
+    if (path / CONFIG).is_file() and not (path / SUMMARY).is_file():
         kept = sorted((path / "checkpoints").glob("*.ckpt"))
         raise UserError(
             f"{path} is a run that has not finished: the same command goes on with it"
             + (f"; what it has so far is {_listed(list(map(str, kept)))}" if kept else "")
         )
+    if runs_within(path):
+        return _in_folder(find_run(str(path)))
     raise UserError(
         f"{path} holds no weights ({_listed(sorted(p.name for p in path.iterdir())) or 'it is empty'}); give {_TAKES}"
     )

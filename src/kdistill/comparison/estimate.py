@@ -20,12 +20,13 @@ _FEW_SEEDS = 5
 _FEW_SAMPLES = 30
 
 
-def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, Any]:
+def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Compares arms that were tested on the same samples.
 
     Args:
         arms: by name.
         name: of the comparison.
+        notes: what a reader must know of how the arms were chosen.
 
     Returns:
         Plain data, as `comparison.json` holds it but for the command: name, test, arms (the teacher first), pairs
@@ -77,6 +78,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str) -> dict[str, A
         "pairs": pairs,
         "versions": versions_of(run.summary for run in everyone),
         "notes": [
+            *notes,
             *_notes_of_test(everyone[0].test["target"], facts["class_names"], rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
         ],

@@ -1,11 +1,13 @@
 """Files and folders that a config names: whether they are there, before anything is imported."""
 
+import glob
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import did_you_mean
 from kdistill.base.weight_files import HUB, weights_path
 
@@ -80,17 +82,14 @@ def _data(section: Any, *, is_other: bool) -> Iterator[str]:
 
 
 def _finished(key: str, given: str) -> Iterator[str]:
-    """What keeps a folder from being a finished run's."""
-    path = Path(given)
-    if not path.exists():
+    """What keeps an entry from naming one finished run."""
+    if not glob.has_magic(given) and not Path(given).expanduser().exists():
         yield _missing(key, given)
-    elif missing := [name for name in ("config.yaml", "summary.json") if not (path / name).is_file()]:
-        yield f"{key}={given} is not a finished run's folder: it lacks {' and '.join(missing)}{_runs_within(path)}"
-
-
-def _runs_within(path: Path) -> str:
-    inside = sorted(found.parent for found in path.glob("*/summary.json"))
-    return f"; there are finished runs in it, such as {inside[0]}" if inside else ""
+        return
+    try:
+        find_run(given, key)
+    except UserError as error:
+        yield str(error)
 
 
 def _missing(key: str, given: str) -> str:

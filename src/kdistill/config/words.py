@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import runs_within
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
 _HOME = re.compile(r"(?<=[=\[,])~(?=[/,\]]|$)")  # at the start of a value, or of an entry of a list
@@ -70,4 +71,4 @@ def _is_path(word: str) -> bool:
 
 
 def _holds_runs(word: str) -> bool:
-    return not Path(word).exists() or next(Path(word).rglob("summary.json"), None) is not None
+    return not Path(word).exists() or bool(runs_within(Path(word)))

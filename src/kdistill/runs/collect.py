@@ -1,16 +1,14 @@
-"""What a report is about: folders, patterns, and folders that hold finished runs somewhere below."""
+"""What a report or a comparison of finished runs is about: the runs its entries name, in arms and sweeps."""
 
-import glob
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import find_runs
 from kdistill.runs.finished import FinishedRun, by_settings, read_run
-from kdistill.runs.folder import RunFolder
 from kdistill.runs.places import comparison_arm
 from kdistill.runs.swept import SweptRuns, find_sweeps
 
@@ -19,11 +17,11 @@ _MOST_NAMES = 3  # of experiments in the title
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about.
+    """What a report or a comparison is about.
 
     Attributes:
-        title: of the page.
-        arms: the runs whose test figures it shows, by arm.
+        title: of it.
+        arms: the runs whose test figures are shown, by arm.
         sweeps: where of each sweep the settings that validation chose are an arm, and the others none.
         commands: what was typed to have all of it trained, where a comparison or a sweep has kept it.
     """
@@ -41,16 +39,16 @@ def subject_of(entries: Sequence[str], names: Sequence[str]) -> Subject:
         UserError: an entry has no finished run, or there are not as many names as entries.
     """
     if not entries:
-        raise UserError("nothing says what to report on: runs=[<run folder, folder above some, or pattern>, ...]")
+        raise UserError("nothing says which runs: runs=[<run folder, folder above some, or pattern>, ...]")
     if names and len(names) != len(entries):
         raise UserError(f"arms names {len(names)} arms for the {len(entries)} entries of runs: give one name for each")
     if names:
         sweeps: list[SweptRuns] = []
         arms: dict[str, list[FinishedRun]] = {}
         for name, entry in zip(names, entries, strict=True):
-            arms.setdefault(name, []).extend(read_run(path) for path in find(entry))
+            arms.setdefault(name, []).extend(read_run(path) for path in find_runs(entry))
     else:
-        paths = {path.resolve(): path for entry in entries for path in find(entry)}.values()
+        paths = {path.resolve(): path for entry in entries for path in find_runs(entry)}.values()
         sweeps = find_sweeps(paths)
         left = {path for swept in sweeps for path in swept.left}
         arms = _named([read_run(path) for path in paths if path not in left], sweeps)
@@ -91,35 +89,6 @@ def _commands(arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptR
     files += [path.parent / "comparison.json" for path in compared]
     kept = [json.loads(file.read_text()) for file in dict.fromkeys(files) if file.is_file()]
     return list(dict.fromkeys(content["command"] for content in kept if content.get("command")))
-
-
-def find(entry: str) -> list[Path]:
-    """The finished runs that a folder is or holds, or that a pattern names; without those it names twice.
-
-    Raises:
-        UserError: there is none.
-    """
-    is_pattern = glob.has_magic(entry) and not Path(entry).exists()
-    places = [Path(path) for path in glob.glob(entry, recursive=True)] if is_pattern else [Path(entry)]
-    if not is_pattern and not places[0].is_dir():
-        raise UserError(f"runs: there is no folder '{entry}'")
-    runs = sorted((run for place in places for run in _below(place)), key=_in_counting_order)
-    if not runs:
-        where = f"in {len(places)} places that match" if is_pattern else "below"
-        raise UserError(
-            f"runs: there is no finished run {where} '{entry}' (its folder would hold config.yaml and summary.json)"
-        )
-    return list({run.resolve(): run for run in runs}.values())
-
-
-def _below(place: Path) -> list[Path]:
-    folders = [place] if RunFolder(place).finished else [path.parent for path in place.rglob("summary.json")]
-    return [folder for folder in folders if (folder / "config.yaml").is_file()]
-
-
-def _in_counting_order(path: Path) -> list[tuple[str, int]]:
-    """So that the job 10 of a sweep follows the job 9."""
-    return [(word, int(digits or 0)) for word, digits in re.findall(r"(\D*)(\d*)", str(path))]
 
 
 def common_folder(subject: Subject) -> Path:

@@ -1,6 +1,5 @@
-"""Finished runs as a comparison reads them: found by folder or pattern, checked to fit together, sorted into arms."""
+"""Finished runs as a comparison reads them: checked to fit together, sorted into arms."""
 
-import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,42 +90,6 @@ def settings(node: Any, *, without: Sequence[str], key: str = "") -> dict[str, A
         return {key: node}
     below = (settings(value, without=without, key=f"{key}.{name}".lstrip(".")) for name, value in node.items())
     return {leaf: end for one in below for leaf, end in one.items()}
-
-
-def find_runs(entry: str) -> list[FinishedRun]:
-    """The finished runs that an entry names: a run's folder, one that holds such folders, or a pattern.
-
-    Of a pattern, and in a folder of runs, what is no finished run is passed over.
-
-    Raises:
-        UserError: there is none.
-    """
-    if Path(entry).is_dir() or not glob.has_magic(entry):
-        place = Path(entry)
-        within = [] if RunFolder(place).finished else sorted(place.glob("*"))
-        return [read_run(path) for path in within if RunFolder(path).finished] or [read_run(place)]
-    paths = [Path(path) for path in sorted(glob.glob(entry, recursive=True))]
-    found = [read_run(path) for path in paths if path.is_dir() and RunFolder(path).finished]
-    if not found:
-        raise UserError(f"runs: no finished run matches '{entry}' ({len(paths)} other files and folders do)")
-    return found
-
-
-def named_arms(entries: Sequence[str], names: Sequence[str]) -> dict[str, list[FinishedRun]]:
-    """Runs in arms: by the names given for the entries, else by their settings.
-
-    Raises:
-        UserError: there are not as many names as entries, or no such runs.
-    """
-    if names and len(names) != len(entries):
-        raise UserError(f"arms names {len(names)} arms for the {len(entries)} entries of runs: give one name for each")
-    arms: dict[str, list[FinishedRun]] = {}
-    if not names:
-        unique = {run.path.resolve(): run for entry in entries for run in find_runs(entry)}
-        return by_settings(list(unique.values()))
-    for name, entry in zip(names, entries, strict=True):
-        arms.setdefault(name, []).extend(find_runs(entry))
-    return arms
 
 
 def by_settings(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:

@@ -25,6 +25,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
 from kdistill.base.storage import write_atomically, write_json
 
 # How a run reports and where it keeps what can be computed again: none of it changes the result.
@@ -87,16 +88,16 @@ class RunFolder:
         """Makes the folder, with the run's config in it."""
         self.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
         text = OmegaConf.to_yaml(config, resolve=True)
-        write_atomically(self.path / "config.yaml", lambda file: file.write(text.encode()))
+        write_atomically(self.path / CONFIG, lambda file: file.write(text.encode()))
 
     def begun_by(self, config: DictConfig) -> bool:
         """Whether this folder's run was started with this very config; what only reports or stores does not count."""
-        path = self.path / "config.yaml"
+        path = self.path / CONFIG
         return path.is_file() and not _differences(self.config(), config, OPERATIONAL)
 
     def changed(self, config: DictConfig) -> list[str]:
         """What of a config keeps it from going on with this folder's unfinished run: `key: value then, value now`."""
-        if not (self.path / "config.yaml").is_file():
+        if not (self.path / CONFIG).is_file():
             return ["there is no config.yaml"]
         return _differences(self.config(), config, MAY_CHANGE)
 
@@ -114,15 +115,14 @@ class RunFolder:
             UserError: there is no finished run.
         """
         folder = cls(path)
-        missing = [name for name in ("config.yaml", "summary.json") if not (path / name).is_file()]
-        if missing:
+        if missing := lacking(path):
             raise UserError(f"{path} is not a finished run's folder: it lacks {' and '.join(missing)}")
         return folder
 
     @property
     def finished(self) -> bool:
         """The summary is the last file that a run writes."""
-        return (self.path / "summary.json").is_file()
+        return (self.path / SUMMARY).is_file()
 
     @property
     def pruned(self) -> bool:
@@ -146,13 +146,13 @@ class RunFolder:
         return self.path / ("teacher.safetensors" if role == "teacher" else "student.safetensors")
 
     def config(self) -> DictConfig:
-        config = OmegaConf.load(self.path / "config.yaml")
+        config = OmegaConf.load(self.path / CONFIG)
         assert isinstance(config, DictConfig)
         return config
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds; a figure without a value is NaN here and null there."""
-        return _with_nan(json.loads((self.path / "summary.json").read_text()))
+        return _with_nan(json.loads((self.path / SUMMARY).read_text()))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes plain data; JSON has no NaN and no infinity, so they become null."""

@@ -46,6 +46,15 @@ class SweptRuns:
         """The runs of settings that were not chosen."""
         return {path for place, paths in self.runs.items() if place != self.sweep.chosen for path in paths}
 
+    @property
+    def note(self) -> str:
+        """Why the settings that were not chosen are no arm."""
+        chosen, metric = self.described(self.sweep.chosen), self.sweep.metric.removeprefix("val/")
+        return (
+            f"of {len(self.runs)} settings of {', '.join(self.sweep.varied)}, validation's {metric} chose {chosen}: "
+            "test figures are of these alone; to see others on test, name arms (runs=[<run>,...] arms=[<name>,...])"
+        )
+
     def described(self, place: Place) -> str:
         """Settings as people write them."""
         return ", ".join(f"{key}={shown(self.sweep.at(place, key))}" for key in self.sweep.varied)

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from kdistill.base.run_paths import find_run
 from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import plain_section
 from kdistill.building.trust import check_trusted
@@ -155,7 +156,7 @@ def member_sections(several: DictConfig, allowed: Sequence[str] = ()) -> list[Di
     sections = []
     for member in several.members:
         if isinstance(member, str):
-            member = _of_run(Path(member).expanduser(), list(allowed))
+            member = _of_run(find_run(member, "teacher.members"), list(allowed))
         sections.append(OmegaConf.create({**_MEMBER, **plain_section(member)}))
     return sections
 
