@@ -1,6 +1,5 @@
 """`python -m kdistill.compare`: did distilling help? On finished runs, or on an experiment that it trains first."""
 
-import json
 import os
 import re
 import shlex
@@ -65,7 +64,7 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
 
 def job(config: DictConfig) -> None:
     """One job of the command line; leaves with exit code 1 if a training failed."""
-    from kdistill.base.storage import write_atomically
+    from kdistill.base.storage import write_json, write_text
     from kdistill.reporting.comparison_forms import markdown, page, print_comparison
 
     failed = False
@@ -78,9 +77,9 @@ def job(config: DictConfig) -> None:
     if HydraConfig.initialized():  # else nobody typed it
         result["command"] = typed_command("compare")
     folder = Path(config.output) if config.output is not None else folder
-    texts = {"json": json.dumps(result, indent=2, allow_nan=False) + "\n", "md": markdown(result), "html": page(result)}
-    for ending, text in texts.items():
-        write_atomically(folder / f"comparison.{ending}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    write_json(folder / "comparison.json", result)
+    write_text(folder / "comparison.md", markdown(result))
+    write_text(folder / "comparison.html", page(result))
     print_comparison(result, str(folder), more=shlex.join(["python", "-m", "kdistill.report", *compared]))
     if config.logger:
         from kdistill.tracking.wandb_comparison import log_comparison

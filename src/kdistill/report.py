@@ -37,11 +37,11 @@ def report(config: DictConfig) -> tuple[str, Path]:
 
 def job(config: DictConfig) -> Any:
     """One job of the command line."""
-    from kdistill.base.storage import write_atomically
+    from kdistill.base.storage import write_text
     from kdistill.reporting.plain_text import printable
 
     page, path = report(config)
-    write_atomically(path, lambda file: file.write(page.encode()))
+    write_text(path, page)
     print(f"report: {printable(str(path))} ({len(page.encode()) / 1e6:.1f} MB)")
 
 

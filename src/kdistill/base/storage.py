@@ -1,41 +1,93 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there, what identifies plain data, and locks between processes."""
 
+import hashlib
 import json
+import logging
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from kdistill.base.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Writes a file under a temporary name beside its place, fsyncs it and renames it.
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write to: it has a temporary name until the block ends, then it is fsynced and renamed.
 
     Args:
-        path: where the file goes; its folder is made if need be.
-        write: called with the open binary file.
+        path: where the file goes; its folder is made if need be. What is there already stays if the block fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            write(file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide a run from the user's group
+        os.chmod(name, _mode(0o666))  # mkstemp's 0600 would hide a run from the user's group
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)  # Ctrl-C may come when it has its name already
         raise
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill: it has a temporary name beside `path` until the block ends, then it is renamed.
+
+    Args:
+        path: where the folder goes; nothing may be there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begun = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield begun
+        begun.chmod(_mode(0o777))
+        begun.replace(path)
+    except BaseException:
+        shutil.rmtree(begun, ignore_errors=True)
+        raise
+
+
+def _mode(wanted: int) -> int:
+    """Permissions as a file that was simply opened would have them."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return wanted & ~umask
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file of UTF-8 text, whole or not at all; its lines end as they do in `text`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
     """Writes plain data as JSON, which has no NaN and no infinity: they become null."""
-    text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]", *, compressed: bool = False) -> None:
+    """Writes arrays by name; none of them may hold Python objects."""
+    import numpy as np  # doors write text without it
+
+    with whole_file(path) as file:
+        (np.savez_compressed if compressed else np.savez)(file, allow_pickle=False, **arrays)
 
 
 def _finite(node: Any) -> Any:
@@ -44,3 +96,48 @@ def _finite(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [_finite(value) for value in node]
     return None if isinstance(node, float) and not math.isfinite(node) else node
+
+
+def digest(content: Any) -> str:
+    """sha256 of plain data, in hexadecimal digits: equal for equal data, whatever the order of a dict's keys.
+
+    Examples:
+        >>> digest({"a": 1, "b": (2, 3)}) == digest({"b": [2, 3], "a": 1})
+        True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def one_at_a_time(path: Path, *, waiting: str = "", refusal: str = "") -> Iterator[None]:
+    """A block that one process at a time is in; who comes while another is in it waits, or is turned away.
+
+    Args:
+        path: the lock's file; its folder is made if need be.
+        waiting: the line of the log for who has to wait.
+        refusal: in its stead the message for who is turned away.
+
+    Raises:
+        UserError: with `refusal`, and another process is in the block.
+    """
+    from filelock import FileLock, Timeout  # .1 s to import
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        if refusal:
+            raise UserError(refusal) from error
+        log.info(waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,15 +1,13 @@
 """The arms of a comparison: one composed distill experiment, and its controls without the teacher."""
 
 import copy
-import hashlib
-import json
 from dataclasses import fields
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import digest, write_text
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import TrainConfig
 from kdistill.config.validate import problems, report
@@ -60,7 +58,7 @@ def _control(distilled: DictConfig, name: str) -> DictConfig:
 def arms_key(distilled: DictConfig) -> str:
     """Names what is compared: equal for configs that train the same, whatever the seeds."""
     content = settings(OmegaConf.to_container(distilled, resolve=False), without=NOT_TRAINED)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return digest(content)[:8]
 
 
 def write_arm(folder: Path, name: str, arm: DictConfig) -> None:
@@ -69,4 +67,4 @@ def write_arm(folder: Path, name: str, arm: DictConfig) -> None:
     Not resolved: `dataset.seed` and the like must follow the seed that is given.
     """
     text = OmegaConf.to_yaml(OmegaConf.create({"defaults": _DEFAULTS})) + OmegaConf.to_yaml(arm, resolve=False)
-    write_atomically(folder / f"{name}.yaml", lambda file: file.write(text.encode()))
+    write_text(folder / f"{name}.yaml", text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.storage import whole_folder
 from kdistill.runs.finished import NOT_TRAINED, settings
 from kdistill.runs.folder import RunFolder, versions
 
@@ -77,8 +78,5 @@ def _fingerprint(dataset: str) -> str:
 
 
 def _copy(source: Path, place: Path) -> None:
-    """Whole or not at all."""
-    begun = place.with_name(f".{place.name}.adopted")
-    shutil.rmtree(begun, ignore_errors=True)
-    shutil.copytree(source, begun, ignore=shutil.ignore_patterns(*_LEFT))
-    begun.rename(place)
+    with whole_folder(place) as begun:
+        shutil.copytree(source, begun, ignore=shutil.ignore_patterns(*_LEFT), dirs_exist_ok=True)

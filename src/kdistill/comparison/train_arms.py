@@ -4,10 +4,9 @@ import logging
 import sys
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from kdistill.base.errors import UserError
+from kdistill.base.storage import one_at_a_time
 from kdistill.comparison.controls import DISTILLED, arms_key, compose_arms, write_arm
 from kdistill.comparison.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.comparison.reuse_controls import adopt
@@ -42,23 +41,20 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
     folder = Path("outputs", "compare", f"{config.name}-{arms_key(arms[DISTILLED])}").resolve()
     seeds = range(config.seed, config.seed + config.seeds)
     places = {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in arms}
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            for name, arm in arms.items():
-                write_arm(folder / "arms", name, arm)
-            missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
-            missing = [(name, seed, place) for name, seed, place in missing if not _adopted(arms[name], seed, place)]
-            at_a_time = jobs_at_a_time(config.jobs, config.device)
-            there = len(arms) * len(seeds) - len(missing)
-            what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
-            log.info(f"{what}, {there} finished before: {folder}")
-            groupless = [key for key, section in wandb_sections(config).items() if not section.group]
-            grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
-            progress().last_words = lambda: of_many("compare", folder, "trainings")
-            failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
-    except Timeout as error:
-        raise UserError(f"another comparison is training in {folder}: let it finish") from error
+    refusal = f"another comparison is training in {folder}: let it finish"
+    with one_at_a_time(folder / ".lock", refusal=refusal):
+        for name, arm in arms.items():
+            write_arm(folder / "arms", name, arm)
+        missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
+        missing = [(name, seed, place) for name, seed, place in missing if not _adopted(arms[name], seed, place)]
+        at_a_time = jobs_at_a_time(config.jobs, config.device)
+        there = len(arms) * len(seeds) - len(missing)
+        what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
+        log.info(f"{what}, {there} finished before: {folder}")
+        groupless = [key for key, section in wandb_sections(config).items() if not section.group]
+        grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
+        progress().last_words = lambda: of_many("compare", folder, "trainings")
+        failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
     return folder, places, failed
 
 

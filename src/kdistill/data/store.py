@@ -15,13 +15,12 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
 from kdistill.base.cores import usable_cores
 from kdistill.base.errors import UserError
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import file_digest, one_at_a_time, whole_file, write_json
 from kdistill.data.decoding import Range, UnreadableImage, decode, depth
 from kdistill.data.problems import Problems
 from kdistill.data.value_range import settle_range
@@ -98,7 +97,9 @@ def open_store(
             key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
             array = cache / f"{key[:32]}.npy"
             decoder = partial(_try, image_size, scaled)
-            with FileLock(array.with_suffix(".lock")):
+            with one_at_a_time(
+                array.with_suffix(".lock"), waiting="another job is decoding these images; waiting for it"
+            ):
                 facts = _verified(array) or _make(array, paths, image_size, decoder, pool, problems)
         except OSError as error:
             raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error
@@ -116,8 +117,7 @@ def open_store(
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError:
         return "unreadable"  # decoding it says why
 
@@ -140,15 +140,12 @@ def _verified(array: Path) -> dict[str, Any] | None:
 def _make(
     array: Path, paths: Sequence[Path], image_size: int, decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
 ) -> dict[str, Any] | None:
-    facts: dict[str, Any] = {}
     try:
-        write_atomically(
-            array, lambda file: facts.update(_decode_all(file, paths, image_size, decoder, pool, problems))
-        )
+        with whole_file(array) as file:
+            facts = _decode_all(file, paths, image_size, decoder, pool, problems)
     except UnreadableImage:
         return None
-    text = json.dumps(facts, indent=2) + "\n"
-    write_atomically(array.with_suffix(".json"), lambda file: file.write(text.encode()))
+    write_json(array.with_suffix(".json"), facts)
     return facts
 
 

@@ -2,19 +2,16 @@
 
 import csv
 import logging
-import os
-import shutil
-import tempfile
 from io import StringIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
+from kdistill.base.storage import one_at_a_time, whole_folder, write_text
 from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
 from kdistill.data.augment import Augment
@@ -102,23 +99,22 @@ class TissueDemo(MHIST):
             )
         root = Path(str(self.root)).expanduser()
         name = f"v{_VERSION}-{self.count}x{self.size}px-seed{self.generator_seed}"
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{name}.lock"):
+        waiting = "tissue demo: another job is painting the pictures; waiting for it"
+        with one_at_a_time(root / f".{name}.lock", waiting=waiting):
             if not (root / name).is_dir():
                 self._paint_into(root / name)
         return root / name
 
     def _paint_into(self, folder: Path) -> None:
-        """Paints under a temporary name and renames: the folder is whole or not there."""
+        """Paints all pictures and writes their table."""
         log.info("tissue demo: painting %d pictures of %d pixels into %s", self.count, self.size, folder)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            images = temporary / FOLDER
+        rng = np.random.default_rng(self.generator_seed)
+        elongation = rng.uniform(size=self.count)
+        is_test = rng.permutation(self.count) < round(self.count * _TEST_SHARE)
+        rows = []
+        with whole_folder(folder) as begun:
+            images = begun / FOLDER
             images.mkdir()
-            rng = np.random.default_rng(self.generator_seed)
-            elongation = rng.uniform(size=self.count)
-            is_test = rng.permutation(self.count) < round(self.count * _TEST_SHARE)
-            rows = []
             for number in range(self.count):
                 name = f"DEMO_{number:05d}.png"
                 own = np.random.default_rng((self.generator_seed, number))
@@ -130,11 +126,4 @@ class TissueDemo(MHIST):
             table = csv.writer(text)  # ends lines by CR LF, as MHIST's file does
             table.writerow((NAME, LABEL, votes_column(_CLASSES[1], _ANNOTATORS), PARTITION))
             table.writerows(rows[place] for place in rng.permutation(self.count))
-            (temporary / FILE).write_bytes(text.getvalue().encode())
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o777 & ~umask)  # mkdtemp's 0700 would hide it from the user's group
-            temporary.replace(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+            write_text(begun / FILE, text.getvalue())

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import write_json
 from kdistill.data.decoding import Depth, Range, extent
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,5 @@ def _extent(
     low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=1.0)
     if low == high:
         low, high = min(low, 0.0), max(high, 1.0)
-    text = json.dumps([low, high])
-    write_atomically(file, lambda stream: stream.write(text.encode()))
+    write_json(file, [low, high])
     return low, high

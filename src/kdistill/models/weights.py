@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import write_bytes
 from kdistill.models.head import head_names, lies_in
 from kdistill.models.state_files import read_state_file
 from kdistill.models.state_fit import fit_problems, fit_state, misfit
@@ -35,7 +35,7 @@ def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> N
         state[name] = values.clone() if place in written else values
         written.add(place)
     metadata = {name: json.dumps(value) for name, value in facts.items()}
-    write_atomically(path, lambda file: file.write(save(state, metadata)))
+    write_bytes(path, save(state, metadata))
 
 
 def load_weights(network: nn.Module, path: Path, *, owner: str) -> None:

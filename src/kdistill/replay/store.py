@@ -1,6 +1,5 @@
 """A store of tensors by (view, sample): memory-mapped files under a fingerprint of all that they depend on."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import digest, one_at_a_time, write_json
 from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
@@ -56,8 +54,7 @@ class ReplayStore:
         self.dtype = dtype
         facts = {**key, "shapes": self.shapes, "samples": samples, "dtype": dtype}
         self.facts = json.loads(json.dumps(facts, sort_keys=True))
-        digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self.folder = cache / f"{label}-{digest[:16]}"
+        self.folder = cache / f"{label}-{digest(self.facts)[:16]}"
         self._open: dict[int, dict[str, Tensor]] = {}
 
     @property
@@ -101,19 +98,10 @@ class ReplayStore:
             UserError: the folder can't be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                log.info("replay: another job is storing %s; waiting for it", what)
-                lock.acquire()
-            try:
-                text = json.dumps(self.facts, indent=2) + "\n"
-                write_atomically(self.folder / "key.json", lambda file: file.write(text.encode()))
+            waiting = f"replay: another job is storing {what}; waiting for it"
+            with one_at_a_time(self.folder / ".lock", waiting=waiting):
+                write_json(self.folder / "key.json", self.facts)
                 self._fill(self.missing(views), compute, batch_size, what)
-            finally:
-                lock.release()
         except OSError as error:
             raise UserError(
                 f"replay: {what} can't be stored in {self.folder}: {error}; give another replay.cache, free "
@@ -145,8 +133,7 @@ class ReplayStore:
             stored = self._map(view, name, "r+" if start else "w+")
             stored[start : start + len(index)] = outputs[name].to("cpu", stored.dtype)
             del stored
-        rows = json.dumps({"rows": start + len(index)})
-        write_atomically(self._note(view), lambda file, rows=rows: file.write(rows.encode()))  # type: ignore[misc]
+        write_json(self._note(view), {"rows": start + len(index)})
 
     def _map(self, view: int, name: str, mode: Any) -> Tensor:
         """(N, ...) tensor over a view's file."""

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
-from kdistill.base.storage import write_atomically, write_json
+from kdistill.base.storage import write_json, write_npz, write_text
 
 # How a run reports and where it keeps what can be computed again: none of it changes the result.
 OPERATIONAL = (
@@ -87,8 +87,7 @@ class RunFolder:
     def begin(self, config: DictConfig) -> None:
         """Makes the folder, with the run's config in it."""
         self.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
-        text = OmegaConf.to_yaml(config, resolve=True)
-        write_atomically(self.path / CONFIG, lambda file: file.write(text.encode()))
+        write_text(self.path / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
     def begun_by(self, config: DictConfig) -> bool:
         """Whether this folder's run was started with this very config; what only reports or stores does not count."""
@@ -163,7 +162,7 @@ class RunFolder:
         return self.path / ("predictions.npz" if part == "test" else "val_predictions.npz")
 
     def write_predictions(self, part: Literal["val", "test"], arrays: Mapping[str, np.ndarray]) -> None:
-        write_atomically(self.predictions(part), lambda file: np.savez(file, allow_pickle=False, **arrays))
+        write_npz(self.predictions(part), arrays)
 
     @property
     def mistakes(self) -> Path:
@@ -172,8 +171,7 @@ class RunFolder:
 
     def write_mistakes(self, index: np.ndarray, image: np.ndarray) -> None:
         """Keeps a few test images: their numbers (M,) and pixels (M, C, H, W) uint8."""
-        content = {"index": index, "image": image}
-        write_atomically(self.mistakes, lambda file: np.savez_compressed(file, allow_pickle=False, **content))
+        write_npz(self.mistakes, {"index": index, "image": image}, compressed=True)
 
     def read_predictions(self, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
         with np.load(self.predictions(part), allow_pickle=False) as content:

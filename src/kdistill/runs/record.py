@@ -8,7 +8,7 @@ from typing import Literal
 
 from omegaconf import OmegaConf
 
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import write_json
 from kdistill.config import monitors
 from kdistill.runs.folder import RunFolder
 
@@ -43,8 +43,7 @@ class JobRecord:
         return replace(self, status=status, seconds=seconds, error=error)
 
     def write(self, folder: Path) -> None:
-        text = json.dumps(asdict(self), indent=2) + "\n"
-        write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+        write_json(folder / FILE, asdict(self))
 
 
 def read_record(folder: Path) -> JobRecord:

@@ -1,6 +1,5 @@
 """The loop of a search: ask Optuna, launch, read the run folders, tell Optuna; reads from top to bottom."""
 
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import VALIDATED
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import write_json
 from kdistill.base.types import NonNegativeInt, PositiveInt, mistake
 from kdistill.config.monitors import chosen_by
 from kdistill.config.validate import report
@@ -239,8 +238,7 @@ def _conclude(study: optuna.Study, objective: Objective, folder: Path) -> None:
             for trial in trials
         ],
     }
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(folder / "search.json", lambda file: file.write(text.encode()))
+    write_json(folder / "search.json", content)
     if finished:
         log.info(f"best of {len(finished)} finished trials: {study.best_trial.number}, {objective.metric} "
                  f"{study.best_value:.4f}")  # fmt: skip

@@ -7,13 +7,12 @@ sweep.svg    the picture
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import write_json, write_text
 from kdistill.runs.finished import versions_of
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import FALLBACK, figure_of
@@ -35,10 +34,10 @@ def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> Finishe
     from kdistill.reporting.sweep_screen import print_sweep
 
     result = collect(folder, jobs)
-    _write(folder / "sweep.csv", _csv(result))
-    _write(folder / "sweep.json", json.dumps({"command": command} | _json(result), indent=2, allow_nan=True) + "\n")
+    write_text(folder / "sweep.csv", _csv(result))
+    write_json(folder / "sweep.json", {"command": command} | _json(result))
     if result.sweep is not None and result.sweep.varied:
-        _write(folder / "sweep.svg", picture(result.sweep))
+        write_text(folder / "sweep.svg", picture(result.sweep))
     print_sweep(result)
     return result
 
@@ -79,7 +78,3 @@ def _json(result: FinishedSweep) -> dict[str, Any]:
     content["versions"] = versions_of(RunFolder(path).summary() for paths in result.runs.values() for path in paths)
     content["jobs"] = {path.name: asdict(record) for path, record in result.records.items()}
     return content
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))

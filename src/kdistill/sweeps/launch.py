@@ -11,7 +11,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
@@ -23,6 +22,7 @@ from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.ranks import refuse_ranks
+from kdistill.base.storage import one_at_a_time
 from kdistill.base.typed import typed_command
 from kdistill.config.overrides import folder_name, is_below, key_of
 from kdistill.config.paths import conf_dir
@@ -96,7 +96,9 @@ def run_sweep(
         elsewhere = None if runs_in_this_process(final.launcher) else at_a_time(final.launcher)
         if elsewhere is None:
             progress().jobs = _number_of_jobs(final, overrides)
-        with _alone(place), _watched(place, sweep, _number_of_jobs(final, overrides), elsewhere):
+        refusal = f"this sweep is running already, in {place}: let it finish"
+        watched = _watched(place, sweep, _number_of_jobs(final, overrides), elsewhere)
+        with one_at_a_time(place / ".lock", refusal=refusal), watched:
 
             def launched(number: int) -> bool:
                 job = SweepJob(task, sweep, os.getcwd(), number)
@@ -169,15 +171,6 @@ def _places(settled: DictConfig, overrides: Sequence[str], name: str | None) -> 
         exclude += [key_of(text) for text in shared]
     quoted = ",".join(f"'{key}'" for key in dict.fromkeys(exclude))
     return [*places, f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"]
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    try:
-        with FileLock(place / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise UserError(f"this sweep is running already, in {place}: let it finish") from error
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 from torch import nn
 
 from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
+from kdistill.base.storage import one_at_a_time
 from kdistill.base.weight_files import weights_path
 from kdistill.building.device import choose_channels_last
 from kdistill.building.instantiate import network_label
@@ -175,14 +175,8 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     key = recipe_key(recipe, data.arrays.fingerprint, len(data.arrays.train))
     name = network_label(config.teacher)
     folder = Path(config.teacher_cache) / f"{name}-{key[:12]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        held = lock.acquire(timeout=0)
-    except Timeout:
-        log.info("teacher %s: another run is training it; this one waits for that", name)
-        held = lock.acquire()
-    with held:
+    waiting = f"teacher {name}: another run is training it; this one waits for that"
+    with one_at_a_time(folder.parent / f".{folder.name}.lock", waiting=waiting):
         if RunFolder(folder).finished:
             log.info("teacher %s: found, trained before by the same recipe on the same data (%s)", name, folder)
             return folder

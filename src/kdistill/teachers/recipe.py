@@ -1,8 +1,6 @@
 """How a teacher comes to be: the experiment that trains it, on a run's own data, and the key that the result has."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kdistill.base.run_paths import find_run
+from kdistill.base.storage import digest, file_digest
 from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import plain_section
 from kdistill.building.trust import check_trusted
@@ -106,23 +105,20 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
     content["data"] = [data_fingerprint, train_size]
     weights = network.get("weights", "none")
     if Path(weights).expanduser().exists():
-        content["weights"] = _digest(weights_path(weights))
+        content["weights"] = file_digest(weights_path(weights))
     if recipe.role == "distill":
         content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
-        content["mean_of_teachers"] = [recipe.teacher.get("shares"), recipe.teacher.get("temperature")]
+        several = plain_section(recipe.teacher)
+        content["mean_of_teachers"] = [several.get("shares"), several.get("temperature")]
         content["answers"] = recipe.replay.dtype
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+    return digest(content)
 
 
 def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
     """Names a teacher's weights: by their file's content, or by the recipe that leads to them."""
     if config.teacher.checkpoint is not None:
-        return _digest(weights_path(config.teacher.checkpoint))
+        return file_digest(weights_path(config.teacher.checkpoint))
     return recipe_key(recipe_of(config), data_fingerprint, train_size)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _network(section: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """How a network trains fastest on this machine: precision, memory format and compilation, by a short measured probe."""
 
 import copy
-import hashlib
 import json
 import logging
 import os
@@ -15,11 +14,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import digest, one_at_a_time, write_json
 from kdistill.building.device import autocast, choose_channels_last, choose_precision, has_bfloat16
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.faster import make_faster, set_memory_format
@@ -128,16 +126,14 @@ def tuned(
         return default
     key = _key(network, ways, batch_shape, device, steps)
     file = cache / f"{key[:24]}.json"
-    cache.mkdir(parents=True, exist_ok=True)
     # Runs that start together train in one way; so does one that is killed and goes on from where it was.
-    with FileLock(file.with_suffix(".lock")):
+    with one_at_a_time(file.with_suffix(".lock"), waiting="tune: another run is measuring here; waiting for it"):
         if file.is_file():
             found = Way(**json.loads(file.read_text())["chosen"])
             log.info("tune: %s, measured before on this machine (%s)", found, file)
             return found
         chosen, facts = _fastest(network, default, ways, batch_shape, num_classes, steps, device)
-        text = json.dumps(facts, indent=2) + "\n"
-        write_atomically(file, lambda stream: stream.write(text.encode()))
+        write_json(file, facts)
     return chosen
 
 
@@ -208,7 +204,7 @@ def _key(network: nn.Module, ways: Sequence[Way], batch_shape: Sequence[int], de
     }
     trains = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     content = [machine, str(network), trains, [asdict(way) for way in ways], list(batch_shape), steps]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return digest(content)
 
 
 def _cpu() -> str:

@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from kdistill.base.metric_catalogue import TIE_BREAKER
-from kdistill.base.storage import write_atomically
+from kdistill.base.storage import whole_file
 from kdistill.base.types import NonNegativeFloat
 
 
@@ -22,7 +22,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, fsyncs and renames, so that a full disk or a kill leaves the last good file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+        with whole_file(Path(path)) as file:
+            torch.save(checkpoint, file)
 
 
 def logged_until(checkpoint: Path) -> int:
