@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from kdistill.base.ranks import refuse_ranks
 from kdistill.config.cli import run_door
+from kdistill.runs.folder import RunFolder
 from kdistill.runs.last_words import of_run
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launch import run_sweep
@@ -17,12 +18,14 @@ from kdistill.sweeps.launch import run_sweep
 def job(config: DictConfig) -> None:
     """One job of the command line, in the folder that Hydra made for it."""
     refuse_ranks(os.environ)
-    from kdistill.search.pruning import watch_of_this_job
-    from kdistill.training.run import run  # imports torch and Lightning: not before the config is valid
-
     hydra = HydraConfig.get()
-    watch = watch_of_this_job(config)
     folder = Path(hydra.runtime.output_dir)
+    RunFolder(folder).check(config)
+
+    from kdistill.search.pruning import watch_of_this_job
+    from kdistill.training.run import run  # imports torch and Lightning: not before the run can begin
+
+    watch = watch_of_this_job(config)
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
         progress().last_words = lambda: of_run("train", folder)

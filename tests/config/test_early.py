@@ -1,6 +1,7 @@
 """What can be known to be wrong without torch is said before it is imported."""
 
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from kdistill.base import network_names as networks
+from kdistill.base import storage
 from kdistill.base.network_names import OWN, TIMM_NAMES, name_problem
+from kdistill.base.storage import writing_problem
 from kdistill.config import compose, machine
 from kdistill.config.compose import check_overrides
-from kdistill.config.machine import cuda_problem
+from kdistill.config.machine import cuda_problem, package_problems
 from kdistill.config.places import place_problems
 
 SCRATCH = "+experiment=mnist_scratch"
@@ -81,6 +84,60 @@ def test_a_place_that_is_not_there_is_refused(tmp_path: Path, tree: dict[str, An
     filled = json.loads(json.dumps(tree).replace("{there}", str(tmp_path)))
     (problem,) = place_problems(filled)
     assert said.replace("{there}", str(tmp_path)) in problem
+
+
+@pytest.mark.parametrize(
+    ("tree", "key"),
+    [
+        ({"dataset": {"cache": "{full}/a/b"}}, "dataset.cache"),
+        (
+            {"role": "distill", "teacher": {"recipe": "r", "checkpoint": None}, "teacher_cache": "{full}"},
+            "teacher_cache",
+        ),
+        ({"role": "distill", "teacher": {"members": [{"recipe": "r"}]}, "teacher_cache": "{full}"}, "teacher_cache"),
+        ({"replay": {"teacher": "on", "prefix": "auto", "cache": "{full}"}}, "replay.cache"),
+        ({"trainer": {"tune": "auto", "tune_cache": "{full}"}}, "trainer.tune_cache"),
+    ],
+)
+def test_a_store_that_a_run_fills_must_take_files(tmp_path: Path, tree: dict[str, Any], key: str) -> None:
+    (tmp_path / "file").touch()
+    (problem,) = place_problems(json.loads(json.dumps(tree).replace("{full}", str(tmp_path / "file"))))
+    assert problem.startswith(f"{key}={tmp_path}/file") and f"{tmp_path}/file is no folder; give another" in problem
+
+
+def test_a_store_that_nothing_goes_into_may_be_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file")
+    given = {"recipe": "r", "checkpoint": str(tmp_path / "file")}
+    replay = {"teacher": "auto", "prefix": "off", "cache": nowhere}
+    trainer = {"tune": "off", "tune_cache": nowhere}
+    tree = {"role": "distill", "teacher": given, "teacher_cache": nowhere, "replay": replay, "trainer": trainer}
+    assert not list(place_problems(tree))
+
+
+def test_a_folder_without_a_byte_left_is_found_and_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writing_problem(tmp_path / "new" / "run") is None and not any(tmp_path.iterdir())
+    monkeypatch.setattr(storage.tempfile, "TemporaryFile", lambda dir: Path("/dev/full").open("wb"))  # noqa: SIM115
+    assert writing_problem(tmp_path) == f"{tmp_path} cannot be written to: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("target", "absent", "said"),
+    [
+        ("kdistill.tracking.loggers.wandb_logger", ("wandb",), "logger=x needs a package: "),
+        ("pytorch_lightning.loggers.TensorBoardLogger", ("tensorboard", "tensorboardX"), "tensorboard"),
+        ("pytorch_lightning.loggers.CSVLogger", (), None),
+    ],
+)
+def test_a_logger_whose_package_is_absent_is_refused(
+    monkeypatch: pytest.MonkeyPatch, target: str, absent: tuple[str, ...], said: str | None
+) -> None:
+    for package in absent:
+        monkeypatch.setitem(sys.modules, package, None)
+    problems = list(package_problems({"logger": {"x": {"_target_": target}}}))
+    assert [said in problem for problem in problems] == [True] * (said is not None)
 
 
 def test_what_will_be_made_need_not_be_there(tmp_path: Path) -> None:

@@ -45,3 +45,15 @@ def test_more_than_fits_is_not_stored_and_refused_where_it_is_asked_for(store: R
     with pytest.raises(UserError, match=r"answers would take 8e-06 GB .*2 views of 100 samples.*replay\.max_gb=7e-06"):
         ask(store, "on", 2, 6, max_gb=7e-6)
     assert ask(store, "on", 2, 6, max_gb=9e-6).replay
+
+
+def test_where_there_is_no_room_nothing_is_stored_and_it_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = ReplayStore(tmp_path / "file" / "cache", "x", {}, shapes={"logits": (10,)}, samples=1000, dtype="fp32")
+    options = {"shows": 4, "max_gb": 1.0, "shared": False, "what": "answers"}
+    decision = decide("auto", store, [0, 1], **options)
+    assert not decision.replay and "file is no folder" in decision.reason
+    with pytest.raises(UserError, match=r"file is no folder; give another replay.cache"):
+        decide("on", store, [0, 1], **options)
+    huge = ReplayStore(tmp_path, "x", {}, shapes={"logits": (10,)}, samples=10**15, dtype="fp32")
+    assert "4e+07 GB are needed" in decide("auto", huge, [0], **{**options, "max_gb": 1e9}).reason

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LEAST_SPACE = 2**20  # bytes: a disk with less is full
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
@@ -75,6 +77,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a file of UTF-8 text, whole or not at all; its lines end as they do in `text`."""
     write_bytes(path, text.encode())
+
+
+def writing_problem(folder: Path) -> str | None:
+    """What keeps files from being written into a folder, which need not be there yet; None where nothing does.
+
+    It is tried with a file that has no name and is gone at once: rights alone do not tell of a full disk.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    try:
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(_LEAST_SPACE))
+    except OSError as error:
+        return f"{nearest} cannot be written to: {error.strerror}"
+    return None
 
 
 def write_json(path: Path, content: Any) -> None:

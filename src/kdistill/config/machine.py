@@ -3,7 +3,34 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from kdistill.base.packages import how_to_install
+
+# What loggers import when they are made, by the last part of their target; of several packages one is enough.
+_PACKAGES = {
+    "wandb_logger": ("wandb",),
+    "WandbLogger": ("wandb",),
+    "TensorBoardLogger": ("tensorboard", "tensorboardX"),
+    "MLFlowLogger": ("mlflow",),
+    "CometLogger": ("comet_ml",),
+}
+
+
+def package_problems(tree: Mapping[str, Any]) -> Iterator[str]:
+    """The loggers whose package is not installed; nothing is imported to know it.
+
+    Args:
+        tree: a config as plain dicts.
+    """
+    for name, section in (tree.get("logger") or {}).items():
+        target = section.get("_target_") if isinstance(section, Mapping) else None
+        packages = _PACKAGES.get(str(target).rpartition(".")[2], ())
+        if packages and not any(map(find_spec, packages)):
+            yield f"logger={name} needs a package: {how_to_install(packages[0])}"
 
 
 def cuda_problem() -> str | None:

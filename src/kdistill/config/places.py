@@ -9,6 +9,7 @@ from typing import Any
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import did_you_mean
+from kdistill.base.storage import writing_problem
 from kdistill.base.weight_files import HUB, weights_path
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
@@ -30,6 +31,7 @@ def place_problems(tree: Mapping[str, Any]) -> Iterator[str]:
         yield from _finished("run", run)
     if isinstance(output := tree.get("output"), str):
         yield from _writable("output", output)
+    yield from _stores(tree)
     yield from _data(tree.get("dataset"), is_other="run" in tree)
     sections: dict[str, Any] = {"student": tree.get("student")}
     sections |= {f"peers[{number}]": peer for number, peer in enumerate(_list(tree.get("peers")))}
@@ -108,11 +110,36 @@ def _missing(key: str, given: str) -> str:
 def _writable(key: str, given: str) -> Iterator[str]:
     """What keeps a file or folder from being written; it need not be there yet."""
     path = Path(given)
-    nearest = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
-    if not os.access(nearest, os.W_OK):
-        yield f"{key}={given}: {nearest} may not be written to"
-    elif nearest != path and not nearest.is_dir():
-        yield f"{key}={given}: {nearest} is no folder"
+    if wrong := writing_problem(path.parent if path.is_file() else path):
+        yield f"{key}={given}: {wrong}"
+
+
+def _stores(tree: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps the stores from being written that a run of this config fills."""
+    places = {
+        "dataset.cache": True,  # of images that are decoded
+        "teacher_cache": tree.get("role") == "distill" and _trains_a_teacher(tree.get("teacher")),
+        "replay.cache": "on" in (_at(tree, "replay.teacher"), _at(tree, "replay.prefix")),
+        "trainer.tune_cache": _at(tree, "trainer.tune") == "auto",
+    }
+    for key, is_used in places.items():
+        if is_used and isinstance(folder := _at(tree, key), str) and (wrong := writing_problem(Path(folder))):
+            yield f"{key}={folder}: {wrong}; give another folder"
+
+
+def _trains_a_teacher(section: Any) -> bool:
+    """Whether a teacher's section, or that of one of several, leaves it to a recipe."""
+    if not isinstance(section, Mapping):
+        return False
+    members = [member for member in _list(section.get("members")) if isinstance(member, Mapping)]
+    return any(one.get("recipe") and one.get("checkpoint") is None for one in (section, *members))
+
+
+def _at(tree: Mapping[str, Any], key: str) -> Any:
+    """The value at `section.name`, or at a name alone; None where it is not there."""
+    section, _, name = key.rpartition(".")
+    inner = tree.get(section) if section else tree
+    return inner.get(name) if isinstance(inner, Mapping) else None
 
 
 def _homes(node: Any, key: str) -> Iterator[str]:

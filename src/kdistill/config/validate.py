@@ -13,6 +13,7 @@ from kdistill.base.network_names import BUILDER, INSTEAD, name_problem
 from kdistill.base.spelling import did_you_mean, near_key
 from kdistill.base.types import mistake
 from kdistill.config.foreign import advice, word_advice
+from kdistill.config.machine import package_problems
 from kdistill.config.misfits import callback_problems
 from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
@@ -61,8 +62,9 @@ def problems(cfg: DictConfig) -> list[str]:
     if not dataclasses.is_dataclass(schema):
         return ["the config has no schema: its defaults must list train_schema first, as conf/train.yaml does"]
     found += place_problems(tree)
+    found += package_problems(tree)
     if tree.get("runs"):  # kdistill.compare on what is finished: nothing is to be trained
-        return [*place_problems(tree), *_closed(tree, schema, known)]
+        return [*place_problems(tree), *package_problems(tree), *_closed(tree, schema, known)]
     if tree.get("role") is UNKNOWN:
         found = [problem for problem in found if not problem.startswith(("'name'", "'role'"))]
         finished = ", or runs=[...] of finished ones" * ("runs" in tree)

@@ -22,7 +22,7 @@ def decide(
 
     Args:
         switch: `on`, `off` or `auto`. `auto` replays what is stored already, and stores what this run, or the sweep
-            that it is part of, shows more than once.
+            that it is part of, shows more than once, where there is room.
         store: where it would be.
         views: the views that the run shows.
         shows: how often it shows one of them: once an epoch, or twice.
@@ -31,7 +31,7 @@ def decide(
         what: what is stored, for messages.
 
     Raises:
-        UserError: `on`, and the store would be larger than `max_gb`.
+        UserError: `on`, and the store would be larger than `max_gb`, or there is no room for it.
     """
     if switch == "off":
         return Decision(False, "off")
@@ -46,4 +46,8 @@ def decide(
         return Decision(False, text)
     if switch == "auto" and len(views) >= shows and not shared:
         return Decision(False, f"each of {len(views)} views is shown once; dataset.views=K shows fewer, more often")
+    if wrong := store.no_room(store.missing(views)):
+        if switch == "on":
+            raise UserError(f"replay: {what} can't be stored in {store.folder}: {wrong}; give another replay.cache")
+        return Decision(False, f"{wrong}; replay.cache=<another folder> would make training faster")
     return Decision(True, amount)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import digest, one_at_a_time, write_json
+from kdistill.base.storage import digest, one_at_a_time, write_json, writing_problem
 from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,14 @@ class ReplayStore:
         """Size of one view."""
         values = sum(prod(shape) for shape in self.shapes.values())
         return self.samples * values * np.dtype(_DTYPES[self.dtype][1]).itemsize
+
+    def no_room(self, views: Sequence[int]) -> str | None:
+        """Why these views cannot be stored where they should be; None where they can."""
+        if wrong := writing_problem(self.folder):
+            return wrong
+        there = next(place for place in self.folder.absolute().parents if place.exists())
+        needed, free = self.view_bytes * len(views), shutil.disk_usage(there).free
+        return f"{needed / 1e9:.3g} GB are needed in {there}, {free / 1e9:.3g} GB are free" if needed > free else None
 
     def missing(self, views: Sequence[int]) -> list[int]:
         """Those of the views that are not complete."""
@@ -139,6 +149,10 @@ class ReplayStore:
         """(N, ...) tensor over a view's file."""
         dtype, descriptor = _DTYPES[self.dtype]
         shape = (self.samples, *self.shapes[name])
+        if mode == "w+" and hasattr(os, "posix_fallocate"):  # in a file with holes, a full disk ends the process
+            with self._file(view, name).open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, prod(shape) * np.dtype(descriptor).itemsize)
+            mode = "r+"
         return torch.from_numpy(np.memmap(self._file(view, name), descriptor, mode, shape=shape)).view(dtype)
 
     def _file(self, view: int, name: str) -> Path:

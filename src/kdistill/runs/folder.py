@@ -14,7 +14,6 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 import csv
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
-from kdistill.base.storage import write_json, write_npz, write_text
+from kdistill.base.storage import write_json, write_npz, write_text, writing_problem
 
 # How a run reports and where it keeps what can be computed again: none of it changes the result.
 OPERATIONAL = (
@@ -72,12 +71,8 @@ class RunFolder:
         """
         if self.finished:
             raise UserError(f"{self.path} holds a finished run; {_ELSEWHERE}")
-        nearest = next((place for place in (self.path, *self.path.absolute().parents) if place.exists()), self.path)
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            why = "may not be written to" if nearest.is_dir() else "is no folder"
-            raise UserError(
-                f"{self.path} cannot be the run's folder: {nearest} {why}; give hydra.run.dir=<another folder>"
-            )
+        if wrong := writing_problem(self.path):
+            raise UserError(f"{self.path} cannot be the run's folder: {wrong}; give hydra.run.dir=<another folder>")
         if self.last_checkpoint is not None and (changed := self.changed(config)):
             raise UserError(
                 f"{self.path} holds a run that another config began and did not finish; to go on with it, give that "
