@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kdistill.base.metric_catalogue import METRICS, VALIDATED, better
+from kdistill.base.metric_catalogue import METRICS, better, validated
 from kdistill.config.monitors import chosen_by, monitor_problems, plateau_by, with_mode
-from kdistill.evidence.figures import NAMES
+from kdistill.evidence.figures import FIGURES
 from kdistill.measuring.metrics import agreement, measure
 
 CHECKPOINT = "kdistill.training.callbacks.checkpoints.BestCheckpoint"
@@ -33,7 +33,7 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else() -> None:
     logits = torch.randn(6, 3)
     keys = {*measure(logits, torch.arange(6) % 3), *agreement(logits, logits)}
     assert keys == set(METRICS)
-    assert {f"val/{name}" for name in NAMES} == set(VALIDATED) == set(BETTER)
+    assert {f"val/{name}" for name in FIGURES} == set(validated()) == set(BETTER)
 
 
 def test_evidence_and_catalogue_agree_on_directions() -> None:

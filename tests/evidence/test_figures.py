@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
-from kdistill.evidence.figures import NAMES, absent, figures, undefined
+from kdistill.evidence.figures import FIGURES, absent, figures, undefined
 from kdistill.evidence.measures import MEASURES, resampled, resamplings
 from kdistill.measuring.metrics import ClassificationFigures, measure
 
@@ -111,7 +111,7 @@ def test_a_runs_figures_a_comparisons_and_the_definitions_are_equal(case: str) -
         }
     with np.errstate(all="ignore"):
         expected = by_definition(logits, target)
-    assert list(found) == list(NAMES)
+    assert list(found) == list(FIGURES)
     assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
     assert of_a_run == pytest.approx(found, abs=0, nan_ok=True)
     assert compared == pytest.approx({name: found[name] for name in compared}, abs=1e-12, nan_ok=True)

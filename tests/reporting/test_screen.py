@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kdistill.reporting.screen import COLUMNS, config_tree, print_result, result_rows
+from kdistill.reporting.screen import config_tree, print_result, result_columns, result_rows
 
 
 def arm(accuracy: float, params: int, flops: int) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def test_the_teacher_comes_first_and_the_ratio_is_of_flops() -> None:
     assert teacher == ["teacher mnist_cnn", *figures]
     figures = ["99.05%", "0.9900", "0.99990", "623,290", "623,290", "1.24e6", "17.6 x", "-"]
     assert student == ["mnist_mlp distilled", *figures]
-    assert len(COLUMNS) == len(student)
+    assert len(result_columns()) == len(student)
 
 
 def test_the_table_is_whole_on_a_screen_of_80_columns() -> None:
@@ -51,6 +51,13 @@ def test_the_table_is_whole_on_a_screen_of_80_columns() -> None:
     for word in ("mnist_mlp", "distilled", "1,011,466", "17.6 x", "epoch 20", "total 300 s, fit 107 s", "outputs/here"):
         assert word in text
     assert "teacher 0 s" not in text and "latency" not in text, "an older run has no latency"
+
+
+def test_what_has_no_column_stands_in_the_line_below_under_the_name_that_the_catalogue_gives_it() -> None:
+    held = {"balanced_accuracy": 0.98765, "agreement_top1": 0.991, "agreement_kl": 0.02}
+    line = " ".join(printed(200, SUMMARY | {"test": SUMMARY["test"] | held}).split())
+    own = "on test: balanced accuracy 98.77%, NLL 0.0200, ECE 0.0030"
+    assert f"{own}; with the teacher: agreement 99.10%, KL 0.0200" in line
 
 
 @pytest.mark.parametrize("width", [80, 110])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdistill.base.errors import UserError
-from kdistill.base.metric_catalogue import VALIDATED, better
+from kdistill.base.metric_catalogue import better, validated
 from kdistill.base.spelling import did_you_mean
 from kdistill.config.schema import UNKNOWN
 from kdistill.config.signature import descends, signature_of
@@ -104,7 +104,7 @@ def _problems(key: str, monitor: str, section: Plain, tree: Plain, has_mode: boo
 
 def _is_logged(name: str, tree: Plain) -> bool:
     parts = _train_names(tree)
-    known = name in (*VALIDATED, *_UNTIED, *(parts or ())) or name.startswith("lr-")
+    known = name in (*validated(), *_UNTIED, *(parts or ())) or name.startswith("lr-")
     return known or (parts is None and name.startswith("train/"))
 
 
@@ -120,7 +120,7 @@ def _train_names(tree: Plain) -> tuple[str, ...] | None:
 
 def _unknown(name: str, tree: Plain) -> str:
     key = re.sub(r"^(val|valid|validation|dev|eval|test)[/_-]", "", name.lower())
-    known = (*VALIDATED, *(_train_names(tree) or ("train/loss",)))
+    known = (*validated(), *(_train_names(tree) or ("train/loss",)))
     same = f"val/{_SYNONYMS.get(key, key)}"
     near = f"; did you mean '{same}'?" if same in known else did_you_mean(name, known)
     if name.startswith("test"):

@@ -1,17 +1,17 @@
 """The figures of one set of predictions, in float64; what a run prints, what it chooses by and what compare says."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from kdistill.evidence.calibration import log_odds, log_probabilities
 from kdistill.evidence.measures import MEASURES, mean_of_present
 
-NAMES = ("accuracy", "balanced_accuracy", "f1", "auroc", "average_precision", "nll", "ece")
+Figure = Callable[[np.ndarray, np.ndarray], float]
 
 
-def figures(logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """All figures; what is not defined on these samples is NaN, never a number.
+def figures(logits: np.ndarray, target: np.ndarray, computed: Mapping[str, Figure] | None = None) -> dict[str, float]:
+    """The figures by name; what is not defined on these samples is NaN, never a number.
 
     accuracy (top-1), balanced_accuracy (mean recall of the classes), f1 (of class 1 where there are two, else the mean
     of the classes), auroc (of class 1, or of each class against the rest), average_precision (likewise), nll (nats),
@@ -23,22 +23,21 @@ def figures(logits: np.ndarray, target: np.ndarray) -> dict[str, float]:
     Args:
         logits: (N, K).
         target: (N,) class numbers.
+        computed: what computes each figure, from the same two; None: `FIGURES`.
     """
+    computed = FIGURES if computed is None else computed
     with np.errstate(invalid="ignore"):
         defined = len(target) > 0 and not np.isnan(log_probabilities(logits)).any()
     if not defined:  # no samples, or logits that are NaN or infinite
-        return dict.fromkeys(NAMES, float("nan"))
-    found = {name: float(one.value(one.columns(logits, target).mean(0))) for name, one in MEASURES.items()}
-    found["balanced_accuracy"] = _balanced_accuracy(logits, target)
-    found["average_precision"] = _mean_average_precision(logits, target)
-    return {name: found[name] for name in NAMES}
+        return dict.fromkeys(computed, float("nan"))
+    return {name: figure(logits, target) for name, figure in computed.items()}
 
 
 def undefined(target: np.ndarray, classes: int) -> tuple[str, ...]:
     """The figures that no predictions can have on samples of these classes: of one class alone nothing is ranked."""
     present = np.unique(target)
     if not len(present):
-        return NAMES
+        return tuple(FIGURES)
     one_kind = len(present) == 1 or classes < 2
     no_positive = classes == 2 and 1 not in present
     return ("auroc",) * one_kind + ("average_precision",) * no_positive
@@ -74,3 +73,20 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
     last = np.append(scores[order][1:] != scores[order][:-1], True)
     hits, named = np.cumsum(positive[order])[last], np.flatnonzero(last) + 1
     return float((np.diff(hits, prepend=0) * (hits / named)).sum() / hits[-1])
+
+
+def _measured(name: str) -> Figure:
+    """The metric that a comparison resamples, on the samples as they are."""
+    one = MEASURES[name]
+    return lambda logits, target: float(one.value(one.columns(logits, target).mean(0)))
+
+
+FIGURES: dict[str, Figure] = {
+    "accuracy": _measured("accuracy"),
+    "balanced_accuracy": _balanced_accuracy,
+    "f1": _measured("f1"),
+    "auroc": _measured("auroc"),
+    "average_precision": _mean_average_precision,
+    "nll": _measured("nll"),
+    "ece": _measured("ece"),
+}

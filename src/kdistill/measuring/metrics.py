@@ -9,11 +9,24 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from kdistill.evidence.agreement import per_sample
-from kdistill.evidence.figures import figures
+from kdistill.evidence.figures import FIGURES, Figure, figures
+
+# What computes the metrics of `base.metric_catalogue`, all in float64: from (N, K) logits and (N,) class numbers. The
+# definitions are in `evidence.figures`. A new metric is a line here, or in `BY_TEACHER`, and one in the catalogue.
+BY_TARGET: dict[str, Figure] = {
+    **FIGURES,
+}
+# The same from the student's and the teacher's (N, K) logits.
+BY_TEACHER: dict[str, Figure] = {
+    # the share of samples where both name the same class
+    "agreement_top1": lambda student, teacher: float(per_sample(student, teacher).mean(0)[0]),
+    # the mean of KL(teacher || student) at temperature 1
+    "agreement_kl": lambda student, teacher: float(per_sample(student, teacher).mean(0)[1]),
+}
 
 
 class ClassificationFigures(Metric):
-    """`evidence.figures` of all (N, K) logits and (N,) targets that it was given, over batches and processes.
+    """`measure` of all (N, K) logits and (N,) targets that it was given, over batches and processes.
 
     One implementation for the curves, for what chooses a checkpoint, for a run's own figures and for a comparison:
     torchmetrics' own would rank float32 probabilities, in which confident samples come out equal, and give a class
@@ -50,13 +63,13 @@ class ClassificationFigures(Metric):
 
 
 def measure(logits: Tensor, target: Tensor) -> dict[str, float]:
-    """`evidence.figures` of one whole set.
+    """The figures of `BY_TARGET` of one whole set.
 
     Args:
         logits: (N, K).
         target: (N,) int64.
     """
-    return figures(_array(logits), target.cpu().numpy())
+    return figures(_array(logits), target.cpu().numpy(), BY_TARGET)
 
 
 def agreement(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, float]:
@@ -66,11 +79,10 @@ def agreement(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, float
         student_logits, teacher_logits: (N, K).
 
     Returns:
-        agreement_top1: share of samples where both name the same class.
-        agreement_kl: mean KL(teacher || student) at temperature 1, in nats.
+        The figures of `BY_TEACHER`.
     """
-    same, divergence = per_sample(_array(student_logits), _array(teacher_logits)).mean(0)
-    return {"agreement_top1": float(same), "agreement_kl": float(divergence)}
+    student, teacher = _array(student_logits), _array(teacher_logits)
+    return {name: figure(student, teacher) for name, figure in BY_TEACHER.items()}
 
 
 def _array(logits: Tensor) -> np.ndarray:

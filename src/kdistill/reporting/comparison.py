@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kdistill.evidence.measures import AGREEMENT, ALL, QUESTIONS
+from kdistill.base.metric_catalogue import METRICS, Metric
+from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, QUESTIONS
 from kdistill.reporting.plain_text import one_line
 from kdistill.reporting.screen import flops, latency, lower_bounds
 from kdistill.reporting.sheet import Sheet
 
 _LABELS = {name: measure.label for name, measure in (QUESTIONS | AGREEMENT).items()}
-_PERCENT = ("accuracy", "agreement_top1")
-_MAIN = ("accuracy", "f1", "auroc", "nll", "ece")
 METHOD = (
     "Intervals are 95 %, over new seeds and new test samples: the seeds' own variance and the covariance that the "
     "shared samples cause, with Student's t (Obuchowski and Rockette 1995; Hillis 2007). Differences are taken seed "
@@ -69,7 +68,7 @@ def _arms(result: Mapping[str, Any]) -> Sheet:
     arms = result["arms"]
     columns: dict[str, list[str]] = {
         "": [f"{one_line(arm['name'])}\n{_seeds(arm)}" for arm in arms],
-        **{_LABELS[metric]: [_with_interval(arm, metric) for arm in arms] for metric in _MAIN},
+        **{_LABELS[metric]: [_with_interval(arm, metric) for arm in arms] for metric in MEASURES},
         "params": [f"{arm['cost']['params_total']:,}" for arm in arms],
     }
     if any(arm["cost"]["params_trainable"] != arm["cost"]["params_total"] for arm in arms):
@@ -84,7 +83,7 @@ def _arms(result: Mapping[str, Any]) -> Sheet:
 
 def _more(result: Mapping[str, Any]) -> list[Sheet]:
     """What a temperature makes of the calibration, and how far each arm follows the teacher."""
-    metrics = [name for name in (*ALL, *AGREEMENT) if name not in _MAIN]
+    metrics = [name for name in (*ALL, *AGREEMENT) if name not in MEASURES]
     shown = [name for name in metrics if any(name in arm["metrics"] for arm in result["arms"])]
     arms = [arm for arm in result["arms"] if any(name in arm["metrics"] for name in shown)]
     if not arms:
@@ -104,8 +103,8 @@ def _pair(pair: Mapping[str, Any]) -> Sheet:
         cells = (
             f"{_LABELS[metric]} {'↑' if found['better'] == 'higher' else '↓'}",
             found["verdict"],
-            _change(metric, found["mean"]) + " pp" * (metric in _PERCENT),
-            f"{_change(metric, found['low'])} .. {_change(metric, found['high'])}",
+            _metric(metric).difference(found["mean"]) + " pp" * _metric(metric).in_percent,
+            f"{_metric(metric).difference(found['low'])} .. {_metric(metric).difference(found['high'])}",
             _p(found["p"]),
             _p(found["p_holm"]),
         )
@@ -137,20 +136,14 @@ def _with_interval(arm: Mapping[str, Any], metric: str) -> str:
     if metric not in arm["metrics"]:
         return "-"
     found = arm["metrics"][metric]
-    ends = (_value(metric, found[end]).rstrip("%").removeprefix("0") for end in ("low", "high"))
-    return f"{_value(metric, found['mean'])}\n{'-'.join(ends)}"
+    shown = _metric(metric).shown
+    ends = (shown(found[end]).rstrip("%").removeprefix("0") for end in ("low", "high"))
+    return f"{shown(found['mean'])}\n{'-'.join(ends)}"
 
 
-def _value(metric: str, value: float) -> str:
-    return f"{value:.2%}" if metric in _PERCENT else f"{value:.{_digits(metric)}f}"
-
-
-def _digits(metric: str) -> int:
-    return 5 if metric == "auroc" else 4
-
-
-def _change(metric: str, value: float) -> str:
-    return f"{100 * value:+.2f}" if metric in _PERCENT else f"{value:+.{_digits(metric)}f}"
+def _metric(question: str) -> Metric:
+    """What a comparison asks is a metric, as it is or after a temperature: `nll`, `nll_scaled`, `nll_vs_scaled`."""
+    return METRICS[question.removesuffix("_scaled").removesuffix("_vs")]
 
 
 def _p(value: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from kdistill.evidence.measures import ALL
+from kdistill.base.metric_catalogue import METRICS
 from kdistill.reporting.arms import Arm
 from kdistill.reporting.plots import Chart, chart, colour, marker
 
@@ -31,7 +31,7 @@ def mean_curve(curves: Sequence[dict[int, float]]) -> dict[int, float]:
 def _title(name: str) -> str:
     part, _, metric = name.partition("/")
     words = {"train": "training", "val": "validation"}
-    label = ALL[metric].label if metric in ALL else metric.replace("_", " ")
+    label = METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
     return f"{words[part]}: {label}"
 
 

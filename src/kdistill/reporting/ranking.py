@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from kdistill.base.metric_catalogue import METRICS
 from kdistill.reporting.arms import Arm
 from kdistill.reporting.plots import MUTED, Chart, chart, colour, marker
 from kdistill.reporting.rates import kinds, mean_precision, mean_roc, reliability
@@ -86,9 +87,8 @@ def _averaged(
         limits(axes)
 
     x, y = axis_names
-    label = {"auroc": "AUROC", "f1": "F1"}[metric]
-    figures = ", ".join(f"{arm.name} {arm.mean(metric):.4f}" for arm in arms)
-    return chart(draw, x=x, y=y, alt=f"{y} by {x}, {word}; {label}: {figures}")
+    figures = ", ".join(f"{arm.name} {METRICS[metric].shown(arm.mean(metric))}" for arm in arms)
+    return chart(draw, x=x, y=y, alt=f"{y} by {x}, {word}; {METRICS[metric].label}: {figures}")
 
 
 def _reliability(arms: Sequence[Arm]) -> Chart:
@@ -103,6 +103,6 @@ def _reliability(arms: Sequence[Arm]) -> Chart:
         axes.set_xlim(max(0.0, lowest - 0.05), 1.01)
         axes.set_ylim(max(0.0, lowest - 0.05), 1.01)
 
-    figures = ", ".join(f"{arm.name} {arm.mean('ece'):.4f}" for arm in arms)
+    figures = ", ".join(f"{arm.name} {METRICS['ece'].shown(arm.mean('ece'))}" for arm in arms)
     alt = f"accuracy by confidence in bins; expected calibration error: {figures}"
     return Chart("reliability", chart(draw, x="confidence", y="accuracy", alt=alt))

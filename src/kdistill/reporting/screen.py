@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from kdistill.base.metric_catalogue import METRICS, Metric, table_metrics
 from kdistill.runs.last_words import shown_path
 from kdistill.screen.progress import screen
 
 _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}  # fits 80 columns
-COLUMNS = ("", "accuracy", "F1", "AUROC", "params", "trainable", "FLOPs", "ratio", "latency")
 
 
 def config_tree(config: Mapping[str, Any], title: str) -> Tree:
@@ -74,8 +74,13 @@ def trained_as(summary: Mapping[str, Any], config: DictConfig) -> str:
     return f"{figure}in epoch {summary['best_epoch']} of {config.trainer.max_epochs}"
 
 
+def result_columns() -> list[str]:
+    """The names of the columns of `result_rows`."""
+    return ["", *(metric.label for metric in table_metrics()), "params", "trainable", "FLOPs", "ratio", "latency"]
+
+
 def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """One row per network, `COLUMNS` wide: the teacher first where there is one.
+    """One row per network, as wide as `result_columns`: the teacher first where there is one.
 
     `ratio` is the teacher's FLOPs over the row's own.
     """
@@ -84,9 +89,7 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             label,
-            f"{arm['test']['accuracy']:.2%}",
-            f"{arm['test']['f1']:.4f}",
-            f"{arm['test']['auroc']:.5f}",
+            *(_figure(metric, arm["test"]) for metric in table_metrics()),
             f"{arm['cost']['params_total']:,}",
             f"{arm['cost']['params_trainable']:,}",
             flops(arm["cost"]),
@@ -95,6 +98,10 @@ def result_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         ]
         for label, arm in arms
     ]
+
+
+def _figure(metric: Metric, figures: Mapping[str, float]) -> str:
+    return metric.shown(figures[metric.key]) if metric.key in figures else "-"
 
 
 def flops(cost: Mapping[str, Any]) -> str:
@@ -121,36 +128,34 @@ def print_result(summary: Mapping[str, Any], folder: str, console: Console | Non
     """The final table, what else is worth a line, and where the run lies."""
     console = console or screen()
     table = Table(title=f"{summary['experiment']}, seed {summary['seed']}: test set", title_justify="left", **_PLAIN)
-    rows = result_rows(summary)
+    columns, rows = result_columns(), result_rows(summary)
     # What trains is worth a column where it is not everything.
-    shown = [n for n, name in enumerate(COLUMNS) if name != "trainable" or any(row[n] != row[n - 1] for row in rows)]
+    shown = [n for n, name in enumerate(columns) if name != "trainable" or any(row[n] != row[n - 1] for row in rows)]
     if "latency_on" not in summary["cost"]:
-        shown.remove(COLUMNS.index("latency"))
+        shown.remove(columns.index("latency"))
     for n in shown:
-        table.add_column(COLUMNS[n], justify="left" if n == 0 else "right", no_wrap=n > 0, overflow="fold")
+        table.add_column(columns[n], justify="left" if n == 0 else "right", no_wrap=n > 0, overflow="fold")
     for row in rows:
         table.add_row(*(row[n] for n in shown))
     console.print(table)
     for line in lower_bounds((label, arm["cost"]) for label, arm in _arms(summary)):
         console.print(line, soft_wrap=True)
-    test = summary["test"]
-    line = f"epoch {summary['best_epoch']} was chosen on validation; on test: "
-    for name, key in (("balanced accuracy", "balanced_accuracy"), ("average precision", "average_precision")):
-        line += f"{name} {test[key]:.4f}; " if len(summary["data"]["class_names"]) == 2 else ""
-    line += f"NLL {test['nll']:.4f}, calibration error {test['ece']:.4f}"
-    if "agreement_top1" in test:
-        line += f"; agrees with the teacher on {test['agreement_top1']:.2%} (KL {test['agreement_kl']:.4f})"
-    console.print(line, soft_wrap=True)
+    others = [metric for metric in METRICS.values() if not metric.in_table and metric.key in summary["test"]]
+    figures = [f"{metric.label} {_figure(metric, summary['test'])}" for metric in others if not metric.by_teacher]
+    line = f"epoch {summary['best_epoch']} was chosen on validation; on test: {', '.join(figures)}"
+    held = [f"{metric.label} {_figure(metric, summary['test'])}" for metric in others if metric.by_teacher]
+    console.print(line + ("; with the teacher: " + ", ".join(held) if held else ""), soft_wrap=True)
     if "latency_on" in (cost := summary["cost"]):
         spread = f"interquartile range {cost['latency_iqr_ms']:.2g} ms"
         console.print(f"latency: one image on {cost['latency_on']}, median of many; {spread}", soft_wrap=True)
     if "threshold" in summary:
         chosen = summary["threshold"]
-        line = f"at the threshold {chosen['value']:.3f}, chosen on validation: F1 {chosen['test']['f1']:.4f}"
-        console.print(f"{line}, balanced accuracy {chosen['test']['balanced_accuracy']:.4f}", soft_wrap=True)
+        figures = [f"{METRICS[key].label} {METRICS[key].shown(value)}" for key, value in chosen["test"].items()]
+        line = f"at the threshold {chosen['value']:.3f}, chosen on validation: {', '.join(figures)}"
+        console.print(line, soft_wrap=True)
     for agreed, found in summary.get("test_by_agreement", {}).items():
-        auroc = f", AUROC {found['auroc']:.3f}" if "auroc" in found else ""
-        console.print(f"annotators {agreed}: {found['n']} images, accuracy {found['accuracy']:.2%}{auroc}")
+        figures = [f"{metric.label} {metric.shown(found[key])}" for key, metric in METRICS.items() if key in found]
+        console.print(f"annotators {agreed}: {found['n']} images, {', '.join(figures)}")
     seconds = summary["time_s"]
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value)
     console.print(f"time: {spent}", soft_wrap=True)

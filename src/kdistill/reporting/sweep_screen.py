@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdistill.base.metric_catalogue import METRICS, Metric
 from kdistill.reporting.plain_text import one_line
 from kdistill.runs.ranking import Sweep, shown
 from kdistill.runs.record import Status
@@ -16,7 +17,6 @@ from kdistill.runs.sweep import FinishedSweep
 from kdistill.screen.progress import screen
 
 _MOST_ROWS = 30
-_NAMES = {"accuracy": "accuracy", "f1": "F1", "auroc": "AUROC"}
 
 
 def print_sweep(result: FinishedSweep, console: Console | None = None) -> None:
@@ -72,7 +72,7 @@ def _print_chosen(result: FinishedSweep, sweep: Sweep, console: Console) -> None
     settings = ", ".join(f"{key}={shown(value)}" for key, value in zip(sweep.keys, sweep.chosen, strict=True))
     chosen = Text(one_line(settings) or "the only settings", style="bold")
     console.print(Text.assemble("chosen on validation: ", chosen), soft_wrap=True)
-    figures = "; ".join(f"{_NAMES[name]} {_spread(values)}" for name, values in result.test().items())
+    figures = "; ".join(_spread(METRICS[name], values) for name, values in result.test().items())
     _print(console, f"test, of these settings alone: {figures}")
     for key in sweep.edges:
         value = shown(sweep.at(sweep.chosen, key))
@@ -81,6 +81,6 @@ def _print_chosen(result: FinishedSweep, sweep: Sweep, console: Console) -> None
     _print(console, f"its run{'s' if len(result.runs[sweep.chosen]) > 1 else ''}: {names}")
 
 
-def _spread(values: Sequence[float]) -> str:
-    mean = sum(values) / len(values)
-    return f"{mean:.4f}" + (f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else "")
+def _spread(metric: Metric, values: Sequence[float]) -> str:
+    text = f"{metric.label} {metric.shown(sum(values) / len(values))}"
+    return text + (f" ({metric.shown(min(values))} to {metric.shown(max(values))})" if len(values) > 1 else "")

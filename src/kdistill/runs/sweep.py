@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kdistill.base.metric_catalogue import table_metrics
 from kdistill.config.overrides import key_of
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.ranking import Place, Sweep, by_place
 from kdistill.runs.record import JobRecord, figure_of, judged_by, read_record
 
 SEED = "seed"
-TEST = ("accuracy", "f1", "auroc")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class FinishedSweep:
         if self.sweep is None:
             return {}
         found = [RunFolder(path).summary()["test"] for path in self.runs[self.sweep.chosen]]
-        return {name: [float(test[name]) for test in found] for name in TEST if all(name in test for test in found)}
+        names = [metric.key for metric in table_metrics()]
+        return {name: [float(test[name]) for test in found] for name in names if all(name in test for test in found)}
 
 
 def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from kdistill.base.errors import UserError
-from kdistill.base.metric_catalogue import VALIDATED
+from kdistill.base.metric_catalogue import validated
 from kdistill.base.storage import write_json
 from kdistill.base.types import NonNegativeInt, PositiveInt, mistake
 from kdistill.config.monitors import chosen_by
@@ -199,8 +199,8 @@ def _objective(config: DictConfig, space: Space, loader: ConfigLoader) -> Object
     """By what validation chooses checkpoints, in the config that all trials share."""
     shared = loader.load_sweep_config(config, list(space.fixed))
     metric, mode = chosen_by(OmegaConf.to_container(shared)) or ("null", "max")  # type: ignore[arg-type]
-    if metric not in VALIDATED:
-        known = ", ".join(VALIDATED)
+    if metric not in validated():
+        known = ", ".join(validated())
         raise UserError(f"checkpoints are chosen by {metric}: a search looks at validation only, so choose by {known}")
     return Objective(metric, mode == "min")
 

@@ -9,7 +9,7 @@ import wandb
 from kdistill.evidence.calibration import log_odds
 from kdistill.reporting.mistakes import described, kept_mistakes
 from kdistill.reporting.rates import confusion, kinds, mean_precision, mean_roc, precision_recall, reliability, roc
-from kdistill.reporting.screen import COLUMNS, result_rows
+from kdistill.reporting.screen import result_columns, result_rows
 from kdistill.runs.folder import RunFolder
 
 _POINTS = 200  # of a curve; W&B draws tables of up to 10,000 rows
@@ -28,7 +28,7 @@ def media(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
     target, own = test["target"], "teacher" if summary["role"] == "teacher" else "student"
     arms = {own: test["logits"]} | ({"teacher": test["teacher_logits"]} if "teacher_logits" in test else {})
     found = {
-        "final_table": wandb.Table(columns=list(COLUMNS), data=result_rows(summary)),
+        "final_table": wandb.Table(columns=result_columns(), data=result_rows(summary)),
         "charts/roc": _areas(roc_curves(arms, target, names), "false positive rate", "true positive rate", "ROC, test"),
         "charts/precision_recall": _areas(
             precision_recall_curves(arms, target, names), "recall", "precision", "precision and recall, test"
