@@ -6,12 +6,10 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: their threads would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
+from tiny_runs import write_digits
 
-from kdistill.data.idx import encode_idx
 from kdistill.data.mnist import MNIST
-from kdistill.data.mnist_files import TEST_FILES, TRAIN_FILES
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +22,5 @@ def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures that a program makes: class c has a bright block in its own place, under noise; as idx files."""
-    root = tmp_path_factory.mktemp("blocks")
-    random = np.random.default_rng(0)
-    for names, count in ((TRAIN_FILES, 700), (TEST_FILES, 200)):
-        labels = np.arange(count, dtype=np.uint8) % 10
-        images = random.integers(0, 60, (count, 28, 28), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            row, column = divmod(int(label), 4)
-            image[4 + 8 * row : 8 + 8 * row, 3 + 6 * column : 7 + 6 * column] += 180
-        for name, part in zip(names, (images, labels), strict=True):
-            (root / name).write_bytes(encode_idx(part))
-    return root
+    """Made-up digits in MNIST's files: see `tiny_runs.write_digits`."""
+    return write_digits(tmp_path_factory.mktemp("blocks"))

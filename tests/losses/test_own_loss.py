@@ -1,4 +1,4 @@
-"""A loss that lies outside the repository, as README shows it, trains and is checked like the others."""
+"""A loss that lies outside the repository, as docs/adding.md shows it, trains and is checked like the others."""
 
 import re
 from pathlib import Path
@@ -10,15 +10,15 @@ from kdistill.config.compose import check_overrides
 from kdistill.models.build import create_model
 from kdistill.training.run import run
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding.md"
 MINE = ["+experiment=mnist_distill", "loss=mine"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder with README's module and yaml."""
-    text = README.read_text()
-    section = text[text.index("**A loss of your own**") : text.index("**Your own data.**")]
+    """A user's folder with docs/adding.md's module and yaml."""
+    text = PAGE.read_text()
+    section = text[text.index("## A loss") : text.index("## A metric")]
     blocks = dict(re.findall(r"```(\w+)\n(.*?)```", section, flags=re.DOTALL))
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "my_losses.py").write_text(blocks["python"])

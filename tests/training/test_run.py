@@ -134,12 +134,12 @@ def test_a_teacher_that_another_run_is_training_is_waited_for(
                 other.release()
 
     caplog.set_level(logging.INFO)
-    logging.getLogger("kdistill.teachers.find").addHandler(handler := Release())
+    logging.getLogger("kdistill").addHandler(handler := Release())
     try:
         other.acquire()
         found = run(compose_config(distill_overrides), tmp_path / "second")
     finally:
-        logging.getLogger("kdistill.teachers.find").removeHandler(handler)
+        logging.getLogger("kdistill").removeHandler(handler)
     assert not other.is_locked and found["fingerprint"] == summary(distilled)["fingerprint"]
 
 
