@@ -8,9 +8,9 @@ from hydra.utils import get_object
 
 from kdistill.base.errors import UserError
 from kdistill.building.data import build_data
-from kdistill.building.instantiate import plain_section
 from kdistill.config.compose import compose_config
 from kdistill.config.paths import conf_dir
+from kdistill.config.tree import plain
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
 
@@ -24,7 +24,7 @@ def test_a_dataset_config_composes_and_names_every_argument(name: str, tmp_path:
     data = build_data(config)
     assert isinstance(data, ArrayDataModule)
     assert isinstance(data.augment, Augment)
-    given = plain_section(config.dataset)
+    given = plain(config.dataset, resolve=True)
     parameters = inspect.signature(get_object(given.pop("_target_"))).parameters
     assert set(given) == set(parameters)
 

@@ -13,13 +13,7 @@ from kdistill.base.errors import UserError
 from kdistill.config.monitors import with_mode
 from kdistill.config.schema import SECTION_KEYS
 from kdistill.config.signature import signature_of
-
-
-def plain_section(section: DictConfig) -> dict[str, Any]:
-    """A section as resolved plain data, without the keys that are not its target's arguments."""
-    content = OmegaConf.to_container(section, resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+from kdistill.config.tree import plain
 
 
 def build(section: DictConfig, kind: str, *, given: Mapping[str, Any] | None = None, **supplied: Any) -> Any:
@@ -34,7 +28,8 @@ def build(section: DictConfig, kind: str, *, given: Mapping[str, Any] | None = N
     Raises:
         UserError: a target refuses the values of its arguments.
     """
-    arguments = {key: value for key, value in plain_section(section).items() if key not in SECTION_KEYS.get(kind, {})}
+    content, own_keys = plain(section, resolve=True), SECTION_KEYS.get(kind, {})
+    arguments = {key: value for key, value in content.items() if key not in own_keys}
     inner = {key: _filled(value, supplied) for key, value in arguments.items()}
     try:
         own = _taken(arguments["_target_"], supplied) if given is None else given
@@ -100,9 +95,8 @@ def build_all(sections: DictConfig, kind: str, **supplied: Any) -> list[Any]:
 
     A callback that monitors a figure gets the mode that the figure has, where its section does not say it.
     """
-    return [
-        build(OmegaConf.create(with_mode(plain_section(section))), kind, **supplied) for section in sections.values()
-    ]
+    filled = (with_mode(plain(section, resolve=True)) for section in sections.values())
+    return [build(OmegaConf.create(section), kind, **supplied) for section in filled]
 
 
 def network_label(section: DictConfig) -> str:

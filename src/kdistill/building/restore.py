@@ -1,7 +1,7 @@
 """The network that a file of weights is for: that of a config section, or the changed student of a finished run."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kdistill.base.errors import UserError
 from kdistill.building.instantiate import build, network_label
 from kdistill.building.networks import build_bare_network
 from kdistill.building.trust import TRUSTED_PACKAGES, check_trusted
+from kdistill.config.tree import plain, targets
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.weights import load_weights
 from kdistill.modules.change_student import change_student
@@ -127,9 +128,10 @@ def _say(owner: str, found: Match | None, class_names: Sequence[str], known: Seq
 def _changes(trained: DictConfig, allowed: Sequence[str]) -> dict[str, nn.Module]:
     """The parts of a run's loss that changed its student, by name; those of strange packages are not looked at."""
     trusted = {*TRUSTED_PACKAGES, *allowed}
-    parts = [part for part in _sections(trained.loss) if part["_target_"].split(".")[0] in trusted]
+    sections = [part for _, part in targets(plain(trained.loss, resolve=True))]
+    parts = [part for part in sections if part["_target_"].split(".")[0] in trusted]
     found = [part for part in parts if hasattr(get_object(part["_target_"]), "changes_student")]
-    return {part["_target_"].rpartition(".")[2]: build(OmegaConf.create(part), "loss") for part in found}
+    return {part["_target_"].rpartition(".")[2]: build(OmegaConf.create(dict(part)), "loss") for part in found}
 
 
 def _finished_run(weights: Path) -> DictConfig | None:
@@ -140,13 +142,3 @@ def _finished_run(weights: Path) -> DictConfig | None:
             config = folder.config()
             return config if config.get("role") == "distill" else None
     return None
-
-
-def _sections(node: Any) -> Iterator[dict[str, Any]]:
-    """The sections with a target in a config, inner ones too."""
-    if OmegaConf.is_config(node):
-        node = OmegaConf.to_container(node, resolve=True)
-    if isinstance(node, dict) and "_target_" in node:
-        yield node
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _sections(inner)

@@ -8,10 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
 from kdistill.base.storage import digest, write_text
+from kdistill.config.key_identity import SAME_COMPARISON, that_count
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import TrainConfig
+from kdistill.config.tree import plain
 from kdistill.config.validate import problems, report
-from kdistill.runs.finished import NOT_TRAINED, settings
 
 DISTILLED = "distilled"
 _SMOOTHING = 0.1
@@ -57,8 +58,7 @@ def _control(distilled: DictConfig, name: str) -> DictConfig:
 
 def arms_key(distilled: DictConfig) -> str:
     """Names what is compared: equal for configs that train the same, whatever the seeds."""
-    content = settings(OmegaConf.to_container(distilled, resolve=False), without=NOT_TRAINED)
-    return digest(content)[:8]
+    return digest(that_count(plain(distilled), SAME_COMPARISON))[:8]
 
 
 def write_arm(folder: Path, name: str, arm: DictConfig) -> None:

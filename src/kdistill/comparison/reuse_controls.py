@@ -1,15 +1,14 @@
 """Takes a control's finished run over from another comparison: a control does not know what distilling is set to."""
 
 import shutil
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.storage import whole_folder
-from kdistill.runs.finished import NOT_TRAINED, settings
+from kdistill.config.key_identity import SAME_CONTROL, that_count
+from kdistill.config.tree import Leaves, as_written
 from kdistill.runs.folder import RunFolder, versions
 
 # Installed code, which its version tells; the user's own may have changed since.
@@ -53,13 +52,12 @@ def adopt(control: DictConfig, place: Path) -> Path | None:
     return None
 
 
-def _trained(config: DictConfig) -> dict[str, Any]:
+def _trained(config: DictConfig) -> Leaves:
     """All that trains, by dotted key, the seed too; plain as a run's `config.yaml` gives it back."""
-    without = tuple(key for key in NOT_TRAINED if key != "seed")
-    return settings(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))), without=without)
+    return that_count(as_written(config), SAME_CONTROL)
 
 
-def _is_told_by(trained: Mapping[str, Any]) -> bool:
+def _is_told_by(trained: Leaves) -> bool:
     """Whether equal settings mean equal training."""
     for key, value in trained.items():
         if key.endswith("_target_") and str(value).partition(".")[0] not in _INSTALLED:

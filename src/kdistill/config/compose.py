@@ -32,6 +32,7 @@ from kdistill.config.foreign import word_advice
 from kdistill.config.machine import cuda_problem
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
+from kdistill.config.tree import leaves, plain
 from kdistill.config.typed_words import wrong_words
 from kdistill.config.validate import problems, report, unknown_key
 
@@ -241,7 +242,7 @@ def _merge(
         try:
             cfg.merge_with(loaded)
         except OmegaConfBaseException:
-            for key, value in _leaves(loaded):
+            for key, value in leaves(plain(loaded)).items():
                 piece = OmegaConf.create()
                 OmegaConf.update(piece, key, value, force_add=True)
                 try:
@@ -249,14 +250,6 @@ def _merge(
                 except OmegaConfBaseException as error:
                     found.append(f"{default.config_path}.yaml: {_explain(key, error, cfg)}")
     return cfg
-
-
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(node, DictConfig) or not node:
-        yield key, node
-        return
-    for name in node:
-        yield from _leaves(node._get_node(name), f"{key}.{name!s}".lstrip("."))
 
 
 def _applied(override: Override, cfg: DictConfig, found: list[str]) -> DictConfig:

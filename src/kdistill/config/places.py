@@ -11,19 +11,22 @@ from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import did_you_mean
 from kdistill.base.storage import writing_problem
 from kdistill.base.weight_files import HUB, weights_path
+from kdistill.config.tree import Tree, at, walk
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
 _IMAGES = ("ImageFolder", "MHIST")  # data sets whose folder must be there; others fetch or paint theirs into it
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
-def place_problems(tree: Mapping[str, Any]) -> Iterator[str]:
+def place_problems(tree: Tree) -> Iterator[str]:
     """What is wrong with the places that a config names.
 
     Args:
         tree: a config of any door, as plain dicts.
     """
-    yield from _homes(tree, "")
+    for key, value in walk(tree):
+        if isinstance(value, str) and value.startswith("~/"):  # only a shell expands it, at a word's beginning
+            yield f"{key}={value}: write the whole path, {os.path.expanduser(value)}"
     for entry in _list(tree.get("runs")):
         if isinstance(entry, str) and not any(sign in entry for sign in "*?[") and not Path(entry).exists():
             yield _missing("runs", entry)
@@ -52,7 +55,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []  # it may not be resolved yet
 
 
-def _weights(key: str, section: Mapping[str, Any]) -> Iterator[str]:
+def _weights(key: str, section: Tree) -> Iterator[str]:
     """What is wrong with where a network's weights come from."""
     for name in ("checkpoint", "weights"):
         given = section.get(name)
@@ -114,16 +117,16 @@ def _writable(key: str, given: str) -> Iterator[str]:
         yield f"{key}={given}: {wrong}"
 
 
-def _stores(tree: Mapping[str, Any]) -> Iterator[str]:
+def _stores(tree: Tree) -> Iterator[str]:
     """What keeps the stores from being written that a run of this config fills."""
     places = {
         "dataset.cache": True,  # of images that are decoded
         "teacher_cache": tree.get("role") == "distill" and _trains_a_teacher(tree.get("teacher")),
-        "replay.cache": "on" in (_at(tree, "replay.teacher"), _at(tree, "replay.prefix")),
-        "trainer.tune_cache": _at(tree, "trainer.tune") == "auto",
+        "replay.cache": "on" in (at(tree, "replay.teacher"), at(tree, "replay.prefix")),
+        "trainer.tune_cache": at(tree, "trainer.tune") == "auto",
     }
     for key, is_used in places.items():
-        if is_used and isinstance(folder := _at(tree, key), str) and (wrong := writing_problem(Path(folder))):
+        if is_used and isinstance(folder := at(tree, key), str) and (wrong := writing_problem(Path(folder))):
             yield f"{key}={folder}: {wrong}; give another folder"
 
 
@@ -133,22 +136,3 @@ def _trains_a_teacher(section: Any) -> bool:
         return False
     members = [member for member in _list(section.get("members")) if isinstance(member, Mapping)]
     return any(one.get("recipe") and one.get("checkpoint") is None for one in (section, *members))
-
-
-def _at(tree: Mapping[str, Any], key: str) -> Any:
-    """The value at `section.name`, or at a name alone; None where it is not there."""
-    section, _, name = key.rpartition(".")
-    inner = tree.get(section) if section else tree
-    return inner.get(name) if isinstance(inner, Mapping) else None
-
-
-def _homes(node: Any, key: str) -> Iterator[str]:
-    """Texts that begin with the home folder's sign, which only a shell expands, and only at a word's beginning."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            yield from _homes(value, f"{key}.{name}".lstrip("."))
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from _homes(value, f"{key}[{number}]")
-    elif isinstance(node, str) and node.startswith("~/"):
-        yield f"{key}={node}: write the whole path, {os.path.expanduser(node)}"

@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
+from kdistill.config.tree import Leaves, Tree, at
 
 ROLES = ("teacher", "student", "distill", "mutual")
 DEVICES = ("auto", "cpu", "cuda")
@@ -212,14 +213,14 @@ def kind_of(key: str) -> str:
     return LISTED.get(re.sub(r"\[\d+\]$", "", key), key)
 
 
-def open_sections(tree: dict[str, Any], schema: Any) -> dict[str, Any]:
+def open_sections(tree: Tree, schema: Any) -> Leaves:
     """The sections that hold a target, by dotted key; an optional one that is null is left out.
 
     Args:
         tree: a config as plain dicts.
         schema: the dataclass of the whole config.
     """
-    sections: dict[str, Any] = {}
+    sections: Leaves = {}
     for section in fields(schema) if is_dataclass(schema) else ():
         value = tree.get(section.name, UNKNOWN)
         if section.type == dict[str, Any]:
@@ -227,9 +228,7 @@ def open_sections(tree: dict[str, Any], schema: Any) -> dict[str, Any]:
         elif section.type is Any and value is not UNKNOWN and (value is not None or section.default is MISSING):
             sections[section.name] = value
     for place in LISTED:
-        listed: Any = tree
-        for part in place.split("."):
-            listed = listed.get(part) if isinstance(listed, dict) else None
+        listed = at(tree, place)
         entries = listed if isinstance(listed, list) else []
         sections |= {f"{place}[{number}]": entry for number, entry in enumerate(entries) if not isinstance(entry, str)}
     return sections

@@ -32,6 +32,7 @@ from kdistill.config.schema import (
     open_sections,
 )
 from kdistill.config.signature import Parameter, Signature, signature_of
+from kdistill.config.tree import at, below, leaves
 
 
 def validate(cfg: DictConfig) -> None:
@@ -83,11 +84,11 @@ def unknown_key(key: str, cfg: DictConfig, value: Any = None) -> str:
     """The message for a key that a config does not have: the nearest that it has, or how to add it."""
     tree = _plain(cfg, [])
     section, _, name = key.rpartition(".")
-    if section and _at(tree, section) is None:
+    if section and at(tree, section, UNKNOWN) is None:
         return f"'{key}' has no place: there is no {section} yet, choose one with {section}=<option>"
     if kind_of(section) == "teacher" and name in NOT_YET:
         return f"'{key}' {NOT_YET[name]}"
-    target = _at(tree, f"{section}._target_")
+    target = at(tree, f"{section}._target_", UNKNOWN)
     signature = _signature(target)
     known = _known_keys(tree, OmegaConf.get_type(cfg))
     near = near_key(key, known)
@@ -108,7 +109,7 @@ def _unknown(key: str, value: Any, known: Sequence[str], otherwise: str = "") ->
 def _plain(node: Any, found: list[str], key: str = "") -> Any:
     """The config as plain dicts and lists; what is unset or cannot be resolved is UNKNOWN, and noted in `found`."""
     if isinstance(node, DictConfig):
-        return {name: _value(node, name, found, f"{key}.{name}".lstrip(".")) for name in map(str, node)}
+        return {name: _value(node, name, found, below(key, name)) for name in map(str, node)}
     if isinstance(node, ListConfig):
         return [_value(node, index, found, f"{key}[{index}]") for index in range(len(node))]
     return node
@@ -129,23 +130,9 @@ def _value(node: Any, name: Any, found: list[str], key: str) -> Any:
         return UNKNOWN
 
 
-def _at(tree: Any, key: str) -> Any:
-    """The value at a dotted key; UNKNOWN if there is none."""
-    for part in key.split("."):
-        tree = tree.get(part, UNKNOWN) if isinstance(tree, dict) else UNKNOWN
-    return tree
-
-
 def _known_keys(tree: dict[str, Any], schema: Any) -> list[str]:
     """The sections, the dotted keys of all values, and those of the arguments that a target takes beside them."""
-
-    def leaves(node: Any, key: str) -> Iterator[str]:
-        if not isinstance(node, dict):
-            yield key
-        for name, value in node.items() if isinstance(node, dict) else ():
-            yield from leaves(value, f"{key}.{name}".lstrip("."))
-
-    keys = [*tree, *leaves(tree, "")]
+    keys = [*tree, *leaves(tree)]
     for section, value in open_sections(tree, schema).items():
         signature = _signature(value.get("_target_")) if isinstance(value, dict) else None
         names = signature.parameters if signature else ()
@@ -157,13 +144,13 @@ def _closed(tree: dict[str, Any], schema: Any, known: Sequence[str]) -> Iterator
     """Unknown and deleted keys of the closed sections, wrong words, numbers out of range."""
     yield from _strays(tree, schema, known)
     for key, words in CHOICES.items():
-        value = _at(tree, key)
+        value = at(tree, key, UNKNOWN)
         if value is not UNKNOWN and value not in words:
             instead = word_advice(key, value)
             near = f"; {instead}" if instead else did_you_mean(str(value), words)
             yield f"{key}: must be one of {_listed(words)}, not '{value}'{near}"
     for key, kind in RANGES.items():
-        value = _at(tree, key)
+        value = at(tree, key, UNKNOWN)
         if value not in (UNKNOWN, None) and (wrong := mistake(value, kind)):
             yield f"{key}: {wrong}"
 

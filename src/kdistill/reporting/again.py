@@ -2,19 +2,16 @@
 
 import copy
 import shlex
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.config.compose import check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import SECTION_KEYS, TrainConfig, open_sections
+from kdistill.config.tree import ABSENT, Tree, at, leaves, plain
 from kdistill.config.words import literal
-
-_ABSENT = object()
 
 
 def command(config: DictConfig) -> str:
@@ -31,7 +28,7 @@ def overrides(config: DictConfig) -> list[str]:
     Returns:
         The experiment of the run's name (of another name, that which differs least), then every difference.
     """
-    wanted: Any = OmegaConf.to_container(config)
+    wanted = plain(config)
     known = _experiments()
     near = [config.name] if config.name in known else known
     tried = [[f"+experiment={name}", *_differences(wanted, _composed(name))] for name in near]
@@ -49,7 +46,7 @@ def _composed(experiment: str) -> DictConfig:
     return config
 
 
-def _differences(wanted: dict[str, Any], composed: DictConfig) -> list[str]:
+def _differences(wanted: Tree, composed: DictConfig) -> list[str]:
     """Overrides that turn a composed config into the one that is wanted.
 
     What the experiment says itself comes first: what it derives from that (`dataset.seed: ${seed}`) has then changed
@@ -57,24 +54,24 @@ def _differences(wanted: dict[str, Any], composed: DictConfig) -> list[str]:
     """
     own = copy.deepcopy(composed)
     OmegaConf.set_struct(own, False)
-    raw: Any = OmegaConf.to_container(own)
-    leaves = dict(_leaves(wanted))
+    raw = plain(own)
+    values = leaves(wanted)
     given = []
     for section in [name for name, value in raw.items() if value is None and isinstance(wanted.get(name), dict)]:
         given.append(f"{section}={literal(wanted[section])}")  # its keys have no place yet
         OmegaConf.update(own, section, wanted[section])
         raw[section] = wanted[section]
-    derived = [key for key in leaves if isinstance(_at(raw, key), str) and "${" in _at(raw, key)]
-    for key in [*(key for key in leaves if key not in derived), *derived]:
-        now = OmegaConf.select(own, key) if key in derived else _at(raw, key)
-        if now != leaves[key]:
-            is_option = leaves[key] is None and Path(conf_dir(), key, "none.yaml").is_file()
-            given.append(f"{'+' * (now is _ABSENT)}{key}={'none' if is_option else literal(leaves[key])}")
-            OmegaConf.update(own, key, leaves[key], force_add=True)
-    return [*given, *(f"~{key}" for key in _stale(OmegaConf.to_container(own), wanted))]
+    derived = [key for key in values if isinstance(at(raw, key), str) and "${" in at(raw, key)]
+    for key in [*(key for key in values if key not in derived), *derived]:
+        now = OmegaConf.select(own, key) if key in derived else at(raw, key)
+        if now != values[key]:
+            is_option = values[key] is None and Path(conf_dir(), key, "none.yaml").is_file()
+            given.append(f"{'+' * (now is ABSENT)}{key}={'none' if is_option else literal(values[key])}")
+            OmegaConf.update(own, key, values[key], force_add=True)
+    return [*given, *(f"~{key}" for key in _stale(plain(own), wanted))]
 
 
-def _stale(composed: Any, wanted: dict[str, Any]) -> list[str]:
+def _stale(composed: Tree, wanted: Tree) -> list[str]:
     """The largest parts of the open sections that the run does not have.
 
     A closed section has all of its keys, and so have those that the program reads itself: where a run lacks one, an
@@ -83,26 +80,9 @@ def _stale(composed: Any, wanted: dict[str, Any]) -> list[str]:
     sections = open_sections(composed, TrainConfig)
     own = {f"{section}.{key}" for section, keys in SECTION_KEYS.items() for key in keys}
     found = []
-    for key, _ in _leaves(composed):
-        if _at(wanted, key) is _ABSENT and any(key.startswith(f"{section}.") for section in sections):
+    for key in leaves(composed):
+        if at(wanted, key) is ABSENT and any(key.startswith(f"{section}.") for section in sections):
             names = key.split(".")
             parts = [".".join(names[: n + 1]) for n in range(len(names))]
-            found.append(next(part for part in parts if _at(wanted, part) is _ABSENT))
+            found.append(next(part for part in parts if at(wanted, part) is ABSENT))
     return [key for key in dict.fromkeys(found) if key not in own]
-
-
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested sections by dotted key; an empty section is a value."""
-    if not isinstance(node, dict) or not node:
-        yield key, node
-        return
-    for name, inner in node.items():
-        yield from _leaves(inner, f"{key}.{name}".lstrip("."))
-
-
-def _at(tree: Any, key: str) -> Any:
-    for name in key.split("."):
-        if not isinstance(tree, dict) or name not in tree:
-            return _ABSENT
-        tree = tree[name]
-    return tree

@@ -6,19 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from kdistill.base.errors import UserError
+from kdistill.config.key_identity import SAME_ARM, that_count
+from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
-
-# How a run reports and what it stores, by dotted key: none of it changes what is trained.
-NOT_TRAINED = (
-    *("name", "seed", "logger", "print_config", "teacher_cache", "trainer.progress_bar", "trainer.log_every_n_steps"),
-    "trainer.tune_cache",
-    *("replay.teacher", "replay.prefix", "replay.max_gb", "replay.cache"),
-)
-# On what it ran: another run of the same settings has its own, and the data are told apart by their fingerprint.
-_OWN = ("device", "decision_threshold", "dataset.seed", "dataset.root")
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ def read_run(path: Path) -> FinishedRun:
     if not folder.predictions("test").is_file():
         raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
     val = _predictions(folder, "val") if folder.predictions("val").is_file() else None
-    trained = settings(OmegaConf.to_container(folder.config()), without=(*NOT_TRAINED, *_OWN))
+    trained = that_count(plain(folder.config()), SAME_ARM)
     return FinishedRun(path, folder.summary(), trained, _predictions(folder, "test"), val)
 
 
@@ -80,16 +72,6 @@ def _predictions(folder: RunFolder, part: Literal["val", "test"]) -> dict[str, n
             )
     order = found["index"].argsort(kind="stable")
     return {name: array[order] for name, array in found.items()}
-
-
-def settings(node: Any, *, without: Sequence[str], key: str = "") -> dict[str, Any]:
-    """A plain config by dotted key, without some keys and what is below them."""
-    if key in without:
-        return {}
-    if not isinstance(node, dict):
-        return {key: node}
-    below = (settings(value, without=without, key=f"{key}.{name}".lstrip(".")) for name, value in node.items())
-    return {leaf: end for one in below for leaf, end in one.items()}
 
 
 def by_settings(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:

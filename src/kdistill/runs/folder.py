@@ -14,7 +14,7 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -26,24 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
 from kdistill.base.storage import write_json, write_npz, write_text, writing_problem
+from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
+from kdistill.config.tree import as_written
 
-# How a run reports and where it keeps what can be computed again: none of it changes the result.
-OPERATIONAL = (
-    *(
-        "logger",
-        "print_config",
-        "teacher_cache",
-        "trainer.progress_bar",
-        "trainer.log_every_n_steps",
-        "trainer.tune_cache",
-    ),
-    *("replay.cache", "replay.max_gb", "callbacks.resume.minutes"),
-)
-# What, besides, may change while a run is unfinished: what is done after training, and where and how it is computed.
-MAY_CHANGE = (
-    *(*OPERATIONAL, "decision_threshold", "device", "dataset.eval_batch_size", "teacher.gate"),
-    *("replay.teacher", "replay.prefix", "callbacks.lr"),
-)
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
 _FIGURES = ("val", "test", "test_last", "test_by_agreement")
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
@@ -87,13 +72,13 @@ class RunFolder:
     def begun_by(self, config: DictConfig) -> bool:
         """Whether this folder's run was started with this very config; what only reports or stores does not count."""
         path = self.path / CONFIG
-        return path.is_file() and not _differences(self.config(), config, OPERATIONAL)
+        return path.is_file() and not _differences(self.config(), config, SAME_JOB)
 
     def changed(self, config: DictConfig) -> list[str]:
         """What of a config keeps it from going on with this folder's unfinished run: `key: value then, value now`."""
         if not (self.path / CONFIG).is_file():
             return ["there is no config.yaml"]
-        return _differences(self.config(), config, MAY_CHANGE)
+        return _differences(self.config(), config, GOING_ON)
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -173,29 +158,15 @@ class RunFolder:
             return dict(content)
 
 
-def _differences(then: DictConfig, now: DictConfig, without: Sequence[str]) -> list[str]:
-    """The keys in which two configs differ, as `config.yaml` gives them back, without some and what is below them."""
-    old, new = (_leaves(_as_written(config), without) for config in (then, now))
+def _differences(then: DictConfig, now: DictConfig, question: Question) -> list[str]:
+    """The keys in which two configs differ, as `config.yaml` gives them back, where that counts."""
+    old, new = (that_count(as_written(config), question) for config in (then, now))
     missing = "nothing"
     return [
         f"{key}: {old.get(key, missing)} then, {new.get(key, missing)} now"
         for key in dict.fromkeys((*old, *new))
         if old.get(key, missing) != new.get(key, missing)
     ]
-
-
-def _as_written(config: DictConfig) -> Any:
-    return OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
-
-
-def _leaves(node: Any, without: Sequence[str], key: str = "") -> dict[str, Any]:
-    """A plain config by dotted key."""
-    if key in without:
-        return {}
-    if not isinstance(node, dict) or not node:
-        return {key: node}
-    below = (_leaves(value, without, f"{key}.{name}".lstrip(".")) for name, value in node.items())
-    return {leaf: end for one in below for leaf, end in one.items()}
 
 
 def _with_nan(node: Any, *, figures: bool = False) -> Any:

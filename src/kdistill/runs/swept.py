@@ -7,17 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from kdistill.config.overrides import is_below, key_of
-from kdistill.runs.finished import NOT_TRAINED, settings
+from kdistill.config.key_identity import SAME_SETTINGS, counts
+from kdistill.config.overrides import key_of
+from kdistill.config.tree import leaves, plain
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.places import comparison_arm
 from kdistill.runs.ranking import Place, Sweep, by_place, shown
 from kdistill.runs.record import FILE, figure_of, judged_by, read_record
 
 _SWEEP_FILES = ("sweep.json", "multirun.yaml")
-_DERIVED = ("dataset.seed",)  # follows the seed
 
 Given = Mapping[str, str]  # texts by dotted key
 
@@ -86,11 +84,11 @@ def _membership(path: Path) -> tuple[Any, Given]:
     if (path / FILE).is_file():
         texts = read_record(path).overrides
         return (_sweep_folder(path).resolve(), role), {key_of(text): text.partition("=")[2] for text in texts}
-    plain = settings(OmegaConf.to_container(folder.config()), without=())
+    values = leaves(plain(folder.config()))
     if role != "distill":
         return path, {}
-    words = tuple((key, None if _is_number(value) else repr(value)) for key, value in _trained(plain).items())
-    return words, {key: str(value) for key, value in plain.items()}
+    words = tuple((key, None if _is_number(value) else repr(value)) for key, value in _trained(values).items())
+    return words, {key: str(value) for key, value in values.items()}
 
 
 def _sweep_folder(job: Path) -> Path:
@@ -100,7 +98,7 @@ def _sweep_folder(job: Path) -> Path:
 
 
 def _trained(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if not is_below(key, (*NOT_TRAINED, *_DERIVED))}
+    return {key: value for key, value in given.items() if counts(key, SAME_SETTINGS)}
 
 
 def _is_number(value: Any) -> bool:

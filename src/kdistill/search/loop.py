@@ -19,7 +19,9 @@ from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import validated
 from kdistill.base.storage import write_json
 from kdistill.base.types import NonNegativeInt, PositiveInt, mistake
+from kdistill.config.key_identity import SAME_JOB, counts
 from kdistill.config.monitors import chosen_by
+from kdistill.config.overrides import key_of
 from kdistill.config.validate import report
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import Status, read_record
@@ -92,13 +94,18 @@ def search(
     folder = Path(config.hydra.sweep.dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     url = options["storage"] or f"sqlite:///{folder / 'search.db'}"
+    fixed = sorted(text for text in space.fixed if counts(key_of(text), SAME_JOB))
     study = open_study(
         url,
         options["study_name"],
         direction="minimize" if objective.lower else "maximize",
         sampler=_sampler(options, 0),
         pruner=make_pruner(options["pruner"]),
-        space={**space.described(), "fixed": " ".join(sorted(space.fixed)), "metric": objective.metric},
+        space={
+            **space.described(),
+            "fixed": " ".join(fixed),
+            "metric": objective.metric,
+        },
     )
     _adopt(study, folder, sweep)
     _Trials(study, url, space, objective, folder, options).run(make_launcher(config))

@@ -24,10 +24,10 @@ from kdistill.base.errors import UserError
 from kdistill.base.ranks import refuse_ranks
 from kdistill.base.storage import one_at_a_time
 from kdistill.base.typed import typed_command
+from kdistill.config.key_identity import Meaning, keys_of
 from kdistill.config.overrides import folder_name, is_below, key_of
 from kdistill.config.paths import conf_dir
 from kdistill.runs.elsewhere import JobsElsewhere
-from kdistill.runs.folder import OPERATIONAL
 from kdistill.runs.last_words import of_many
 from kdistill.runs.record import find_jobs, read_record
 from kdistill.screen.progress import progress
@@ -153,7 +153,7 @@ def _places(settled: DictConfig, overrides: Sequence[str], name: str | None) -> 
     """
     parsed = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if not one.is_hydra_override()]
     swept = [one.get_key_element().lstrip("+") for one in parsed if one.is_sweep_override()]
-    quiet = [key for key in OPERATIONAL if not any(is_below(one, [key]) for one in swept)]
+    quiet = [key for key in keys_of(Meaning.REPORTING) if not any(is_below(one, [key]) for one in swept)]
     exclude = [*quiet, "experiment"] if "experiment" not in swept else quiet
     places = []
     if not any(key_of(text) == "hydra.sweep.dir" for text in overrides):

@@ -10,19 +10,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from kdistill.base.run_paths import find_run
 from kdistill.base.storage import digest, file_digest
 from kdistill.base.weight_files import weights_path
-from kdistill.building.instantiate import plain_section
 from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
 from kdistill.config.hydra_setup import sweep_name
+from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
 from kdistill.config.schema import TEACHER_KEYS
 from kdistill.config.sections import wandb_sections
+from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
 
-# How data are served, as opposed to which data they are: here a teacher's recipe keeps its own word.
-_SERVING_KEYS = ("batch_size", "eval_batch_size", "augment", "mixup", "views", "seed", "sampling", "targets")
-# What changes neither the weights that a recipe leads to nor the data; the content of the data has its own fingerprint.
-_NOT_RECIPE = ("name", "device", "teacher_cache", "replay", "logger", "print_config")
-_NOT_TRAINER = ("progress_bar", "log_every_n_steps", "tune_cache")
 # What a member of `teacher=several` need not say.
 _MEMBER: dict[str, Any] = {
     **{"weights": "none", "trainable": "all", "backbone_lr": 1.0, "mean": None, "std": None, "image_size": None},
@@ -58,10 +54,10 @@ def recipe_of(config: DictConfig) -> DictConfig:
 
 def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
     with open_dict(recipe):
-        own = {key: recipe.dataset[key] for key in _SERVING_KEYS if key in recipe.dataset}
+        own = {key: recipe.dataset[key] for key in recipe.dataset if meaning(f"dataset.{key}") in RECIPES_OWN}
         same_kind = recipe.dataset._target_ == config.dataset._target_
         recipe.dataset = OmegaConf.merge(config.dataset, own) if same_kind else config.dataset
-        section = plain_section(config.teacher)  # resolved: it may speak of ${student.name}
+        section = plain(config.teacher, resolve=True)  # resolved: it may speak of ${student.name}
         if recipe.role == "teacher":
             recipe.teacher = section
         else:
@@ -91,24 +87,16 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
     Of a recipe that distills, how its own teachers come to be is part of it, down the whole chain.
     """
     kind = "teacher" if recipe.role == "teacher" else "student"
-    content = OmegaConf.to_container(recipe, resolve=True)
-    assert isinstance(content, dict)
-    network = _network(content[kind])
-    for key in (*_NOT_RECIPE, "teacher", "student"):
-        content.pop(key, None)
-    if not content.get("peers"):
-        content.pop("peers", None)
-    content[kind] = network
-    content["dataset"] = {key: value for key, value in content["dataset"].items() if key in _SERVING_KEYS}
-    for key in _NOT_TRAINER:
-        content["trainer"].pop(key)
+    config = plain(recipe, resolve=True)
+    network = _network(config[kind])
+    content = that_count({**config, "teacher": None, "student": None, kind: network}, SAME_TEACHER)
     content["data"] = [data_fingerprint, train_size]
     weights = network.get("weights", "none")
     if Path(weights).expanduser().exists():
         content["weights"] = file_digest(weights_path(weights))
     if recipe.role == "distill":
         content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
-        several = plain_section(recipe.teacher)
+        several = config["teacher"]
         content["mean_of_teachers"] = [several.get("shares"), several.get("temperature")]
         content["answers"] = recipe.replay.dtype
     return digest(content)
@@ -153,7 +141,7 @@ def member_sections(several: DictConfig, allowed: Sequence[str] = ()) -> list[Di
     for member in several.members:
         if isinstance(member, str):
             member = _of_run(find_run(member, "teacher.members"), list(allowed))
-        sections.append(OmegaConf.create({**_MEMBER, **plain_section(member)}))
+        sections.append(OmegaConf.create({**_MEMBER, **plain(member, resolve=True)}))
     return sections
 
 
@@ -162,4 +150,4 @@ def _of_run(path: Path, allowed: list[str]) -> DictConfig:
     trained = run.config()
     section = trained["teacher" if trained.role == "teacher" else "student"]
     check_trusted(section, allowed, run.path / "config.yaml")
-    return OmegaConf.create({**_network(plain_section(section)), "checkpoint": str(path)})
+    return OmegaConf.create({**_network(plain(section, resolve=True)), "checkpoint": str(path)})
