@@ -26,7 +26,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -121,16 +120,16 @@ def train(path: Path, config: DictConfig, log: Path) -> str:
     """One run, in its folder; what it says goes to a file. Returns what became of it in a few words."""
     folder = RunFolder(path)
     if folder.finished:
-        return f"{folder.summary()['test']['accuracy']:.2%}, finished before"
+        return f"{folder.record().test['accuracy']:.2%}, finished before"
     from kdistill.training.run import run
 
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     with log.open("w") as file, contextlib.redirect_stdout(file):
         found = run(config, path)
-    seconds = found["time_s"]
-    spent = f"{time.perf_counter() - started:.0f} s (fit {seconds['fit']:.0f}, replay {seconds['replay']:.0f})"
-    return f"{found['test']['accuracy']:.2%}, {spent}"
+    seconds = found.time_s
+    spent = f"{time.perf_counter() - started:.0f} s (fit {seconds.fit:.0f}, replay {seconds.replay:.0f})"
+    return f"{found.test['accuracy']:.2%}, {spent}"
 
 
 def check_settings(path: Path, config: DictConfig) -> None:
@@ -199,15 +198,14 @@ def table(group: Group, runs: Runs, answers: Mapping[str, Verdict]) -> str:
         "| method | seeds | validation | test | against scratch, pp | p (Holm) | verdict |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
-    taught = next((run.summary for found in runs.values() for run in found if "teacher" in run.summary), None)
-    if taught is not None:
-        facts = taught["teacher"]
-        lines.append(f"| teacher {facts['label']} | | {_of(facts, 'val'):.2%} | {_of(facts, 'test'):.2%} | | | |")
-    means = {method: mean(_of(run.summary, "test") for run in found) for method, found in runs.items()}
+    facts = next((run.record.teacher for found in runs.values() for run in found if run.record.teacher), None)
+    if facts is not None:
+        lines.append(f"| teacher {facts.label} | | {facts.val['accuracy']:.2%} | {facts.test['accuracy']:.2%} | | | |")
+    means = {method: mean(run.record.test["accuracy"] for run in found) for method, found in runs.items()}
     for method in sorted(means, key=means.__getitem__, reverse=True):
-        found = [run.summary for run in runs[method]]
-        validation = f"{mean(_of(one, 'val') for one in found):.2%}"
-        cells = [method, str(len(found)), validation, _spread([_of(one, "test") for one in found])]
+        found = [run.record for run in runs[method]]
+        validation = f"{mean(one.val['accuracy'] for one in found):.2%}"
+        cells = [method, str(len(found)), validation, _spread([one.test["accuracy"] for one in found])]
         lines.append(f"| {' | '.join([*cells, *_against(answers.get(method))])} |")
     return "\n".join(lines)
 
@@ -220,10 +218,6 @@ def _against(verdict: Verdict | None) -> list[str]:
     word = f"**{verdict.word}**" if verdict.word != "inconclusive" else verdict.word
     below = ", below scratch" if effect.mean < 0 else ""
     return [interval, f"{verdict.p_holm:.3f}".removeprefix("0"), word + below]
-
-
-def _of(facts: Mapping[str, Any], part: str) -> float:
-    return float(facts[part]["accuracy"])
 
 
 def _spread(values: Sequence[float]) -> str:

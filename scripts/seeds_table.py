@@ -9,10 +9,10 @@ A run that is there already (in --folder) is not run again. What follows the exp
 import argparse
 import statistics
 from pathlib import Path
-from typing import Any
 
 from kdistill.config.compose import compose_config
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord
 
 
 def main() -> None:
@@ -27,21 +27,21 @@ def main() -> None:
     arms = {name: [finished(name, s, overrides, given.folder) for s in range(given.seeds)] for name in experiments}
     metrics = given.metrics.split(",")
     print(f"| | {' | '.join(metrics)} | params | trainable | FLOPs |\n|---|{'---|' * (len(metrics) + 3)}")
-    for name, summaries in arms.items():
-        cells = [spread([summary["test"][metric] for summary in summaries]) for metric in metrics]
-        cost = summaries[0]["cost"]
-        counts = [f"{cost['params_total']:,}", f"{cost['params_trainable']:,}", f"{cost['flops']:,}"]
-        print(f"| {name}: {summaries[0]['label']} | {' | '.join(cells + counts)} |")
+    for name, records in arms.items():
+        cells = [spread([record.test[metric] for record in records]) for metric in metrics]
+        cost = records[0].cost
+        counts = [f"{cost.params_total:,}", f"{cost.params_trainable:,}", f"{cost.flops:,}"]
+        print(f"| {name}: {records[0].label} | {' | '.join(cells + counts)} |")
 
 
-def finished(name: str, seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
-    """The summary of one run, run now if it is not there."""
+def finished(name: str, seed: int, overrides: list[str], folder: Path) -> RunRecord:
+    """The record of one run, run now if it is not there."""
     path = folder / f"{name}-seed{seed}"
     if not RunFolder(path).finished:
         from kdistill.training.run import run
 
         return run(compose_config([f"+experiment={name}", f"seed={seed}", *overrides]), path)
-    return RunFolder(path).summary()
+    return RunFolder(path).record()
 
 
 def spread(values: list[float]) -> str:

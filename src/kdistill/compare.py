@@ -66,6 +66,7 @@ def job(config: DictConfig) -> None:
     """One job of the command line; leaves with exit code 1 if a training failed."""
     from kdistill.base.storage import write_json, write_text
     from kdistill.reporting.comparison_forms import markdown, page, print_comparison
+    from kdistill.runs.record import as_plain
 
     failed = False
     if config.runs:
@@ -77,7 +78,7 @@ def job(config: DictConfig) -> None:
     if HydraConfig.initialized():  # else nobody typed it
         result["command"] = typed_command("compare")
     folder = Path(config.output) if config.output is not None else folder
-    write_json(folder / "comparison.json", result)
+    write_json(folder / "comparison.json", as_plain(result))
     write_text(folder / "comparison.md", markdown(result))
     write_text(folder / "comparison.html", page(result))
     print_comparison(result, str(folder), more=shlex.join(["python", "-m", "kdistill.report", *compared]))

@@ -36,13 +36,14 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.modules.student import StudentModule
     from kdistill.modules.teacher import TeacherModule
     from kdistill.runs.folder import RunFolder
+    from kdistill.runs.record import Normalisation
     from kdistill.teachers.find import joined_network
     from kdistill.teachers.recipe import member_sections
     from kdistill.training.presence import say_absent
 
     validate(config)
     folder = RunFolder.open(find_run(config.run, "run"))
-    trained, summary = folder.config(), folder.summary()
+    trained, record = folder.config(), folder.record()
     check_trusted(trained, list(config.allow), folder.path / "config.yaml")
     device = choose_device(config.device)
     other_data = config.dataset.root is not None
@@ -53,51 +54,58 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
             trained.dataset.verify = False  # other images than the original are what is asked for
         if "test_fraction" in trained.dataset and not _same_folder(given_root, config.dataset.root):
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
-    if (scaled := summary["data"].get("value_range")) is not None:
-        trained.dataset.value_range = scaled  # that of the images that the run trained on
+    facts, class_names = record.data, record.data.class_names
+    if facts.value_range is not None:
+        trained.dataset.value_range = list(facts.value_range)  # that of the images that the run trained on
     if config.dataset.batch_size is not None:
         trained.dataset.eval_batch_size = config.dataset.batch_size
-    facts = summary["data"]
-    class_names = tuple(facts["class_names"])
     if "classes" in trained.dataset:
         trained.dataset.classes = list(class_names)  # the run's, in its order, whatever folders there are
     data = build_data(trained)
     test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
     say_absent("test", test, class_names)
-    log.info("test: %d images of %s: %s", len(test), trained.dataset.root, per_class(test, facts["class_names"]))
-    if list(test.image.shape[1:]) != facts["image_shape"]:
-        raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {tuple(facts['image_shape'])}")
+    log.info("test: %d images of %s: %s", len(test), trained.dataset.root, per_class(test, class_names))
+    if tuple(test.image.shape[1:]) != facts.image_shape:
+        raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {facts.image_shape}")
 
     def load(section: DictConfig, kind: str, weights: Path) -> Any:
-        known = {"class_names": facts["class_names"], "image_shape": facts["image_shape"]}
-        return network_for(weights, section, kind, **known, allowed=list(config.allow))
+        return network_for(
+            weights,
+            section,
+            kind,
+            class_names=class_names,
+            image_shape=facts.image_shape,
+            allowed=list(config.allow),
+        )
 
-    def options(network: Any, source: dict[str, Any]) -> dict[str, Any]:
+    def options(network: Any, own: Normalisation) -> dict[str, Any]:
         channels_last = choose_channels_last(trained.trainer.channels_last, network)
-        return {"num_classes": len(facts["class_names"]), "channels_last": channels_last, **source["input"]}
+        return {"num_classes": len(class_names), "channels_last": channels_last, "mean": own.mean, "std": own.std}
 
-    kind = "teacher" if summary["role"] == "teacher" else "student"
-    network = load(trained[kind], kind, folder.weights(summary["role"]))
+    kind = "teacher" if record.role == "teacher" else "student"
+    network = load(trained[kind], kind, folder.weights(record.role))
     batches = data.eval_loader(test)
-    predictions = predict(StudentModule(network, **options(network, summary)), batches, data, device)
-    taught = summary.get("teacher")
-    members = [] if taught is None else taught.get("members", [taught])
-    gone = [one["checkpoint"] for one in members if not Path(one["checkpoint"]).is_file()]
+    predictions = predict(StudentModule(network, **options(network, record.input)), batches, data, device)
+    taught = record.teacher
+    members = () if taught is None else taught.each
+    gone = [one.checkpoint for one in members if not Path(one.checkpoint).is_file()]
     if taught is not None and not gone:
         several = "members" in trained.teacher
         sections = member_sections(trained.teacher, list(config.allow)) if several else [trained.teacher]
-        asked = [
-            load(section, "teacher", Path(one["checkpoint"])) for section, one in zip(sections, members, strict=True)
-        ]
-        whole = joined_network(trained.teacher, list(zip(asked, members, strict=True))) if several else asked[0]
-        predictions |= answers(TeacherModule(whole, **options(whole, taught)), batches, data, device)
+        asked = [load(section, "teacher", Path(one.checkpoint)) for section, one in zip(sections, members, strict=True)]
+        whole = (
+            joined_network(trained.teacher, [(network, one.input) for network, one in zip(asked, members, strict=True)])
+            if several
+            else asked[0]
+        )
+        predictions |= answers(TeacherModule(whole, **options(whole, taught.input)), batches, data, device)
     return {
         "run": str(folder.path),
-        "label": summary["label"],
+        "label": record.label,
         "dataset_root": trained.dataset.root,
-        "teacher": taught and (f"{', '.join(gone)} is gone: no agreement" if gone else taught["checkpoint"]),
+        "teacher": taught and (f"{', '.join(gone)} is gone: no agreement" if gone else taught.checkpoint),
         "test": figures(predictions),
-        "recorded": None if other_data else summary["test"],
+        "recorded": None if other_data else record.test,
     }
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from records import COST, DATA, TEACHER, record
 
 from kdistill.base.errors import UserError
 from kdistill.comparison.estimate import compare
@@ -22,6 +24,7 @@ from kdistill.modules.predictions import figures
 from kdistill.runs.collect import subject_of
 from kdistill.runs.finished import FinishedRun, read_run
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import as_plain
 
 SEEDS = range(4)
 SAMPLES, CLASSES = 600, 3
@@ -51,30 +54,14 @@ def finished_run(
     for part, arrays in tests.items():
         folder.write_predictions(part, arrays)  # type: ignore[arg-type]
     measured = {part: figures({k: torch.from_numpy(v) for k, v in arrays.items()}) for part, arrays in tests.items()}
-    cost: dict[str, Any] = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100}
-    teacher_cost = cost | {"flops": 1700}
+    more: dict[str, Any] = {"experiment": config["name"], "seed": seed, "fingerprint": f"{role}{seed}", **measured}
+    names = tuple(f"class {k}" for k in range(classes))
+    more["data"] = replace(DATA, fingerprint=fingerprint, test=SAMPLES, class_names=names)
     if latency_ms is not None:
-        cost |= timing(latency_ms)
-        teacher_cost |= timing(10 * latency_ms)
-    summary = {
-        "experiment": config["name"],
-        "role": role,
-        "label": "net distilled" if role == "distill" else "net",
-        "seed": seed,
-        **measured,
-        "cost": cost,
-        "fingerprint": f"{role}{seed}",
-        "data": {"fingerprint": fingerprint, "test": SAMPLES, "class_names": [f"class {k}" for k in range(classes)]},
-    }
-    if role == "distill":
-        teacher = {
-            "label": "big net",
-            "checkpoint": "big.safetensors",
-            "fingerprint": "t",
-            "cost": teacher_cost,
-        }
-        summary["teacher"] = teacher
-    folder.write_json("summary.json", summary)
+        more["cost"] = replace(COST, **timing(latency_ms))
+    if latency_ms is not None and role == "distill":
+        more["teacher"] = replace(TEACHER, cost=replace(TEACHER.cost, **timing(10 * latency_ms)))
+    folder.write_record(record(role, **more))
     return path
 
 
@@ -127,10 +114,10 @@ def test_a_clear_gain_is_called_helped_in_every_metric_it_shows_in(result: dict[
 def test_means_are_those_of_the_runs_own_figures(result: dict[str, Any], runs: Path) -> None:
     arms = {arm["name"]: arm for arm in result["arms"]}
     for name in ("plain", "kd"):
-        own = [RunFolder(runs / f"{name}-{seed}").summary()["test"] for seed in SEEDS]
+        own = [RunFolder(runs / f"{name}-{seed}").record().test for seed in SEEDS]
         for metric in ("accuracy", "f1", "auroc", "nll", "ece"):
             assert arms[name]["metrics"][metric]["values"] == pytest.approx([one[metric] for one in own], abs=1e-12)
-    own = [RunFolder(runs / f"kd-{seed}").summary()["test"]["agreement_kl"] for seed in SEEDS]
+    own = [RunFolder(runs / f"kd-{seed}").record().test["agreement_kl"] for seed in SEEDS]
     assert arms["kd"]["metrics"]["agreement_kl"]["values"] == pytest.approx(own, rel=1e-4)
 
 
@@ -184,7 +171,7 @@ def test_logits_that_are_not_finite_are_refused_with_the_file(tmp_path: Path) ->
 
 
 def test_a_result_is_plain_json(result: dict[str, Any]) -> None:
-    assert json.loads(json.dumps(result, allow_nan=False))["name"] == "toy"
+    assert json.loads(json.dumps(as_plain(result), allow_nan=False))["name"] == "toy"
 
 
 def test_one_seed_uses_the_exact_test_and_says_what_it_cannot_know(runs: Path) -> None:
@@ -218,7 +205,7 @@ def test_a_handful_of_samples_of_one_class_give_no_number_that_is_none_and_prove
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = compare(named_arms([str(tmp_path / "student*"), str(tmp_path / "distill*")], ["plain", "kd"]), "few")
-    assert json.loads(json.dumps(found, allow_nan=False))["name"] == "few"
+    assert json.loads(json.dumps(as_plain(found), allow_nan=False))["name"] == "few"
     arms = {arm["name"]: arm["metrics"] for arm in found["arms"]}
     assert arms["plain"]["f1"]["mean"] == 0 and "f1" not in arms["kd"]
     assert all("auroc" not in metrics for metrics in arms.values())
@@ -253,16 +240,15 @@ def test_runs_that_differ_in_latency_alone_are_one_arm_with_their_median(tmp_pat
     assert [len(runs) for runs in arms.values()] == [4]
     found = compare(arms, "toy")
     teacher, student = found["arms"]
-    assert student["cost"] | timing(1.5) == student["cost"], "the median of the runs that have one"
-    assert (teacher["cost"]["latency_ms"], teacher["cost"]["flops"]) == (15.0, 1700)
+    assert replace(student["cost"], **timing(1.5)) == student["cost"], "the median of the runs that have one"
+    assert (teacher["cost"].latency_ms, teacher["cost"].flops) == (15.0, 1700)
     assert not any("latency" in note for note in found["notes"])
 
 
 def test_latency_of_different_devices_is_pointed_out(tmp_path: Path) -> None:
     paths = [finished_run(tmp_path / role, role, 0, latency_ms=1.0) for role in ("student", "distill")]
-    summary = RunFolder(paths[0]).summary()
-    summary["cost"]["latency_on"] = "cuda, some GPU"
-    RunFolder(paths[0]).write_json("summary.json", summary)
+    known = RunFolder(paths[0]).record()
+    RunFolder(paths[0]).write_record(replace(known, cost=replace(known.cost, latency_on="cuda, some GPU")))
     found = compare(named_arms([str(path) for path in paths], []), "toy")
     assert found["notes"][-1].startswith("latency was measured on cpu, 1 thread and on cuda, some GPU")
 

@@ -1,11 +1,13 @@
 """A control's finished run is taken over from another comparison where all that trains is equal, and only there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from records import DATA, record
 
 from kdistill.building.data import build_data
 from kdistill.comparison.controls import compose_arms
@@ -35,7 +37,8 @@ def finished(path: Path, config: DictConfig, fingerprint: str, **more: Any) -> P
     folder = RunFolder.create(path, config)
     folder.write_predictions("test", {"index": np.arange(2), "target": np.arange(2), "logits": np.eye(2)})
     (path / "wandb").mkdir()
-    folder.write_json("summary.json", {"data": {"fingerprint": fingerprint}, "versions": versions(), **more})
+    data = replace(DATA, fingerprint=fingerprint)
+    folder.write_record(record("student", **{"data": data, "versions": versions(), **more}))
     return path
 
 
@@ -48,7 +51,7 @@ def test_a_control_that_another_comparison_has_finished_is_copied(
     asked = arm([*sizes, "loss.temperature=8", "logger=tensorboard"])
     assert adopt(asked, place) == source
     assert {path.name for path in place.iterdir()} == {"config.yaml", "predictions.npz", "summary.json"}
-    assert RunFolder(place).summary() == RunFolder(source).summary() and RunFolder(place).begun_by(
+    assert RunFolder(place).record() == RunFolder(source).record() and RunFolder(place).begun_by(
         arm([*sizes, "name=other"])
     )
     assert [path.name for path in place.parent.iterdir()] == ["scratch-seed1"]

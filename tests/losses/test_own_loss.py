@@ -51,7 +51,7 @@ def test_a_whole_run_trains_with_it(folder: Path, blocks: Path) -> None:
     config, problems = check_overrides([*MINE, *given], search_path=[str(folder / "conf")])
     assert problems == [] and config is not None
     found = run(config, folder / "run")
-    assert found["role"] == "distill"
+    assert found.role == "distill"
     header, *rows = (line.split(",") for line in (folder / "run" / "metrics.csv").read_text().splitlines())
     values = [float(row[header.index("train/l1")]) for row in rows if row[header.index("train/l1")]]
     assert len(values) == 3 and values[-1] < values[0], values

@@ -31,8 +31,8 @@ MNIST_SHAPE = (1, 28, 28)
 )
 def test_the_mnist_networks_have_the_published_counts(name: str, params: int, operations: int) -> None:
     cost = count_cost(create_model(name, num_classes=10, in_chans=1), MNIST_SHAPE)
-    assert cost["params_total"] == cost["params_trainable"] == params
-    assert cost["flops"] == operations == 2 * cost["macs"]
+    assert cost.params_total == cost.params_trainable == params
+    assert cost.flops == operations == 2 * cost.macs
 
 
 @pytest.mark.parametrize("name", ["mnist_cnn", "mnist_mlp", "resnet18", "mobilenetv2_100"])
@@ -41,7 +41,7 @@ def test_convolutions_and_linear_layers_agree_exactly_with_torchs_counter(name: 
     network = create_model(name, num_classes=10, in_chans=shape[0]).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, *shape))
-    assert count_cost(network, shape)["flops"] == counter.get_total_flops()
+    assert count_cost(network, shape).flops == counter.get_total_flops()
 
 
 class Built(nn.Module):
@@ -139,7 +139,7 @@ COUNTED: dict[str, tuple[Callable[[], nn.Module], int]] = {
 def test_products_of_every_form_are_counted_as_arithmetic_says(operator: str) -> None:
     build, macs = COUNTED[operator]
     cost = count_cost(build(), (3, 8, 8))
-    assert (cost["macs"], cost["heavy_uncounted_ops"]) == (macs, [])
+    assert (cost.macs, cost.heavy_uncounted_ops) == (macs, ())
 
 
 HEAVY = {
@@ -154,7 +154,7 @@ HEAVY = {
 @pytest.mark.parametrize("operator", HEAVY)
 def test_a_heavy_operator_that_is_not_counted_marks_the_figure(operator: str) -> None:
     cost = count_cost(Built(lambda x, layer: HEAVY[operator](layer(x)), nn.Conv2d(3, 3, 1)), (3, 8, 8))
-    assert cost["heavy_uncounted_ops"] == [operator]
+    assert cost.heavy_uncounted_ops == (operator,)
     assert flops(cost) == f">= {2 * 64 * 9:.2e}".replace("e+0", "e")
     assert lower_bounds([("net", cost)]) == [f"FLOPs of net leave out {operator}"]
 
@@ -163,11 +163,11 @@ def test_uncounted_operators_are_named_and_trainable_counted_apart() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Softplus(), nn.Flatten())
     network[0].requires_grad_(False)
     cost = count_cost(network, (1, 6, 6))
-    assert cost["params_total"] == 4 * 9 + 8
-    assert cost["params_trainable"] == 8
-    assert cost["macs"] == 4 * 9 * prod((4, 4))
-    assert cost["uncounted_ops"] == ["aten::_native_batch_norm_legit_no_training", "aten::softplus"]
-    assert cost["heavy_uncounted_ops"] == [] and flops(cost) == "1.15e3"
+    assert cost.params_total == 4 * 9 + 8
+    assert cost.params_trainable == 8
+    assert cost.macs == 4 * 9 * prod((4, 4))
+    assert cost.uncounted_ops == ("aten::_native_batch_norm_legit_no_training", "aten::softplus")
+    assert cost.heavy_uncounted_ops == () and flops(cost) == "1.15e3"
 
 
 # MACs in G that the authors of each give (torchvision's documentation, timm's model cards).
@@ -182,7 +182,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_networks_cost_what_their_authors_publish(name: str) -> None:
     build, macs = PUBLISHED[name]
-    assert count_cost(build(), (3, 224, 224))["macs"] / 1e9 == pytest.approx(macs, rel=0.02)
+    assert count_cost(build(), (3, 224, 224)).macs / 1e9 == pytest.approx(macs, rel=0.02)
 
 
 def test_counting_leaves_the_network_as_it_was() -> None:

@@ -71,9 +71,9 @@ def test_simkd_counts_and_saves_the_projector_and_the_teachers_head(
     reused: tuple[Path, dict[str, Any]], teacher: Path
 ) -> None:
     folder, found = reused
-    assert found["cost"]["params_total"] == PARAMETERS
-    assert found["cost"]["params_trainable"] == PARAMETERS - 1290, "the teacher's head is frozen"
-    assert found["cost"]["flops"] == 2 * (784 * 784 + 784 * 128 + 128 * 10)
+    assert found.cost.params_total == PARAMETERS
+    assert found.cost.params_trainable == PARAMETERS - 1290, "the teacher's head is frozen"
+    assert found.cost.flops == 2 * (784 * 784 + 784 * 128 + 128 * 10)
     saved, given = load_file(folder / "student.safetensors"), torch.load(teacher, weights_only=True)
     assert torch.equal(saved["3.classify.weight"], given["11.weight"])
     assert sum(value.numel() for value in saved.values()) == PARAMETERS
@@ -86,7 +86,7 @@ def test_simkd_counts_and_saves_the_projector_and_the_teachers_head(
 def test_simkd_is_evaluated_from_its_files(reused: tuple[Path, dict[str, Any]]) -> None:
     folder, found = reused
     result = evaluate(compose_config([f"run={folder}"], "evaluate"))
-    assert result["test"] == found["test"]
+    assert result["test"] == found.test
 
 
 @pytest.mark.slow
@@ -97,8 +97,8 @@ def test_a_student_of_simkd_is_a_teacher(
     folder, first = reused
     more = ["teacher.name=mnist_mlp", "loss=kd", "dataset.limit=32", "trainer.max_epochs=1"]
     found = run(config_of(mnist_root, folder / file, tmp_path, *more), tmp_path / "run")
-    assert found["teacher"]["fingerprint"] == first["fingerprint"]
-    assert found["teacher"]["test"]["nll"] == pytest.approx(first["test"]["nll"], abs=1e-6)
+    assert found.teacher.fingerprint == first.fingerprint
+    assert found.teacher.test["nll"] == pytest.approx(first.test["nll"], abs=1e-6)
     with pytest.raises(UserError, match=r"that of teacher=mnist_mlp is a ReusedHead"):
         run(config_of(mnist_root, folder / file, tmp_path, *more, "loss=simkd"), tmp_path / "refused")
 
@@ -159,12 +159,12 @@ def test_a_teacher_invents_subclasses_and_a_student_learns_them(mnist_root: Path
         "trainer.max_epochs=1",
     ]
     found = run(config_of(mnist_root, Path("none"), tmp_path, *given), tmp_path / "run")
-    assert found["cost"]["params_total"] == 784 * 784 + 784 + 784 * 20 + 20, "two subclasses for each of ten classes"
+    assert found.cost.params_total == 784 * 784 + 784 + 784 * 20 + 20, "two subclasses for each of ten classes"
     assert "train/subclass" in (tmp_path / "run" / "metrics.csv").read_text()
     (teacher,) = (tmp_path / "teachers").glob("mnist_small_cnn-*")
     assert load_file(teacher / "teacher.safetensors")["7.subclasses.weight"].shape == (20, 400)
     assert "train/spread" in (teacher / "metrics.csv").read_text()
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found["test"]
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found.test
 
 
 @pytest.mark.parametrize("divided", [False, True])
@@ -189,7 +189,7 @@ def test_votes_are_subclasses_of_two_classes(tmp_path: Path) -> None:
     ):
         run(compose_config([*alone, "+teacher.subclasses=3"]), tmp_path / "wrong")
     found = run(compose_config([*alone, "+teacher.subclasses=4"]), tmp_path / "run")
-    assert set(found["test"]) >= {"auroc", "f1"}, "metrics are those of the two classes"
+    assert set(found.test) >= {"auroc", "f1"}, "metrics are those of the two classes"
     saved = load_file(tmp_path / "run" / "teacher.safetensors")
     assert saved["fc.subclasses.weight"].shape[0] == 8
     with (tmp_path / "run" / "metrics.csv").open() as rows:

@@ -212,7 +212,7 @@ def test_every_family_works(family: str, teacher: nn.Module, tmp_path: Path) -> 
     the_stages_are_timms_own(network, shape)
     the_head_is_the_classifier(network, shape)
     cost = count_cost(network, shape)
-    assert cost["flops"] > 0 and cost["params_total"] == sum(p.numel() for p in network.parameters())
+    assert cost.flops > 0 and cost.params_total == sum(p.numel() for p in network.parameters())
     a_step_with_every_loss_trains_it(network, teacher, shape)
     write_weights(tmp_path / "w.safetensors", network, {})
     other = made(family)

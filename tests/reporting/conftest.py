@@ -2,19 +2,20 @@
 
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from records import DATA, record
 
 from kdistill.evidence.measures import MEASURES
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import JobRecord
+from kdistill.runs.job_record import JobRecord
 
 SAMPLES, EPOCHS = 90, 4
-COST = {"params_total": 100, "params_trainable": 100, "macs": 50, "flops": 100, "uncounted_ops": ["aten::add"]}
 
 MakeRun = Callable[..., Path]
 Browse = Callable[..., subprocess.CompletedProcess[str]]
@@ -82,18 +83,9 @@ def write_run(
         folder.write_predictions(part, arrays)  # type: ignore[arg-type]
     found = {part: {name: _value(name, arrays) for name in MEASURES} for part, arrays in parts.items()}
     found["val"]["accuracy"] = val_accuracy
-    names = [*class_names] or [f"<{k}>" for k in range(classes)]
-    summary: dict[str, Any] = {
-        "experiment": config["name"], "role": role, "seed": seed, "best_epoch": 3, **found,
-        "label": "net distilled" if role == "distill" else "net", "cost": COST, "fingerprint": f"{role}{seed}{loss}",
-        "data": {"fingerprint": "data", "test": SAMPLES, "class_names": names},
-        "hardware": {"device": "cpu", "precision": "32-true"}, "versions": {"python": "3.11.1", "torch": "2.14.0"},
-        "time_s": {"total": 20.0, "fit": 10.0},
-    }  # fmt: skip
-    if role == "distill":
-        cost = {**COST, "flops": 1700, "macs": 850}
-        summary["teacher"] = {"label": "big net", "checkpoint": "big.safetensors", "fingerprint": "t", "cost": cost}
-        summary["teacher"]["val"] = {"accuracy": 0.975}
+    names = (*class_names,) or tuple(f"<{k}>" for k in range(classes))
+    data = replace(DATA, test=SAMPLES, class_names=names)
+    about = {"experiment": config["name"], "seed": seed, "fingerprint": f"{role}{seed}{loss}"}
     if curves:
         (path / "metrics.csv").write_text(metrics_csv(role, seed))
     if images:
@@ -102,7 +94,7 @@ def write_run(
         np.savez(path / "mistakes.npz", index=parts["test"]["index"][wrong], image=pictures)
     if job:
         JobRecord("start", job, "finished").write(path)
-    folder.write_json("summary.json", summary)
+    folder.write_record(record(role, **about, **found, data=data))
     return path
 
 

@@ -1,12 +1,14 @@
 """A comparison on the screen, as Markdown and as a page: the same figures in all three."""
 
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from kdistill.base.cost import Cost
 from kdistill.reporting.comparison import headlines, sheets
 from kdistill.reporting.comparison_forms import markdown, page, print_comparison
 
@@ -17,7 +19,7 @@ def figure(mean: float) -> dict[str, Any]:
 
 def arm(name: str, role: str, seeds: list[int], accuracy: float, **cost: Any) -> dict[str, Any]:
     metrics = {"accuracy": accuracy, "f1": 0.98, "auroc": 0.99912, "nll": 0.05, "ece": 0.01, "nll_scaled": 0.04}
-    full = {"params_total": 623_290, "params_trainable": 623_290, "flops": 1_244_992, **cost}
+    full = replace(Cost(623_290, 623_290, 622_496, 1_244_992, (), ()), **cost)
     return {
         "name": name, "role": role, "seeds": seeds, "ratio": 17.6, "cost": full, "temperatures": [1.5] * len(seeds),
         "metrics": {metric: figure(value) for metric, value in metrics.items()},

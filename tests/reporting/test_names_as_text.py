@@ -13,6 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from kdistill.base.cost import Cost
 from kdistill.comparison.estimate import compare
 from kdistill.reporting.comparison import headlines
 from kdistill.reporting.comparison_forms import markdown, page, print_comparison
@@ -137,7 +138,7 @@ def test_every_picture_of_a_sweep_shows_a_name_as_text(name: str) -> None:
 
 def compared(name: str) -> dict[str, Any]:
     figure = {"mean": 0.9, "low": 0.8, "high": 1.0}
-    cost = {"params_total": 1, "params_trainable": 1, "flops": 10}
+    cost = Cost(1, 1, 5, 10, (), ())
     metrics = dict.fromkeys(("accuracy", "f1", "auroc", "nll", "ece"), figure)
     arms = [
         {

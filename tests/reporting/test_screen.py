@@ -1,43 +1,47 @@
 """The table that a run ends with."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from records import DATA, TEACHER, record
 from rich.console import Console
 
+from kdistill.base.cost import Cost
 from kdistill.reporting.screen import config_tree, print_result, result_columns, result_rows
+from kdistill.runs.record import RunRecord, Times
 
 
 def arm(accuracy: float, params: int, flops: int) -> dict[str, Any]:
     test = {"accuracy": accuracy, "f1": 0.99, "auroc": 0.9999, "nll": 0.02, "ece": 0.003}
-    return {"test": test, "cost": {"params_total": params, "params_trainable": params, "flops": flops}}
+    return {"test": test, "cost": Cost(params, params, flops // 2, flops, (), ())}
 
 
-SUMMARY = arm(0.9905, 623_290, 1_244_992) | {
-    "experiment": "mnist_distill",
-    "seed": 0,
-    "label": "mnist_mlp distilled",
-    "best_epoch": 20,
-    "data": {"class_names": list("0123456789")},
-    "time_s": {"total": 300.4, "fit": 107.0, "teacher": 0.0},
-    "teacher": arm(0.993, 1_011_466, 21_875_456) | {"label": "mnist_cnn"},
-}
+RECORD = record(
+    "distill",
+    **arm(0.9905, 623_290, 1_244_992),
+    experiment="mnist_distill",
+    label="mnist_mlp distilled",
+    best_epoch=20,
+    data=replace(DATA, class_names=tuple("0123456789")),
+    time_s=Times(300.4, 107.0, 0.0, 0.0),
+    teacher=replace(TEACHER, label="mnist_cnn", **arm(0.993, 1_011_466, 21_875_456)),
+)
 
 
-def timed(arm: dict[str, Any], milliseconds: float) -> dict[str, Any]:
-    timing = {"latency_ms": milliseconds, "latency_iqr_ms": 0.00123, "latency_on": "cpu, 1 thread"}
-    return arm | {"cost": arm["cost"] | timing}
+def timed(cost: Cost, milliseconds: float) -> Cost:
+    return replace(cost, latency_ms=milliseconds, latency_iqr_ms=0.00123, latency_on="cpu, 1 thread")
 
 
-def printed(width: int, summary: dict[str, Any] = SUMMARY) -> str:
+def printed(width: int, found: RunRecord = RECORD) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_result(summary, "outputs/here", console)
+    print_result(found, "outputs/here", console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_teacher_comes_first_and_the_ratio_is_of_flops() -> None:
-    teacher, student = result_rows(SUMMARY)
+    teacher, student = result_rows(RECORD)
     figures = ["99.30%", "0.9900", "0.99990", "1,011,466", "1,011,466", "2.19e7", "1.0 x", "-"]
     assert teacher == ["teacher mnist_cnn", *figures]
     figures = ["99.05%", "0.9900", "0.99990", "623,290", "623,290", "1.24e6", "17.6 x", "-"]
@@ -50,19 +54,20 @@ def test_the_table_is_whole_on_a_screen_of_80_columns() -> None:
     assert "…" not in text
     for word in ("mnist_mlp", "distilled", "1,011,466", "17.6 x", "epoch 20", "total 300 s, fit 107 s", "outputs/here"):
         assert word in text
-    assert "teacher 0 s" not in text and "latency" not in text, "an older run has no latency"
+    assert "teacher 0 s" not in text and "latency" not in text, "nobody has measured it"
 
 
 def test_what_has_no_column_stands_in_the_line_below_under_the_name_that_the_catalogue_gives_it() -> None:
     held = {"balanced_accuracy": 0.98765, "agreement_top1": 0.991, "agreement_kl": 0.02}
-    line = " ".join(printed(200, SUMMARY | {"test": SUMMARY["test"] | held}).split())
+    line = " ".join(printed(200, replace(RECORD, test=RECORD.test | held)).split())
     own = "on test: balanced accuracy 98.77%, NLL 0.0200, ECE 0.0030"
     assert f"{own}; with the teacher: agreement 99.10%, KL 0.0200" in line
 
 
 @pytest.mark.parametrize("width", [80, 110])
 def test_latency_has_a_column_and_a_line_on_what_it_was_measured(width: int) -> None:
-    text = printed(width, timed(SUMMARY, 0.10246) | {"teacher": timed(SUMMARY["teacher"], 123.4)})
+    teacher = replace(RECORD.teacher, cost=timed(RECORD.teacher.cost, 123.4))
+    text = printed(width, replace(RECORD, cost=timed(RECORD.cost, 0.10246), teacher=teacher))
     assert "…" not in text
     for word in ("latency", "0.102 ms", "123 ms", "17.6 x", "1,011,466"):
         assert word in text

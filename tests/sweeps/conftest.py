@@ -44,6 +44,8 @@ def elsewhere(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
     def run(*overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | variables
+        known = [str(_DOOR.parents[1]), environment.get("PYTHONPATH", "")]  # tests/records.py
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, known))
         command = [sys.executable, str(_DOOR), "-m", "+experiment=mnist_distill", *overrides]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
 

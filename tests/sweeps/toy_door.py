@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from records import record
 
 from kdistill.base.errors import UserError
 from kdistill.config.cli import run_door
@@ -41,7 +42,7 @@ def train(config: DictConfig) -> None:
     accuracy = 0.9 - abs(temperature - 4) / 100 + alpha / 10 + config.seed / 1000
     figures = {"accuracy": accuracy, "f1": accuracy, "auroc": accuracy, "nll": 1 - accuracy}
     test = {name: value - 0.1 for name, value in figures.items()}
-    folder.write_json("summary.json", {"val": figures, "test": test, "seed": config.seed})
+    folder.write_record(record(config.role, val=figures, test=test, seed=config.seed))
 
 
 if __name__ == "__main__":

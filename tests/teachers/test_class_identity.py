@@ -75,7 +75,7 @@ def compose(place: Path, five: Path) -> Callable[..., DictConfig]:
 def teacher(place: Path, compose: Callable[..., DictConfig]) -> Path:
     """A finished run that knows the five classes in the order of their names."""
     summary = run(compose("+experiment=mnist_scratch", "trainer.max_epochs=6", "optimizer.lr=0.01"), place / "teacher")
-    assert summary["test"]["accuracy"] > 0.9
+    assert summary.test["accuracy"] > 0.9
     return place / "teacher"
 
 
@@ -93,7 +93,7 @@ def test_a_teacher_of_another_order_teaches_what_it_knows(
     extra = [form] if "=" in form else []
     caplog.set_level(logging.INFO)
     summary = run(compose(*DISTILL, MIXED, f"teacher.checkpoint={source}", *extra), tmp_path / "run")
-    assert summary["teacher"]["test"]["accuracy"] > 0.9
+    assert summary.teacher.test["accuracy"] > 0.9
     kept = np.load(tmp_path / "run" / "predictions.npz")
     assert (kept["teacher_logits"].argmax(1) == kept["target"]).mean() > 0.9
     assert "stand in another order (ant, bee, cat, dog, elk)" in caplog.text
@@ -107,8 +107,8 @@ def test_a_student_that_starts_as_its_teacher_has_nothing_to_learn_in_any_order(
     found = run(
         compose(*DISTILL, MIXED, started, f"teacher.checkpoint={teacher}", "optimizer.lr=1e-9"), tmp_path / "run"
     )
-    assert found["test"]["agreement_kl"] < 1e-6
-    assert found["test"]["accuracy"] > 0.9
+    assert found.test["agreement_kl"] < 1e-6
+    assert found.test["accuracy"] > 0.9
 
 
 def test_a_teacher_of_more_classes_answers_for_the_runs(
@@ -117,7 +117,7 @@ def test_a_teacher_of_more_classes_answers_for_the_runs(
     two = paint(tmp_path / "two", {"dog": "dog", "Bee": "bee"}, {"train": 10, "val": 4, "test": 6})
     caplog.set_level(logging.INFO)
     summary = run(compose(*DISTILL, f"teacher.checkpoint={teacher}", root=two), tmp_path / "run")
-    assert summary["teacher"]["test"]["accuracy"] == 1.0
+    assert summary.teacher.test["accuracy"] == 1.0
     assert "knows 5 classes; those of the run are taken, ant, cat, elk left out" in caplog.text
     assert "spelt otherwise and were taken for the same: bee as Bee" in caplog.text
 
@@ -153,8 +153,8 @@ def test_several_teachers_of_unlike_orders_are_joined_by_name(
     run(compose("+experiment=mnist_scratch", MIXED, "trainer.max_epochs=6", "optimizer.lr=0.01"), other)
     several = ("+experiment=mnist_distill", "teacher=several", f"teacher.members=[{teacher},{other}]")
     summary = run(compose(*several, "dataset.classes=[bee,cat,dog,elk,ant]"), tmp_path / "run")
-    for facts in (summary["teacher"], *summary["teacher"]["members"]):
-        assert facts["test"]["accuracy"] > 0.9
+    for facts in (summary.teacher, *summary.teacher.members):
+        assert facts.test["accuracy"] > 0.9
 
 
 def test_weights_to_start_from_keep_their_head_for_the_same_classes_alone(
@@ -166,11 +166,11 @@ def test_weights_to_start_from_keep_their_head_for_the_same_classes_alone(
         return run(config, tmp_path / f"run{len(list(tmp_path.iterdir()))}")
 
     caplog.set_level(logging.INFO)
-    assert begun(MIXED)["test"]["accuracy"] > 0.9
+    assert begun(MIXED).test["accuracy"] > 0.9
     assert "the rows of its class head put into the run's order: the file's is ant, bee, cat, dog, elk" in caplog.text
     names = dict(zip([*FIVE[:4], "fox"], FIVE, strict=True))
     others = paint(tmp_path / "others", names, {"train": 6, "val": 2, "test": 2})
-    assert begun(root=others)["test"]["nll"] == pytest.approx(np.log(5), abs=1e-4)  # a head of zeros
+    assert begun(root=others).test["nll"] == pytest.approx(np.log(5), abs=1e-4)  # a head of zeros
     assert "its class head made anew: the file's was for ant, bee, cat, dog, elk" in caplog.text
 
 
@@ -260,15 +260,15 @@ def test_what_validation_lacks_is_said_and_what_it_can_not_say_chooses_nothing(
     logits, target = (np.load(tmp_path / "two" / "val_predictions.npz")[name] for name in ("logits", "target"))
     won = [logits_odds(logits)[:, k] for k in range(2)]
     expected = np.mean([(won[k][target == k][:, None] > won[k][target != k]).mean() for k in range(2)])
-    assert summary["val"]["auroc"] == pytest.approx(expected, abs=1e-9)
+    assert summary.val["auroc"] == pytest.approx(expected, abs=1e-9)
     shutil.rmtree(root / "val" / "bee")
     with pytest.raises(UserError, match=r"checkpoint.monitor=val/auroc: validation has no image of bee, cat, dog, elk"):
         run(config, tmp_path / "refused")
     one = run(compose("+experiment=mnist_scratch", "callbacks.checkpoint.monitor=val/nll", root=root), tmp_path / "one")
-    assert math.isnan(one["val"]["auroc"]) and one["val"]["accuracy"] >= 0
+    assert math.isnan(one.val["auroc"]) and one.val["accuracy"] >= 0
     stored = json.loads((tmp_path / "one" / "summary.json").read_text(), parse_constant=pytest.fail)
     assert stored["val"]["auroc"] is None
-    assert math.isnan(RunFolder(tmp_path / "one").summary()["val"]["auroc"])
+    assert math.isnan(RunFolder(tmp_path / "one").record().val["auroc"])
 
 
 def logits_odds(logits: np.ndarray) -> np.ndarray:

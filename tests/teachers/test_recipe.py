@@ -1,6 +1,5 @@
 """How teachers come to be: chains, generations and several at once, as keys and configs and in real small runs."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from kdistill.base.errors import UserError
 from kdistill.config.compose import check_overrides, compose_config
 from kdistill.evaluate import evaluate
 from kdistill.models.build import create_model
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import Normalisation, RunRecord
 from kdistill.teachers.recipe import member_sections, recipe_key, recipe_of, teacher_configs
 from kdistill.training.run import run
 
@@ -47,8 +48,8 @@ def small_generations(sizes: list[str], generations: int) -> list[str]:
     return ["+experiment=mnist_born_again", *sizes, *chosen]
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "summary.json").read_text())
+def summary(folder: Path) -> RunRecord:
+    return RunFolder(folder).record()
 
 
 def cached(sizes: list[str]) -> dict[str, dict[str, Any]]:
@@ -65,16 +66,16 @@ def chain(sizes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_chain_trains_teacher_assistant_and_student(chain: Path, sizes: list[str]) -> None:
-    by_label = {found["label"]: found for found in cached(sizes).values()}
+    by_label = {found.label: found for found in cached(sizes).values()}
     assert {"mnist_mlp", "mnist_mid_cnn distilled"} <= set(by_label)
     last, assistant = summary(chain), by_label["mnist_mid_cnn distilled"]
-    assert last["label"] == "mnist_small_cnn distilled"
-    assert last["teacher"]["fingerprint"] == assistant["fingerprint"]
-    assert assistant["teacher"]["fingerprint"] == by_label["mnist_mlp"]["fingerprint"]
-    assert last["teacher"]["test"] == assistant["test"]
-    assert (last["cost"]["params_total"], last["teacher"]["cost"]["params_total"]) == (5_258, 22_666)
+    assert last.label == "mnist_small_cnn distilled"
+    assert last.teacher.fingerprint == assistant.fingerprint
+    assert assistant.teacher.fingerprint == by_label["mnist_mlp"].fingerprint
+    assert last.teacher.test == assistant.test
+    assert (last.cost.params_total, last.teacher.cost.params_total) == (5_258, 22_666)
     result = evaluate(compose_config([f"run={chain}"], "evaluate"))
-    assert result["test"] == last["test"], "agreement with the assistant included"
+    assert result["test"] == last.test, "agreement with the assistant included"
 
 
 @pytest.mark.slow
@@ -86,7 +87,7 @@ def test_a_second_run_finds_the_whole_chain(
         again = run(compose_config([*small_chain(sizes), "seed=1"]), tmp_path / "again")
     assert "teacher mnist_mid_cnn: found, trained before" in caplog.text and "none yet" not in caplog.text
     assert set(cached(sizes)) == before
-    assert again["teacher"]["fingerprint"] == summary(chain)["teacher"]["fingerprint"]
+    assert again.teacher.fingerprint == summary(chain).teacher.fingerprint
 
 
 def key_of(*overrides: str) -> str:
@@ -126,16 +127,16 @@ def test_generation_k_learns_from_generation_k_less_one(sizes: list[str], tmp_pa
     before = set(cached(sizes))
     second = run(compose_config(small_generations(sizes, 2)), tmp_path / "second")
     new = {name: found for name, found in cached(sizes).items() if name not in before}
-    by_seed = {found["seed"]: found for found in new.values()}
-    assert set(by_seed) == {1000, 1001} and second["seed"] == 0
-    assert (by_seed[1000]["role"], by_seed[1001]["role"]) == ("student", "distill")
-    assert by_seed[1001]["teacher"]["fingerprint"] == by_seed[1000]["fingerprint"]
-    assert second["teacher"]["fingerprint"] == by_seed[1001]["fingerprint"]
-    assert len({found["fingerprint"] for found in [*new.values(), second]}) == 3
-    facts = second["data"]
+    by_seed = {found.seed: found for found in new.values()}
+    assert set(by_seed) == {1000, 1001} and second.seed == 0
+    assert (by_seed[1000].role, by_seed[1001].role) == ("student", "distill")
+    assert by_seed[1001].teacher.fingerprint == by_seed[1000].fingerprint
+    assert second.teacher.fingerprint == by_seed[1001].fingerprint
+    assert len({found.fingerprint for found in [*new.values(), second]}) == 3
+    facts = second.data
     more = recipe_of(compose_config(small_generations(sizes, 3)))
     assert (more.seed, more.dataset.seed, more.teacher.generations) == (1002, 1002, 2)
-    key = recipe_key(recipe_of(more), facts["fingerprint"], facts["train"])
+    key = recipe_key(recipe_of(more), facts.fingerprint, facts.train)
     assert any(name.endswith(key[:12]) for name in new), "a longer line finds its first generations here"
 
 
@@ -196,21 +197,21 @@ def losses(folder: Path) -> list[float]:
 
 def test_several_teachers_answer_with_the_mean_of_their_probabilities(sizes: list[str], tmp_path: Path) -> None:
     found = run(compose_config(several(sizes)), tmp_path / "run")
-    members = found["teacher"]["members"]
-    assert [one["label"] for one in members] == ["mnist_mlp", "mnist_small_cnn"]
-    assert members[1]["input"] == {"mean": [0.5], "std": [0.2]} != members[0]["input"]
+    members = found.teacher.members
+    assert [one.label for one in members] == ["mnist_mlp", "mnist_small_cnn"]
+    assert members[1].input == Normalisation((0.5,), (0.2,)) != members[0].input
     shares, mean = (0.75, 0.25), 0.0
     for one, share in zip(members, shares, strict=True):
-        logits = np.load(Path(one["checkpoint"]).parent / "predictions.npz")["logits"].astype(np.float64)
+        logits = np.load(Path(one.checkpoint).parent / "predictions.npz")["logits"].astype(np.float64)
         powers = np.exp(logits - logits.max(1, keepdims=True))
         mean = mean + share * powers / powers.sum(1, keepdims=True)
     stored = np.load(tmp_path / "run" / "predictions.npz")["teacher_logits"]
     np.testing.assert_allclose(stored, np.log(mean), rtol=0, atol=1e-4)
     for part in ("params_total", "macs", "flops"):
-        assert found["teacher"]["cost"][part] == sum(one["cost"][part] for one in members)
-    assert found["teacher"]["label"] == "mean of 2 teachers"
+        assert getattr(found.teacher.cost, part) == sum(getattr(one.cost, part) for one in members)
+    assert found.teacher.label == "mean of 2 teachers"
     result = evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))
-    assert result["test"] == found["test"], "agreement with the mean included"
+    assert result["test"] == found.test, "agreement with the mean included"
 
 
 @pytest.mark.slow
@@ -222,11 +223,11 @@ def test_several_teachers_replayed_teach_the_same(sizes: list[str], tmp_path: Pa
 
 
 def test_finished_runs_are_members_by_their_folders_alone(chain: Path, sizes: list[str], tmp_path: Path) -> None:
-    assistant = Path(summary(chain)["teacher"]["checkpoint"]).parent
+    assistant = Path(summary(chain).teacher.checkpoint).parent
     given = ["+experiment=mnist_distill", *sizes, "teacher=several", f"teacher.members=['{assistant}','{chain}']"]
     found = run(compose_config(given), tmp_path / "run")
-    expected = [summary(assistant)["fingerprint"], summary(chain)["fingerprint"]]
-    assert [one["fingerprint"] for one in found["teacher"]["members"]] == expected
+    expected = [summary(assistant).fingerprint, summary(chain).fingerprint]
+    assert [one.fingerprint for one in found.teacher.members] == expected
     kept = OmegaConf.load(chain / "config.yaml")
     kept.student._target_ = "subprocess.check_output"  # type: ignore[union-attr]
     (tmp_path / "strange").mkdir()
@@ -276,13 +277,13 @@ def test_a_loss_that_needs_one_teacher_is_refused_before_any_is_trained(
 
 def test_a_loss_may_compare_named_layers_of_one_member(chain: Path, sizes: list[str], tmp_path: Path) -> None:
     """The second convolution of the small student with that of the first member, behind its normalisation."""
-    assistant = Path(summary(chain)["teacher"]["checkpoint"]).parent
+    assistant = Path(summary(chain).teacher.checkpoint).parent
     given = ["student=mnist_small_cnn", "teacher=several", f"teacher.members=['{assistant}','{chain}']"]
     found = run(
         compose_config(["+experiment=mnist_distill", *sizes, *given, "loss=at", "loss.layers=[['3','members.0.1.3']]"]),
         tmp_path / "run",
     )
-    assert len(found["teacher"]["members"]) == 2
+    assert len(found.teacher.members) == 2
     assert "train/at" in (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
 
 

@@ -1,8 +1,6 @@
 """Mutual learning as a run: peers in the summary and the checkpoint, the student in the files; and as a comparison."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -15,6 +13,8 @@ from kdistill.comparison.controls import compose_arms
 from kdistill.config.compose import check_overrides, compose_config
 from kdistill.evaluate import evaluate
 from kdistill.models.build import create_model
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord
 from kdistill.training.run import run
 
 MLP = "{_target_: kdistill.models.build.create_model, name: mnist_mlp, mean: [0.5], std: [0.5]}"
@@ -49,18 +49,18 @@ def finished(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "summary.json").read_text())
+def summary(folder: Path) -> RunRecord:
+    return RunFolder(folder).record()
 
 
 def test_the_summary_has_the_student_and_its_peers(finished: Path) -> None:
     found = summary(finished)
-    assert (found["role"], found["label"]) == ("mutual", "mnist_small_cnn mutual")
-    assert [one["label"] for one in found["peers"]] == ["mnist_small_cnn", "mnist_mlp"]
-    assert [one["cost"]["params_total"] for one in found["peers"]] == [5_258, 623_290]
-    assert len({one["fingerprint"] for one in [found, *found["peers"]]}) == 3, "copies start from other weights"
-    assert found["cost"]["params_total"] == 5_258, "what is deployed is the student alone"
-    assert all(one["test"]["accuracy"] > 0.3 for one in [found, *found["peers"]]), "all of them learn"
+    assert (found.role, found.label) == ("mutual", "mnist_small_cnn mutual")
+    assert [one.label for one in found.peers] == ["mnist_small_cnn", "mnist_mlp"]
+    assert [one.cost.params_total for one in found.peers] == [5_258, 623_290]
+    assert len({one.fingerprint for one in [found, *found.peers]}) == 3, "copies start from other weights"
+    assert found.cost.params_total == 5_258, "what is deployed is the student alone"
+    assert all(one.test["accuracy"] > 0.3 for one in [found, *found.peers]), "all of them learn"
     assert "teacher" not in found
 
 
@@ -68,7 +68,7 @@ def test_the_student_is_what_the_run_hands_over(finished: Path) -> None:
     state = load_file(finished / "student.safetensors")
     create_model("mnist_small_cnn", num_classes=10, in_chans=1).load_state_dict(state)
     result = evaluate(compose_config([f"run={finished}"], "evaluate"))
-    assert result["test"] == summary(finished)["test"] and result["teacher"] is None
+    assert result["test"] == summary(finished).test and result["teacher"] is None
     kept = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     every = sum(value.numel() for name, value in kept["state_dict"].items() if "normalize" not in name)
     assert every == 5_258 + 5_258 + 623_290
@@ -82,8 +82,8 @@ def test_a_stopped_run_goes_on_with_all_its_peers(finished: Path, job: list[str]
     plain = compose_config(job)
     (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(plain, resolve=True))
     resumed, whole = run(plain, tmp_path / "run"), summary(finished)
-    assert resumed["fingerprint"] == whole["fingerprint"]
-    assert [one["fingerprint"] for one in resumed["peers"]] == [one["fingerprint"] for one in whole["peers"]]
+    assert resumed.fingerprint == whole.fingerprint
+    assert [one.fingerprint for one in resumed.peers] == [one.fingerprint for one in whole.peers]
 
 
 def test_a_comparison_holds_it_against_the_student_alone() -> None:
@@ -131,4 +131,4 @@ def test_peers_refuse_a_distillation_head_and_take_deits_hard_labels_without_it(
     with pytest.raises(UserError, match=r"loss deit teaches a distillation head: loss\.token=false, or choose loss=kd"):
         run(compose_config(deit), tmp_path / "refused")
     assert not (tmp_path / "refused" / "checkpoints").exists()
-    assert run(compose_config([*deit, "loss.token=false"]), tmp_path / "run")["role"] == "mutual"
+    assert run(compose_config([*deit, "loss.token=false"]), tmp_path / "run").role == "mutual"

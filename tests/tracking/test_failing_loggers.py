@@ -107,7 +107,7 @@ def test_a_run_goes_on_without_a_logger_that_fails(
     job: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, overrides: list[str], said: str
 ) -> None:
     summary = run(compose_config([*job, *overrides]), tmp_path / "run")
-    assert summary["test"]["accuracy"] > 0 and warnings(caplog) == [said]
+    assert summary.test["accuracy"] > 0 and warnings(caplog) == [said]
 
 
 def test_a_run_goes_on_when_wandb_is_killed(
@@ -118,7 +118,7 @@ def test_a_run_goes_on_when_wandb_is_killed(
     summary = run(compose_config([*job, "logger=wandb", "logger.wandb.mode=offline", kill]), tmp_path / "run")
     with suppress(ConnectionError):
         wandb.teardown()  # of the dead process; the next test has another
-    assert summary["test"]["accuracy"] > 0
+    assert summary.test["accuracy"] > 0
     (said,) = warnings(caplog)
     assert said.startswith("logger=wandb: Connection") and said.endswith("the run goes on without it")
 

@@ -14,6 +14,7 @@ from kdistill.base.errors import UserError
 from kdistill.compare import job as compare_job
 from kdistill.config.compose import compose_config
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import as_plain
 from kdistill.tracking.wandb_run import open_run
 from kdistill.training.run import run
 
@@ -141,12 +142,12 @@ def test_curves_of_every_loss_part_and_metric_go_by_epoch(distilled: Path, stude
 
 
 def test_the_teachers_line_is_beside_the_students(distilled: Path, student: Records, teacher: Records) -> None:
-    facts = RunFolder(distilled / "student").summary()["teacher"]
+    facts = RunFolder(distilled / "student").record().teacher
     for metric in ("accuracy", "nll"):
-        assert student.curve(f"teacher/{metric}") == [(1, facts["val"][metric]), (2, facts["val"][metric])]
+        assert student.curve(f"teacher/{metric}") == [(1, facts.val[metric]), (2, facts.val[metric])]
     kind, rows = student.drawn("charts/val_accuracy")
     assert kind == "wandb/lineseries/v0"
-    level = facts["val"]["accuracy"]
+    level = facts.val["accuracy"]
     assert sorted(row for row in rows if row[1] == "teacher") == [[1, "teacher", level], [2, "teacher", level]]
     assert [row[2] for row in sorted(rows) if row[1] == "student"] == pytest.approx(
         [value for _, value in student.curve("val/accuracy")]
@@ -155,15 +156,15 @@ def test_the_teachers_line_is_beside_the_students(distilled: Path, student: Reco
 
 
 def test_the_summary_has_the_chosen_checkpoints_figures_and_what_it_cost(distilled: Path, student: Records) -> None:
-    found = RunFolder(distilled / "student").summary()
-    for part in ("val", "test"):
-        assert {name: student.summary[f"{part}/{name}"] for name in found[part]} == found[part]
+    found = RunFolder(distilled / "student").record()
+    for part, figures in (("val", found.val), ("test", found.test)):
+        assert {name: student.summary[f"{part}/{name}"] for name in figures} == figures
     assert student.summary["cost"]["flops"] == 1_244_992
     for key in ("cost", "best_epoch", "time_s", "teacher", "hardware"):
-        assert student.summary[key] == found[key]
+        assert student.summary[key] == as_plain(getattr(found, key))
     columns, rows = student.table("final_table")
     assert columns[1] == "accuracy" and [row[0] for row in rows] == ["teacher mnist_cnn", "mnist_mlp distilled"]
-    assert rows[1][1] == f"{found['test']['accuracy']:.2%}"
+    assert rows[1][1] == f"{found.test['accuracy']:.2%}"
 
 
 def test_charts_of_the_test_set_hold_what_the_predictions_say(distilled: Path, student: Records) -> None:
@@ -262,7 +263,7 @@ def test_of_an_agents_job_only_the_first_run_is_logged(monkeypatch: pytest.Monke
 
 def test_wandb_can_be_switched_off(tiny: list[str], tmp_path: Path) -> None:
     found = run(compose_config([*tiny, "logger=wandb", "logger.wandb.mode=disabled"]), tmp_path / "run")
-    assert found["test"]["accuracy"] > 0 and not list(tmp_path.rglob("*.wandb"))
+    assert found.test["accuracy"] > 0 and not list(tmp_path.rglob("*.wandb"))
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from records import TEACHER, record
 
 from kdistill.runs.folder import RunFolder
 from kdistill.tracking.wandb_models import log_model
@@ -127,24 +129,17 @@ def test_an_upload_sends_history_files_and_lineage_once(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "student.safetensors").write_bytes(b"student")
     (tmp_path / "teacher.pt").write_bytes(b"teacher")
-    facts = {"label": "mnist_cnn", "fingerprint": "0123456789abcdef", "test": {}, "cost": {}}
-    summary = {
-        "label": "mlp",
-        "role": "distill",
-        "fingerprint": "f",
-        "test": {},
-        "cost": {},
-        "experiment": "a b",
-        "seed": 1,
-    }
-    summary["teacher"] = facts | {"checkpoint": str(tmp_path / "teacher.pt")}
+    named = {"label": "mnist_cnn", "fingerprint": "0123456789abcdef", "checkpoint": str(tmp_path / "teacher.pt")}
+    trained = record(
+        "distill", label="mlp", fingerprint="f", experiment="a b", seed=1, teacher=replace(TEACHER, **named)
+    )
     about: dict[str, Any] = {"project": "kdistill", "name": "n", "group": "g", "job_type": "distill", "tags": ["t"]}
     for epoch in (0, 1):  # the second goes on with the first, as after a kill
         run = open_run(**about, mode="offline", save_dir=tmp_path)
         run.log({"epoch": epoch, "val/accuracy": 0.5 + epoch / 4})
         if epoch == 1:
             with staged_in(tmp_path):
-                log_model(run, RunFolder(tmp_path), summary)
+                log_model(run, RunFolder(tmp_path), trained)
         run.finish()
 
     def sync() -> subprocess.CompletedProcess[str]:

@@ -98,4 +98,4 @@ def test_a_folder_that_cannot_be_is_refused(blocks: Path, tmp_path: Path) -> Non
 
 def test_a_run_whose_callbacks_keep_no_checkpoint_is_not_lost(blocks: Path, tmp_path: Path) -> None:
     summary = run(config(blocks, tmp_path, "+callbacks.checkpoint.every_n_epochs=5"), tmp_path / "run")
-    assert RunFolder(tmp_path / "run").finished and summary["best_epoch"] == 1
+    assert RunFolder(tmp_path / "run").finished and summary.best_epoch == 1

@@ -97,12 +97,12 @@ def test_the_saved_model_is_the_whole_model(tissue: list[str], tmp_path: Path) -
     from kdistill.evaluate import evaluate
 
     found = run(compose_config([*tissue, "replay.prefix=on"]), tmp_path / "run")
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found["test"]
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found.test
     state = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     whole = [
         value.numel() for name, value in state.items() if name.startswith("network.") and value.is_floating_point()
     ]
-    assert sum(whole) >= found["cost"]["params_total"] > 10 * found["cost"]["params_trainable"]
+    assert sum(whole) >= found.cost.params_total > 10 * found.cost.params_trainable
 
 
 @pytest.mark.slow
@@ -130,9 +130,9 @@ def test_with_teacher_and_prefix_replayed_no_image_is_read(
 
     monkeypatch.setattr(Split, "read", watched)
     replayed = run(compose_config([*job, "replay.prefix=auto", "replay.teacher=auto"]), tmp_path / "on")
-    assert asked.count(False) == 4 * -(-replayed["data"]["train"] // 32), "every batch of training"
+    assert asked.count(False) == 4 * -(-replayed.data.train // 32), "every batch of training"
     assert losses(tmp_path / "on") == pytest.approx(losses(tmp_path / "off"), rel=0, abs=1e-5)
-    assert replayed["test"]["accuracy"] == online["test"]["accuracy"]
+    assert replayed.test["accuracy"] == online.test["accuracy"]
 
 
 @pytest.mark.slow

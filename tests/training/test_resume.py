@@ -73,8 +73,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(job: list[str], tmp_path: Path, epoch
     plain = compose_config(job)
     (tmp_path / "halves" / "config.yaml").write_text(OmegaConf.to_yaml(plain, resolve=True))
     resumed = run(plain, tmp_path / "halves")
-    assert resumed["test"] == whole["test"]
-    assert resumed["fingerprint"] == whole["fingerprint"]
+    assert resumed.test == whole.test
+    assert resumed.fingerprint == whole.fingerprint
     assert curves(tmp_path / "halves") == curves(tmp_path / "whole")
 
 
@@ -94,7 +94,7 @@ def test_a_killed_process_goes_on(job: list[str], tmp_path: Path, monkeypatch: p
     assert last.exists() and not (tmp_path / "killed" / "summary.json").exists()
     resumed = run(compose_config(longer), tmp_path / "killed")
     whole = run(compose_config(longer), tmp_path / "whole")
-    assert resumed["fingerprint"] == whole["fingerprint"]
+    assert resumed.fingerprint == whole.fingerprint
     one, other = (np.load(tmp_path / name / "predictions.npz")["logits"] for name in ("killed", "whole"))
     assert np.array_equal(one, other)
 

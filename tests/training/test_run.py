@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,8 @@ from kdistill.data.idx import encode_idx
 from kdistill.data.mnist_files import TEST_FILES, TRAIN_FILES, read_partition
 from kdistill.evaluate import evaluate
 from kdistill.models.build import create_model
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import DataFacts, RunRecord
 from kdistill.training.run import run
 
 Slice = list[str]
@@ -48,8 +49,8 @@ def distilled(distill_overrides: Slice, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "summary.json").read_text())
+def summary(folder: Path) -> RunRecord:
+    return RunFolder(folder).record()
 
 
 def test_a_run_folder_holds_what_is_promised(distilled: Path) -> None:
@@ -58,26 +59,22 @@ def test_a_run_folder_holds_what_is_promised(distilled: Path) -> None:
     assert sorted(path.name for path in (distilled / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     found = summary(distilled)
     figures = {"accuracy", "f1", "auroc", "nll", "ece", "agreement_top1", "agreement_kl"}
-    assert (found["experiment"], found["role"], found["seed"]) == ("mnist_distill", "distill", 0)
-    for part in ("val", "test", "test_last"):
-        assert figures <= set(found[part])
-    assert found["cost"]["params_total"] == 623_290
-    assert found["cost"]["flops"] == 2 * found["cost"]["macs"] == 1_244_992
-    assert found["teacher"]["cost"]["flops"] == 21_875_456
-    for cost in (found["cost"], found["teacher"]["cost"]):
-        assert 0.01 < cost["latency_ms"] < 100 and cost["latency_iqr_ms"] >= 0 and cost["latency_on"].startswith("c")
-    assert {"checkpoint", "fingerprint", "test", "cost"} <= set(found["teacher"])
-    assert {"total", "fit", "teacher"} <= set(found["time_s"])
-    assert {"torch", "python", "kdistill"} <= set(found["versions"])
-    assert found["data"] | {"fingerprint": ""} == {
-        "fingerprint": "", "train": 1500, "val": 500, "test": 10_000, "image_shape": [1, 28, 28],
-        "mean": found["data"]["mean"], "std": found["data"]["std"], "class_names": list("0123456789"),
-            "value_range": None,
-    }  # fmt: skip
+    assert (found.experiment, found.role, found.seed) == ("mnist_distill", "distill", 0)
+    assert all(figures <= set(part) for part in (found.val, found.test, found.test_last))
+    assert found.cost.params_total == 623_290
+    assert found.cost.flops == 2 * found.cost.macs == 1_244_992
+    assert found.teacher.cost.flops == 21_875_456
+    for cost in (found.cost, found.teacher.cost):
+        assert 0.01 < cost.latency_ms < 100 and cost.latency_iqr_ms >= 0 and cost.latency_on.startswith("c")
+    assert found.time_s.total > found.time_s.fit > 0 and found.time_s.teacher > 0
+    assert {"torch", "python", "kdistill"} <= set(found.versions)
+    sizes = {"train": 1500, "val": 500, "test": 10_000, "image_shape": (1, 28, 28)}
+    own = {"fingerprint": found.data.fingerprint, "mean": found.data.mean, "std": found.data.std}
+    assert found.data == DataFacts(**sizes, **own, class_names=tuple("0123456789"))
 
 
 def test_the_student_learnt_and_its_curves_are_in_the_csv(distilled: Path) -> None:
-    assert summary(distilled)["test"]["accuracy"] > 0.6
+    assert summary(distilled).test["accuracy"] > 0.6
     with (distilled / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
@@ -92,8 +89,8 @@ def test_the_stored_test_logits_give_the_stored_figures(distilled: Path) -> None
     assert stored["logits"].shape == stored["teacher_logits"].shape == (10_000, 10)
     right = stored["logits"].argmax(1) == stored["target"]
     same = stored["logits"].argmax(1) == stored["teacher_logits"].argmax(1)
-    assert right.mean() == pytest.approx(summary(distilled)["test"]["accuracy"], abs=1e-7)
-    assert same.mean() == pytest.approx(summary(distilled)["test"]["agreement_top1"], abs=1e-7)
+    assert right.mean() == pytest.approx(summary(distilled).test["accuracy"], abs=1e-7)
+    assert same.mean() == pytest.approx(summary(distilled).test["agreement_top1"], abs=1e-7)
 
 
 def test_the_student_loads_without_its_teacher(distilled: Path) -> None:
@@ -112,8 +109,8 @@ def test_the_same_seed_gives_identical_figures_and_finds_the_teacher_again(
         again = run(compose_config(distill_overrides), tmp_path / "again")
     first = summary(distilled)
     assert "found, trained before by the same recipe" in caplog.text
-    assert again["teacher"]["fingerprint"] == first["teacher"]["fingerprint"]
-    assert again["fingerprint"] == first["fingerprint"], "the weights are the same to the bit"
+    assert again.teacher.fingerprint == first.teacher.fingerprint
+    assert again.fingerprint == first.fingerprint, "the weights are the same to the bit"
     for part in ("val", "test", "test_last"):
         assert again[part] == first[part]
     np.testing.assert_array_equal(
@@ -125,7 +122,7 @@ def test_the_same_seed_gives_identical_figures_and_finds_the_teacher_again(
 def test_a_teacher_that_another_run_is_training_is_waited_for(
     distilled: Path, distill_overrides: Slice, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Path(summary(distilled)["teacher"]["checkpoint"]).parent
+    folder = Path(summary(distilled).teacher.checkpoint).parent
     other = FileLock(folder.parent / f".{folder.name}.lock")
 
     class Release(logging.Handler):
@@ -140,7 +137,7 @@ def test_a_teacher_that_another_run_is_training_is_waited_for(
         found = run(compose_config(distill_overrides), tmp_path / "second")
     finally:
         logging.getLogger("kdistill").removeHandler(handler)
-    assert not other.is_locked and found["fingerprint"] == summary(distilled)["fingerprint"]
+    assert not other.is_locked and found.fingerprint == summary(distilled).fingerprint
 
 
 @pytest.mark.slow
@@ -148,8 +145,8 @@ def test_another_seed_gives_another_student_of_the_same_teacher(
     distilled: Path, distill_overrides: Slice, tmp_path: Path
 ) -> None:
     other = run(compose_config([*distill_overrides, "seed=1"]), tmp_path / "other")
-    assert other["teacher"]["fingerprint"] == summary(distilled)["teacher"]["fingerprint"]
-    assert other["fingerprint"] != summary(distilled)["fingerprint"]
+    assert other.teacher.fingerprint == summary(distilled).teacher.fingerprint
+    assert other.fingerprint != summary(distilled).fingerprint
 
 
 def test_a_finished_run_is_not_written_over(distilled: Path, distill_overrides: Slice) -> None:
@@ -161,15 +158,15 @@ def test_a_finished_run_is_not_written_over(distilled: Path, distill_overrides: 
 
 def test_the_scratch_arm_runs_and_evaluates(small: Slice, tmp_path: Path) -> None:
     found = run(compose_config(["+experiment=mnist_scratch", *small]), tmp_path / "scratch")
-    assert found["role"] == "student"
-    assert "teacher" not in found
+    assert found.role == "student"
+    assert found.teacher is None and "teacher" not in json.loads((tmp_path / "scratch" / "summary.json").read_text())
     result = evaluate(compose_config([f"run={tmp_path / 'scratch'}"], "evaluate"))
-    assert result["test"] == found["test"] == result["recorded"]
+    assert result["test"] == found.test == result["recorded"]
 
 
 def test_evaluate_reproduces_the_test_figures_from_the_files(distilled: Path) -> None:
     result = evaluate(compose_config([f"run={distilled}"], "evaluate"))
-    assert result["test"] == summary(distilled)["test"], "agreement with the teacher included"
+    assert result["test"] == summary(distilled).test, "agreement with the teacher included"
 
 
 def test_evaluate_takes_other_data_of_the_same_shape(distilled: Path, mnist_root: Path, tmp_path: Path) -> None:
@@ -196,7 +193,7 @@ def test_evaluate_imports_nothing_that_a_run_folder_names(distilled: Path, tmp_p
 
 
 def test_evaluate_of_no_run_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not a finished run's folder: it lacks config\.yaml and summary\.json"):
+    with pytest.raises(UserError, match=r"not a finished run's folder.*it lacks config\.yaml and summary\.json"):
         evaluate(compose_config([f"run={tmp_path}"], "evaluate"))
 
 
@@ -258,11 +255,11 @@ def test_a_given_teacher_that_knows_nothing_is_refused(distill_overrides: Slice,
 
 @pytest.mark.slow
 def test_a_given_teacher_that_fits_is_used(distilled: Path, distill_overrides: Slice, tmp_path: Path) -> None:
-    first = summary(distilled)["teacher"]
+    first = summary(distilled).teacher
     config = compose_config([*distill_overrides, f"teacher.checkpoint={first['checkpoint']}", "loss.alpha=1.0"])
     found = run(config, tmp_path / "run")
-    assert found["teacher"]["fingerprint"] == first["fingerprint"]
-    assert found["teacher"]["test"] == first["test"]
+    assert found.teacher.fingerprint == first.fingerprint
+    assert found.teacher.test == first.test
 
 
 def test_a_network_of_the_users_own_needs_no_code_of_ours(
@@ -277,19 +274,19 @@ def test_a_network_of_the_users_own_needs_no_code_of_ours(
     monkeypatch.syspath_prepend(str(tmp_path))
     overrides = ["+experiment=mnist_scratch", *small, "student=custom", "student._target_=their_nets.Net"]
     found = run(compose_config([*overrides, "+student.width=16"]), tmp_path / "run")
-    assert found["cost"]["params_total"] == 784 * 16 + 16 + 16 * 10 + 10
+    assert found.cost.params_total == 784 * 16 + 16 + 16 * 10 + 10
     with pytest.raises(UserError, match=r"allow=\[their_nets\]"):
         evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))
     result = evaluate(compose_config([f"run={tmp_path / 'run'}", "allow=[their_nets]"], "evaluate"))
-    assert result["test"] == found["test"]
+    assert result["test"] == found.test
 
 
 def test_a_timm_name_is_a_student(small: Slice, tmp_path: Path, mnist_root: Path) -> None:
     config = compose_config(["+experiment=mnist_scratch", *small, "student.name=test_resnet", "dataset.limit=300"])
     found = run(config, tmp_path / "run")
-    assert found["label"] == "test_resnet"
-    assert any("batch_norm" in name for name in found["cost"]["uncounted_ops"])
-    assert found["data"]["train"] == 300
+    assert found.label == "test_resnet"
+    assert any("batch_norm" in name for name in found.cost.uncounted_ops)
+    assert found.data.train == 300
     _, labels = read_partition(mnist_root, TRAIN_FILES, verify=True)
     assert len(labels) == 60_000
 
@@ -298,5 +295,5 @@ def test_a_timm_name_is_a_student(small: Slice, tmp_path: Path, mnist_root: Path
 def test_another_teacher_is_trained_by_the_same_recipe(distill_overrides: Slice, tmp_path: Path) -> None:
     other = ["teacher=timm", "teacher.name=test_resnet", "dataset.limit=300", "teacher.gate=off"]
     found = run(compose_config([*distill_overrides, *other]), tmp_path / "run")
-    assert found["teacher"]["label"] == "test_resnet"
-    assert "test_resnet" in found["teacher"]["checkpoint"]
+    assert found.teacher.label == "test_resnet"
+    assert "test_resnet" in found.teacher.checkpoint

@@ -34,6 +34,6 @@ def test_layers_that_do_not_fit_are_refused_before_training(job: list[str], tmp_
 def test_a_whole_run_distils_features_and_does_so_again(job: list[str], tmp_path: Path) -> None:
     config = compose_config([*job, "student.name=test_resnet", "trainer.max_epochs=2", "dataset.views=1"])
     first, again = (run(config.copy(), tmp_path / name) for name in ("one", "two"))
-    assert first["fingerprint"] == again["fingerprint"], "what the loss learns starts alike, and its answers are stored"
+    assert first.fingerprint == again.fingerprint, "what the loss learns starts alike, and its answers are stored"
     assert any(tmp_path.glob("teacher-mnist_cnn-*/view-00000.1.bin")), "the hint's features are replayed"
     assert not any(name.startswith("loss") for name in load_file(tmp_path / "one" / "student.safetensors"))

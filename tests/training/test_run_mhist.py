@@ -34,31 +34,29 @@ def test_the_whole_job_runs_on_made_up_tissue(demo: list[str], tmp_path: Path) -
     networks += ["student.name=test_efficientnet", "student.weights=none", "student.trainable=head"]
     gate = ["teacher.gate=off", "teacher.recipe_overrides=['trainer.max_epochs=1']", "decision_threshold=f1"]
     found = run(compose_config(["+experiment=mhist_distill", *demo, *networks, *gate]), tmp_path / "run")
-    assert found["data"]["class_names"] == ("HP", "SSA")
-    assert found["data"]["image_shape"] == (3, 48, 48)
-    assert {"f1", "auroc", "average_precision", "balanced_accuracy", "ece", "nll"} <= set(found["test"])
-    assert found["cost"]["params_trainable"] < found["cost"]["params_total"]
-    assert found["teacher"]["cost"]["params_trainable"] <= found["teacher"]["cost"]["params_total"]
-    assert sum(group["n"] for group in found["test_by_agreement"].values()) == found["data"]["test"]
-    assert set(found["threshold"]) == {"value", "val", "test"}
-    assert found["input"] != {"mean": found["data"]["mean"], "std": found["data"]["std"]}, (
-        "the model's own, not the data's"
-    )
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found["test"]
+    assert found.data.class_names == ("HP", "SSA")
+    assert found.data.image_shape == (3, 48, 48)
+    assert {"f1", "auroc", "average_precision", "balanced_accuracy", "ece", "nll"} <= set(found.test)
+    assert found.cost.params_trainable < found.cost.params_total
+    assert found.teacher.cost.params_trainable <= found.teacher.cost.params_total
+    assert sum(group["n"] for group in found.test_by_agreement.values()) == found.data.test
+    assert 0 < found.threshold.value < 1 and {"f1", "balanced_accuracy"} <= set(found.threshold.test)
+    assert (found.input.mean, found.input.std) != (found.data.mean, found.data.std), "the model's own, not the data's"
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found.test
 
 
 def test_votes_as_targets_and_balanced_classes_train(demo: list[str], tmp_path: Path) -> None:
     choices = ["dataset.targets=votes", "dataset.sampling=balanced", "loss.logit_adjustment=1.0"]
     network = ["student.name=test_resnet", "student.weights=none", "student.trainable=all"]
     found = run(compose_config(["+experiment=mhist_scratch", *demo, *network, *choices]), tmp_path / "run")
-    assert 0 <= found["test"]["auroc"] <= 1
+    assert 0 <= found.test["auroc"] <= 1
 
 
 def test_the_head_alone_first_then_all(demo: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = ["student.name=test_resnet", "student.weights=none", "student.trainable=all", "student.backbone_lr=0.1"]
     phases = ["callbacks=head_first", "callbacks.finetune.epochs=1", "callbacks.checkpoint.monitor=val/auroc"]
     found = run(compose_config(["+experiment=mhist_scratch", *demo, *network, *phases]), tmp_path / "run")
-    assert found["cost"]["params_trainable"] == found["cost"]["params_total"]
+    assert found.cost.params_trainable == found.cost.params_total
 
 
 @pytest.fixture

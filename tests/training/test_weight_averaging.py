@@ -64,15 +64,15 @@ def test_the_average_of_every_step_is_validated_chosen_saved_and_tested(job: lis
     with (tmp_path / "run" / "metrics.csv").open() as file:
         validated = [float(row["val/accuracy"]) for row in csv.DictReader(file) if row["val/accuracy"]]
     logged = validated[best["epoch"]]
-    assert summary["val"]["accuracy"] == pytest.approx(logged), "what validation saw is what is handed over"
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == pytest.approx(summary["test"])
+    assert summary.val["accuracy"] == pytest.approx(logged), "what validation saw is what is handed over"
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == pytest.approx(summary.test)
 
 
 @pytest.mark.slow
 def test_without_memory_the_average_is_the_plain_run(job: list[str], tmp_path: Path) -> None:
     plain = run(compose_config(job), tmp_path / "plain")
     averaged = run(compose_config([*job, EMA % 0.0]), tmp_path / "averaged")
-    assert averaged["fingerprint"] == plain["fingerprint"] and averaged["test"] == plain["test"]
+    assert averaged.fingerprint == plain.fingerprint and averaged.test == plain.test
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_a_stopped_average_goes_on_bit_for_bit(job: list[str], tmp_path: Path) -
     plain = compose_config(job)
     (tmp_path / "half" / "config.yaml").write_text(OmegaConf.to_yaml(plain, resolve=True))
     resumed = run(plain, tmp_path / "half")
-    assert resumed["fingerprint"] == whole["fingerprint"] and resumed["test_last"] == whole["test_last"]
+    assert resumed.fingerprint == whole.fingerprint and resumed.test_last == whole.test_last
 
 
 @pytest.mark.slow

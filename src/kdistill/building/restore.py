@@ -85,7 +85,7 @@ def _class_names(weights: Path) -> tuple[str, ...] | None:
         return known
     for path in (weights.parent, weights.parent.parent):  # the latter: of a checkpoint
         if RunFolder(path).finished:
-            return tuple(RunFolder(path).summary()["data"]["class_names"])
+            return RunFolder(path).record().data.class_names
     return None
 
 

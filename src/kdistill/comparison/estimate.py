@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from kdistill.base.classes import listed
+from kdistill.base.cost import Cost
 from kdistill.comparison.pair_tests import Drawn, joint_estimate, paired, plain_estimate
 from kdistill.evidence.calibration import fit_temperature
 from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
 from kdistill.runs.finished import FinishedRun, check_fit, versions_of
+from kdistill.runs.record import TeacherFacts
 
 _DRAWS = 2000
 _FEW_SEEDS = 5
@@ -29,7 +31,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
         notes: what a reader must know of how the arms were chosen.
 
     Returns:
-        Plain data, as `comparison.json` holds it but for the command: name, test, arms (the teacher first), pairs
+        What `comparison.json` holds but for the command: name, test, arms (the teacher first), pairs
         with their verdicts, versions, notes.
 
     Raises:
@@ -38,7 +40,9 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     check_fit(arms)
     everyone = [run for arm in arms.values() for run in arm]
     weights = resamplings(len(everyone[0].test["target"]), draws=_DRAWS, seed=0)
-    teachers = {run.summary["teacher"]["fingerprint"]: run for run in everyone if "teacher_logits" in run.test}
+    teachers = {
+        run.record.teacher.fingerprint: run for run in everyone if run.record.teacher and "teacher_logits" in run.test
+    }
     shared = next(iter(teachers.values())).test["teacher_logits"] if len(teachers) == 1 else None
     scaled = all(run.val is not None for run in everyone)
     temperatures: dict[str, float] = {}
@@ -52,34 +56,36 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
             for metric, measure in SCALED.items():
                 found[metric] = resampled(measure, run.test[logits] / temperature, target, weights)
         asked = run.test.get("teacher_logits", shared)
-        if asked is not None and logits == "logits" and run.summary["role"] != "teacher":
+        if asked is not None and logits == "logits" and run.record.role != "teacher":
             for metric, measure in AGREEMENT.items():
                 found[metric] = resampled(measure, run.test[logits], asked, weights)
         return {metric: values for metric, values in found.items() if not np.isnan(values[0])}
 
     drawn = {arm: {run.seed: draw(run) for run in runs} for arm, runs in arms.items()}
     rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
-    known = {run.summary["fingerprint"] for run in everyone if run.summary["role"] == "teacher"}
+    known = {run.record.fingerprint for run in everyone if run.record.role == "teacher"}
     for fingerprint, run in reversed(teachers.items()):
         if fingerprint not in known:
             temperature = f"{run.path}:teacher_logits"
-            costs = [one.summary["teacher"]["cost"] for one in everyone if _taught_by(one, fingerprint)]
-            rows.insert(0, _teacher(run, draw(run, "teacher_logits"), temperatures, temperature, costs))
-    heaviest = next((row for row in rows if row["role"] == "teacher"), max(rows, key=lambda row: row["cost"]["flops"]))
+            known_as = [one.record.teacher for one in everyone if one.record.teacher]
+            facts = [one for one in known_as if one.fingerprint == fingerprint]
+            drawn_of = draw(run, "teacher_logits")
+            rows.insert(0, _teacher(facts, drawn_of, len(run.test["target"]), temperatures.get(temperature)))
+    heaviest = next((row for row in rows if row["role"] == "teacher"), max(rows, key=lambda row: row["cost"].flops))
     for row in rows:
-        row["ratio"] = heaviest["cost"]["flops"] / row["cost"]["flops"] if row["cost"]["flops"] else None
-    facts = everyone[0].summary["data"]
+        row["ratio"] = heaviest["cost"].flops / row["cost"].flops if row["cost"].flops else None
+    data = everyone[0].record.data
     pairs = paired(arms, drawn)
-    timed_on = list(dict.fromkeys(row["cost"]["latency_on"] for row in rows if "latency_on" in row["cost"]))
+    timed_on = list(dict.fromkeys(row["cost"].latency_on for row in rows if row["cost"].latency_on))
     return {
         "name": name,
-        "test": {"samples": facts["test"], "class_names": facts["class_names"], "fingerprint": facts["fingerprint"]},
+        "test": {"samples": data.test, "class_names": list(data.class_names), "fingerprint": data.fingerprint},
         "arms": rows,
         "pairs": pairs,
-        "versions": versions_of(run.summary for run in everyone),
+        "versions": versions_of(run.record for run in everyone),
         "notes": [
             *notes,
-            *_notes_of_test(everyone[0].test["target"], facts["class_names"], rows),
+            *_notes_of_test(everyone[0].test["target"], data.class_names, rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
         ],
     }
@@ -88,7 +94,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
 def _arm(
     name: str, runs: Sequence[FinishedRun], drawn: dict[int, Drawn], temperatures: dict[str, float]
 ) -> dict[str, Any]:
-    first = runs[0].summary
+    first = runs[0].record
     metrics = {
         key: _figure(ALL | AGREEMENT, key, [drawn[run.seed][key] for run in runs], len(runs[0].test["target"]))
         for key in drawn[runs[0].seed]
@@ -96,46 +102,41 @@ def _arm(
     }
     return {
         "name": name,
-        "role": first["role"],
-        "label": first["label"],
+        "role": first.role,
+        "label": first.label,
         "seeds": [run.seed for run in runs],
         "runs": [str(run.path) for run in runs],
         "metrics": metrics,
         "temperatures": [temperatures.get(f"{run.path}:logits") for run in runs],
-        "cost": _cost([run.summary["cost"] for run in runs]),
+        "cost": _cost([run.record.cost for run in runs]),
     }
 
 
-def _taught_by(run: FinishedRun, fingerprint: str) -> bool:
-    return run.summary.get("teacher", {}).get("fingerprint") == fingerprint
-
-
-def _teacher(
-    run: FinishedRun, drawn: Drawn, temperatures: dict[str, float], key: str, costs: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    facts = run.summary["teacher"]
+def _teacher(known: Sequence[TeacherFacts], drawn: Drawn, samples: int, temperature: float | None) -> dict[str, Any]:
+    """A teacher that is known through its students alone, as each of them knows it."""
+    facts = known[0]
     return {
-        "name": facts["label"],
+        "name": facts.label,
         "role": "teacher",
-        "label": facts["label"],
+        "label": facts.label,
         "seeds": [],
-        "runs": [facts["checkpoint"]],
-        "metrics": {
-            metric: _figure(ALL, metric, [values], len(run.test["target"])) for metric, values in drawn.items()
-        },
-        "temperatures": [temperatures.get(key)],
-        "cost": _cost(costs),
+        "runs": [facts.checkpoint],
+        "metrics": {metric: _figure(ALL, metric, [values], samples) for metric, values in drawn.items()},
+        "temperatures": [temperature],
+        "cost": _cost([one.cost for one in known]),
     }
 
 
-def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _cost(costs: Sequence[Cost]) -> Cost:
     """One network's cost by several runs: they agree in what is counted; of what is measured, the median."""
-    found = dict(costs[0])
-    timed = [cost for cost in costs if "latency_ms" in cost]  # not in a folder of an older kdistill
-    if timed:
-        found |= {key: median(cost[key] for cost in timed) for key in ("latency_ms", "latency_iqr_ms")}
-        found["latency_on"] = "; ".join(dict.fromkeys(cost["latency_on"] for cost in timed))
-    return found
+    latencies = [cost.latency_ms for cost in costs if cost.latency_ms is not None]
+    spreads = [cost.latency_iqr_ms for cost in costs if cost.latency_iqr_ms is not None]
+    devices = dict.fromkeys(cost.latency_on for cost in costs if cost.latency_on is not None)
+    if not latencies:
+        return costs[0]
+    return dataclasses.replace(
+        costs[0], latency_ms=median(latencies), latency_iqr_ms=median(spreads), latency_on="; ".join(devices)
+    )
 
 
 def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray], samples: int) -> dict[str, Any]:

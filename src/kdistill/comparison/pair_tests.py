@@ -20,7 +20,7 @@ Drawn = dict[str, np.ndarray]  # by metric (1 + B,): the figure, and the same of
 
 def paired(arms: Mapping[str, Sequence[FinishedRun]], drawn: Mapping[str, dict[int, Drawn]]) -> list[dict[str, Any]]:
     """Every distilled arm against every student without a teacher; where that gives none, all against the first."""
-    roles = {name: runs[0].summary["role"] for name, runs in arms.items()}
+    roles = {name: runs[0].record.role for name, runs in arms.items()}
     controls = [name for name, role in roles.items() if role == "student"]
     tried = [name for name, role in roles.items() if role in ("distill", "mutual")]
     asked = QUESTIONS

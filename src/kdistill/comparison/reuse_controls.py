@@ -43,10 +43,10 @@ def adopt(control: DictConfig, place: Path) -> Path | None:
         run = RunFolder(source)
         if not run.finished or not run.predictions("test").is_file() or _trained(run.config()) != wanted:
             continue
-        summary = run.summary()
-        if summary.get("versions") != versions():
+        record = run.record()
+        if record.versions != versions():
             continue
-        if summary["data"]["fingerprint"] == _fingerprint(OmegaConf.to_yaml(control.dataset, resolve=True)):
+        if record.data.fingerprint == _fingerprint(OmegaConf.to_yaml(control.dataset, resolve=True)):
             _copy(source, place)
             return source
     return None

@@ -79,6 +79,6 @@ def _job(folder: Path, arm: str, seed: int, place: Path, more: list[str]) -> Job
         command.append(f"hydra.searchpath=[{','.join(literal(f'file://{Path(path).resolve()}') for path in own)}]")
 
     def result() -> str:
-        return f"test accuracy {RunFolder(place).summary()['test']['accuracy']:.2%}"
+        return f"test accuracy {RunFolder(place).record().test['accuracy']:.2%}"
 
     return Job(place.name, tuple(command), place / "train.log", result)

@@ -4,7 +4,6 @@ import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdistill.base.cost import Cost
 from kdistill.base.errors import UserError
 from kdistill.measuring.cost_operators import FORMULAS, UncountedOperators
 
@@ -57,7 +57,7 @@ def _count_by_fvcore(network: nn.Module, image: Tensor) -> int:
     return int(sum(count for name, count in by_operator.items() if name in _FVCORE_MACS))
 
 
-def count_cost(network: nn.Module, image_shape: tuple[int, int, int], *, device: str = "cpu") -> dict[str, Any]:
+def count_cost(network: nn.Module, image_shape: tuple[int, int, int], *, device: str = "cpu") -> Cost:
     """Counts an eval-mode copy of a network on one image; the network itself is not touched.
 
     fvcore counts layers by a traced graph and misses attention, recurrent and fused operators. torch's counter reads
@@ -70,11 +70,7 @@ def count_cost(network: nn.Module, image_shape: tuple[int, int, int], *, device:
         device: cpu or cuda, where the copy runs.
 
     Returns:
-        params_total, params_trainable: numbers of parameters.
-        macs: multiply-adds of convolutions, linear and recurrent layers, matrix products and attention.
-        flops: 2 x macs.
-        uncounted_ops: names of the operators that ran and are not in `macs` (pooling, norms, elementwise).
-        heavy_uncounted_ops: those of them that may cost as much as a layer: `macs` is then a lower bound.
+        The cost without its latency.
 
     Raises:
         UserError: cuda is asked for and there is none.
@@ -89,11 +85,11 @@ def count_cost(network: nn.Module, image_shape: tuple[int, int, int], *, device:
     with torch.random.fork_rng([image.device] if image.is_cuda else []):  # a network may draw at random
         by_torch, uncounted = _count_by_torch(copied, image)
         macs = max(by_torch, _count_by_fvcore(copied, image))
-    return {
-        "params_total": sum(p.numel() for p in network.parameters()),
-        "params_trainable": sum(p.numel() for p in network.parameters() if p.requires_grad),
-        "macs": macs,
-        "flops": 2 * macs,
-        "uncounted_ops": sorted(uncounted.names),
-        "heavy_uncounted_ops": uncounted.heavy(macs),
-    }
+    return Cost(
+        params_total=sum(p.numel() for p in network.parameters()),
+        params_trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        macs=macs,
+        flops=2 * macs,
+        uncounted_ops=tuple(sorted(uncounted.names)),
+        heavy_uncounted_ops=tuple(uncounted.heavy(macs)),
+    )

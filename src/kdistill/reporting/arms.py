@@ -72,7 +72,8 @@ def shown_arms(result: Mapping[str, Any], arms: Mapping[str, Sequence[FinishedRu
     for number, row in enumerate(result["arms"]):
         if number < teachers:
             pupil = next(run for run in everyone if _teacher_of(run) == row["runs"][0])
-            val = pupil.summary["teacher"].get("val", {})
+            known = pupil.record.teacher
+            val = known.val if known else {}
             shown.append(Arm(number, row, (), (pupil.test["teacher_logits"],), target, val))
         else:
             runs = arms[row["name"]]
@@ -81,4 +82,4 @@ def shown_arms(result: Mapping[str, Any], arms: Mapping[str, Sequence[FinishedRu
 
 
 def _teacher_of(run: FinishedRun) -> str | None:
-    return run.summary["teacher"]["checkpoint"] if "teacher_logits" in run.test else None
+    return run.record.teacher.checkpoint if run.record.teacher and "teacher_logits" in run.test else None

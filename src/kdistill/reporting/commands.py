@@ -37,7 +37,7 @@ def do_again(arms: Sequence[Arm], subject: Subject, report_command: str) -> str:
 
 
 def _seed(run: Path) -> int:
-    return int(RunFolder(run).summary()["seed"])
+    return RunFolder(run).record().seed
 
 
 def evaluation(run: Path) -> str:
@@ -48,10 +48,9 @@ def evaluation(run: Path) -> str:
 def _teachers(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """How each teacher came to be, as far as its run folder still tells."""
     taught: dict[str, tuple[str, Path]] = {}
-    for run in (run for run in runs if run.summary.get("teacher")):
-        facts = run.summary["teacher"]
-        for one in facts.get("members", [facts]):
-            taught.setdefault(one["checkpoint"], (one["label"], run.path))
+    for run in runs:
+        for one in run.record.teacher.each if run.record.teacher else ():
+            taught.setdefault(one.checkpoint, (one.label, run.path))
     for checkpoint, (label, pupil) in taught.items():
         yield _teacher(label, Path(checkpoint), pupil)
 

@@ -69,13 +69,13 @@ def _arms(result: Mapping[str, Any]) -> Sheet:
     columns: dict[str, list[str]] = {
         "": [f"{one_line(arm['name'])}\n{_seeds(arm)}" for arm in arms],
         **{_LABELS[metric]: [_with_interval(arm, metric) for arm in arms] for metric in MEASURES},
-        "params": [f"{arm['cost']['params_total']:,}" for arm in arms],
+        "params": [f"{arm['cost'].params_total:,}" for arm in arms],
     }
-    if any(arm["cost"]["params_trainable"] != arm["cost"]["params_total"] for arm in arms):
-        columns["trainable"] = [f"{arm['cost']['params_trainable']:,}" for arm in arms]
+    if any(arm["cost"].params_trainable != arm["cost"].params_total for arm in arms):
+        columns["trainable"] = [f"{arm['cost'].params_trainable:,}" for arm in arms]
     columns["FLOPs"] = [flops(arm["cost"]) for arm in arms]
     columns["ratio"] = [f"{arm['ratio']:.1f} x" if arm["ratio"] else "-" for arm in arms]
-    if any("latency_ms" in arm["cost"] for arm in arms):
+    if any(arm["cost"].latency_ms is not None for arm in arms):
         columns["latency"] = [latency(arm["cost"]) for arm in arms]
     title = f"{result['name']}: {result['test']['samples']:,} test images, mean and 95 % interval"
     return Sheet.of_columns(title, columns, tuple(lower_bounds((arm["name"], arm["cost"]) for arm in arms)))

@@ -55,7 +55,7 @@ def _chart(name: str, arms: Sequence[Arm], levels: Mapping[int, float]) -> str:
             mean = means[arm.number]
             axes.plot(list(mean), list(mean.values()), color=colour(arm.number), linewidth=2)
             for run, curves in zip(arm.runs, arm.curves, strict=True):
-                chosen = run.summary.get("best_epoch", 0)
+                chosen = run.record.best_epoch
                 if chosen in curves.get(name, {}):
                     axes.plot([chosen], [curves[name][chosen]], marker(arm.number), color=colour(arm.number), ms=5)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -1,11 +1,12 @@
 """What the runs cost, what they were set to, and what they ran on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from kdistill.base.cost import Cost
 from kdistill.reporting.arms import Arm
 from kdistill.reporting.screen import latency, lower_bounds
 from kdistill.reporting.sheet import Sheet
@@ -14,7 +15,7 @@ from kdistill.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostSheet:
     """What the networks cost, and what a reader must know of the figures.
 
     Attributes:
@@ -38,31 +39,30 @@ class Settings:
     configs: list[tuple[str, str]]
 
 
-def cost(arms: Sequence[Arm]) -> Cost:
+def cost(arms: Sequence[Arm]) -> CostSheet:
     """Parameters, operations and time; with what the count leaves out."""
     columns = ["", "params", "trainable", "MACs", "FLOPs", "ratio", "latency", "training", "in all"]
     rows = [_cost_row(arm) for arm in arms]
     kept = [n for n in range(len(columns)) if any(row[n] != "-" for row in rows)]
     names, *cells = (tuple(row[n] for n in kept) for row in (columns, *rows))
-    uncounted = sorted({name for arm in arms for name in arm.row["cost"].get("uncounted_ops", ())})
-    timed_on = dict.fromkeys(arm.row["cost"]["latency_on"] for arm in arms if "latency_on" in arm.row["cost"])
+    uncounted = sorted({name for arm in arms for name in arm.row["cost"].uncounted_ops})
+    timed_on = dict.fromkeys(arm.row["cost"].latency_on for arm in arms if arm.row["cost"].latency_on)
     bounds = lower_bounds((arm.name, arm.row["cost"]) for arm in arms)
-    return Cost(Sheet("cost of each network", names, tuple(cells)), list(timed_on), uncounted, list(bounds))
+    return CostSheet(Sheet("cost of each network", names, tuple(cells)), list(timed_on), uncounted, list(bounds))
 
 
 def _cost_row(arm: Arm) -> list[str]:
-    found = arm.row["cost"]
+    found: Cost = arm.row["cost"]
     ratio = f"{arm.row['ratio']:.1f} x" if arm.row["ratio"] else "-"
-    macs = found.get("macs", found["flops"] // 2)
-    counts = [f"{count:,}" for count in (found["params_total"], found["params_trainable"])]
-    bound = ">= " if found.get("heavy_uncounted_ops") else ""
-    counts += [f"{bound}{count:,}" for count in (macs, found["flops"])]
+    counts = [f"{count:,}" for count in (found.params_total, found.params_trainable)]
+    bound = ">= " if found.heavy_uncounted_ops else ""
+    counts += [f"{bound}{count:,}" for count in (found.macs, found.flops)]
     measured = [latency(found), _time(arm, "fit"), _time(arm, "total")]
     return [arm.name, *counts, ratio, *measured]
 
 
 def _time(arm: Arm, part: str) -> str:
-    seconds = [run.summary["time_s"][part] for run in arm.runs if part in run.summary.get("time_s", {})]
+    seconds = [getattr(run.record.time_s, part) for run in arm.runs]
     if not seconds:
         return "-"
     mean = sum(seconds) / len(seconds)
@@ -92,7 +92,7 @@ def origins(arms: Sequence[Arm]) -> Sheet | None:
     """Versions and hardware, a column for each set that occurs; nothing if no run kept them."""
     sets: list[tuple[dict[str, Any], list[FinishedRun]]] = []
     for run in (run for arm in arms for run in arm.runs):
-        facts = {**run.summary.get("hardware", {}), **run.summary.get("versions", {})}
+        facts = {**asdict(run.record.hardware), **run.record.versions}
         same = next((runs for known, runs in sets if known == facts), None)
         if same is None:
             sets.append((facts, [run]))

@@ -1,31 +1,30 @@
 """What to do with a finished run: commands that test it again, compare it and show it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
 from kdistill.base.typed import pasted
 from kdistill.config.words import literal
 from kdistill.runs.last_words import shown_path
+from kdistill.runs.record import RunRecord
 
 _NOT_COMPARED = ("print_config", "seed")
 
 
-def next_commands(summary: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
+def next_commands(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
     """What each command does, in a word, and the command.
 
     A run that distils is compared by training the same student without its teacher, several times; that needs the
     command line that it was started by.
 
     Args:
-        summary: the run's.
+        record: the run's.
         folder: where it lies.
     """
     where = shown_path(folder)
     commands = [("evaluate", pasted("evaluate", [f"run={literal(where)}"]))]
-    if summary["role"] in ("distill", "mutual") and HydraConfig.initialized():
+    if record.role in ("distill", "mutual") and HydraConfig.initialized():
         given = [text for text in HydraConfig.get().overrides.task if text.partition("=")[0] not in _NOT_COMPARED]
         commands.append(("compare", pasted("compare", [*given, "seeds=3"])))
     return [*commands, ("report", pasted("report", [where]))]

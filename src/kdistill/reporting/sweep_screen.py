@@ -11,8 +11,8 @@ from rich.text import Text
 
 from kdistill.base.metric_catalogue import METRICS, Metric
 from kdistill.reporting.plain_text import one_line
+from kdistill.runs.job_record import Status
 from kdistill.runs.ranking import Sweep, shown
-from kdistill.runs.record import Status
 from kdistill.runs.sweep import FinishedSweep
 from kdistill.screen.progress import screen
 

@@ -23,10 +23,10 @@ class Tradeoff:
 
 def accuracy_against_flops(arms: Sequence[Arm]) -> Tradeoff | None:
     """The teacher and the students by FLOPs and test accuracy; nothing if no arm has a count."""
-    counted = [arm for arm in arms if arm.row["cost"]["flops"]]
+    counted = [arm for arm in arms if arm.row["cost"].flops]
     if not counted:
         return None
-    flops = [float(arm.row["cost"]["flops"]) for arm in counted]
+    flops = [float(arm.row["cost"].flops) for arm in counted]
     accuracy = [100 * arm.mean("accuracy") for arm in counted]
     front = pareto_front(flops, accuracy)
 

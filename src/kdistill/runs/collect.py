@@ -65,7 +65,7 @@ def _named(runs: Sequence[FinishedRun], sweeps: Sequence[SweptRuns]) -> dict[str
         if words != {None} and len(words) == 1:
             own.append(str(words.pop()))
         elif group[0].path in chosen:
-            own.append(f"{group[0].summary['label']} ({chosen[group[0].path]})")
+            own.append(f"{group[0].record.label} ({chosen[group[0].path]})")
         else:
             own.append(name)
     return dict(zip(own, arms.values(), strict=True)) if len(set(own)) == len(own) else arms
@@ -80,7 +80,7 @@ def _title(arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptRuns
 
 
 def _experiment(run: FinishedRun) -> str:
-    return str(run.summary["experiment"]).removesuffix(f"-{comparison_arm(run.path)}")
+    return run.record.experiment.removesuffix(f"-{comparison_arm(run.path)}")
 
 
 def _commands(arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptRuns]) -> list[str]:

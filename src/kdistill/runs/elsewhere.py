@@ -37,7 +37,7 @@ class JobsElsewhere:
         self.done += 1
         run = RunFolder(log.parent)
         if started is not None and run.finished:  # what a teacher took is no part of what the next job takes
-            self._seconds.append(time.perf_counter() - started - run.summary()["time_s"]["teacher"])
+            self._seconds.append(time.perf_counter() - started - run.record().time_s.teacher)
 
     def look(self) -> Facts:
         """Which jobs run and how far they are."""

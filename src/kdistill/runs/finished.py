@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
 from kdistill.config.key_identity import SAME_ARM, that_count
 from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -19,21 +21,21 @@ class FinishedRun:
 
     Attributes:
         path: the folder.
-        summary: as `summary.json` holds it.
+        record: what `summary.json` holds.
         settings: by dotted key, what it trained; runs of equal settings differ in their seed alone.
         test: index, target, logits and, where there was a teacher, teacher_logits, in the order of the index.
         val: the same of validation; None in a folder of an older kdistill.
     """
 
     path: Path
-    summary: dict[str, Any]
+    record: RunRecord
     settings: dict[str, Any]
     test: dict[str, np.ndarray]
     val: dict[str, np.ndarray] | None
 
     @property
     def seed(self) -> int:
-        return int(self.summary["seed"])
+        return self.record.seed
 
 
 def read_run(path: Path) -> FinishedRun:
@@ -47,14 +49,14 @@ def read_run(path: Path) -> FinishedRun:
         raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
     val = _predictions(folder, "val") if folder.predictions("val").is_file() else None
     trained = that_count(plain(folder.config()), SAME_ARM)
-    return FinishedRun(path, folder.summary(), trained, _predictions(folder, "test"), val)
+    return FinishedRun(path, folder.record(), trained, _predictions(folder, "test"), val)
 
 
-def versions_of(summaries: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def versions_of(records: Iterable[RunRecord]) -> dict[str, list[str]]:
     """What runs were trained with, by package; more than one version where they differ."""
     found: dict[str, dict[str, None]] = {}
-    for summary in summaries:
-        for name, version in summary.get("versions", {}).items():  # not in a folder of an older kdistill
+    for record in records:
+        for name, version in record.versions.items():
             found.setdefault(name, {})[version] = None
     return {name: list(versions) for name, versions in found.items()}
 
@@ -92,8 +94,8 @@ def by_settings(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
 
 def _plain_name(run: FinishedRun) -> str:
-    word = " scratch" if run.summary["role"] == "student" else ""
-    return f"{run.summary['label']}{word}"
+    word = " scratch" if run.record.role == "student" else ""
+    return f"{run.record.label}{word}"
 
 
 def _set_apart(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -114,10 +116,13 @@ def check_fit(arms: Mapping[str, Sequence[FinishedRun]]) -> None:
         raise UserError("there is no finished run to compare")
     first = runs[0]
     for run in runs[1:]:
-        names, others = first.summary["data"]["class_names"], run.summary["data"]["class_names"]
+        names, others = first.record.data.class_names, run.record.data.class_names
         if names != others:
-            raise UserError(f"{run.path} has the classes {others}, {first.path} has {names}: they cannot be compared")
-        if run.summary["data"]["fingerprint"] != first.summary["data"]["fingerprint"]:
+            raise UserError(
+                f"{run.path} has the classes {listed(others)}, {first.path} has {listed(names)}: they cannot be "
+                "compared"
+            )
+        if run.record.data.fingerprint != first.record.data.fingerprint:
             raise UserError(
                 f"{run.path} saw other data than {first.path} (their fingerprints differ): compare runs on the same "
                 "images, split in the same way"

@@ -13,7 +13,6 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 
 import csv
 import json
-import math
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,9 +27,9 @@ from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
 from kdistill.base.storage import write_json, write_npz, write_text, writing_problem
 from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
 from kdistill.config.tree import as_written
+from kdistill.runs.record import RunRecord, as_plain, from_plain
 
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
-_FIGURES = ("val", "test", "test_last", "test_by_agreement")
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
 
 
@@ -129,9 +128,18 @@ class RunFolder:
         assert isinstance(config, DictConfig)
         return config
 
-    def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds; a figure without a value is NaN here and null there."""
-        return _with_nan(json.loads((self.path / SUMMARY).read_text()))
+    def record(self) -> RunRecord:
+        """What `summary.json` holds; a figure without a value is NaN here and null there.
+
+        Raises:
+            UserError: the file is not what a run has written.
+        """
+        file = self.path / SUMMARY
+        return from_plain(json.loads(file.read_text()), str(file))
+
+    def write_record(self, record: RunRecord) -> None:
+        """The last file of a run: with it the folder is a finished one."""
+        self.write_json(SUMMARY, as_plain(record))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes plain data; JSON has no NaN and no infinity, so they become null."""
@@ -167,15 +175,6 @@ def _differences(then: DictConfig, now: DictConfig, question: Question) -> list[
         for key in dict.fromkeys((*old, *new))
         if old.get(key, missing) != new.get(key, missing)
     ]
-
-
-def _with_nan(node: Any, *, figures: bool = False) -> Any:
-    """NaN for null among the figures, at whatever depth."""
-    if isinstance(node, dict):
-        return {key: _with_nan(value, figures=figures or key in _FIGURES) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_with_nan(value, figures=figures) for value in node]
-    return math.nan if node is None and figures else node
 
 
 def versions() -> dict[str, str]:

@@ -1,78 +1,198 @@
-"""What a job of a sweep leaves in its folder about itself: `job.json`."""
+"""What a finished run says of itself: `summary.json`, as one object."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Literal
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
-from omegaconf import OmegaConf
+from kdistill.base.cost import Cost
+from kdistill.base.errors import UserError
 
-from kdistill.base.storage import write_json
-from kdistill.config import monitors
-from kdistill.runs.folder import RunFolder
-
-FILE = "job.json"
-FALLBACK = "val/accuracy", "max"  # of runs whose config does not say
-Status = Literal["running", "finished", "skipped", "pruned", "failed", "stopped"]
+Figures = dict[str, float]  # by the catalogue's keys; NaN, and null in the file, where one is not defined
 
 
 @dataclass(frozen=True)
-class JobRecord:
-    """One job of one sweep.
+class Normalisation:
+    """Mean and standard deviation by channel, of what a network takes in."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data that a run saw.
 
     Attributes:
-        sweep: names the start of the sweep that the record is of; a later start writes its own.
-        overrides: the command line's, with the job's own values.
-        status: of a job that was killed it stays `running`; `skipped` was finished by an earlier start.
-        seconds: what this start spent on the job.
-        error: what went wrong, for the screen.
-        starts: how often this start of the sweep has begun the job; more than once after its process was killed.
-        launch: in which launch of this start, counted from 1; there is another after a process was killed.
+        fingerprint: of images, targets and partitions.
+        train: number of images; `val` and `test` likewise.
+        image_shape: (C, H, W).
+        mean: by channel, of the training images; `std` likewise.
+        class_names: by number.
+        value_range: the lowest and highest value of images that are scaled to 8 bits.
     """
 
-    sweep: str
-    overrides: tuple[str, ...]
-    status: Status = "running"
-    seconds: float = 0.0
-    error: str = ""
-    starts: int = 1
-    launch: int = 1
-
-    def ended(self, status: Status, seconds: float, error: str = "") -> "JobRecord":
-        return replace(self, status=status, seconds=seconds, error=error)
-
-    def write(self, folder: Path) -> None:
-        write_json(folder / FILE, asdict(self))
+    fingerprint: str
+    train: int
+    val: int
+    test: int
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+    value_range: tuple[float, float] | None = None
 
 
-def read_record(folder: Path) -> JobRecord:
-    """The record in a job's folder."""
-    content = json.loads((folder / FILE).read_text())
-    return JobRecord(**{**content, "overrides": tuple(content["overrides"])})
+@dataclass(frozen=True)
+class TeacherFacts:
+    """The teacher of a run.
+
+    Attributes:
+        label: what people call it.
+        checkpoint: the file of its weights; of several, all of them.
+        fingerprint: of its weights.
+        input: its own normalisation.
+        val: figures; `test` likewise.
+        cost: of it, or of all members together.
+        members: of several teachers, each.
+    """
+
+    label: str
+    checkpoint: str
+    fingerprint: str
+    input: Normalisation
+    val: Figures
+    test: Figures
+    cost: Cost
+    members: tuple["TeacherFacts", ...] = ()
+
+    @property
+    def each(self) -> tuple["TeacherFacts", ...]:
+        """The networks that answer: the members, or the teacher alone."""
+        return self.members or (self,)
 
 
-def find_jobs(folder: Path, sweep: str) -> list[Path]:
-    """Folders of the jobs that one start of a sweep has touched, in the order of their names."""
-    found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{FILE}")]
-    return sorted(path for path in found if read_record(path).sweep == sweep)
+@dataclass(frozen=True)
+class PeerFacts:
+    """A network that learned with the student, at the student's best epoch."""
+
+    label: str
+    fingerprint: str
+    val: Figures
+    test: Figures
+    cost: Cost
 
 
-def chosen_by(run: RunFolder) -> tuple[str, str]:
-    """The metric of validation by which a run chose its checkpoint, and whether `max` or `min` of it is better."""
-    return monitors.chosen_by(OmegaConf.to_container(run.config())) or FALLBACK  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Hardware:
+    """On what a run trained, and in which way; `compile` is torch.compile's mode."""
+
+    device: str
+    precision: str
+    channels_last: bool
+    compile: str | None = None
 
 
-def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
-    """The metric of validation that ranks runs, whether `max` or `min` of it is better, and what a reader must know."""
-    found = {chosen_by(RunFolder(path)) for path in finished}
-    metric, mode = next(iter(found))
-    if len(found) == 1 and metric.removeprefix("val/") in RunFolder(finished[0]).summary()["val"]:
-        return metric, mode, []
-    why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
-    return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]
+@dataclass(frozen=True)
+class Times:
+    """Seconds: of the whole run, of training, of filling the replay store, of having the teacher."""
+
+    total: float
+    fit: float
+    replay: float
+    teacher: float
 
 
-def figure_of(finished: Path, metric: str) -> float:
-    """Validation's figure of a run's chosen checkpoint, by a metric such as `val/accuracy`."""
-    return float(RunFolder(finished).summary()["val"][metric.removeprefix("val/")])
+@dataclass(frozen=True)
+class Threshold:
+    """A decision threshold that validation chose, and figures with it."""
+
+    value: float
+    val: Figures
+    test: Figures
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run.
+
+    Attributes:
+        experiment: its name.
+        role: teacher, student, distill or mutual.
+        label: what people call the trained network.
+        seed: of the run.
+        best_epoch: that validation chose, from 1.
+        val: figures of the chosen checkpoint; `test` likewise.
+        test_last: those of the last epoch.
+        cost: of the trained network.
+        input: its normalisation.
+        fingerprint: of its weights.
+        data: what it saw.
+        hardware: on what it trained.
+        time_s: what it took.
+        versions: by package.
+        teacher: what taught it.
+        peers: what learned with it.
+        threshold: that was chosen for F1, if asked for.
+        test_by_agreement: figures by how far annotators agreed.
+    """
+
+    experiment: str
+    role: str
+    label: str
+    seed: int
+    best_epoch: int
+    val: Figures
+    test: Figures
+    test_last: Figures
+    cost: Cost
+    input: Normalisation
+    fingerprint: str
+    data: DataFacts
+    hardware: Hardware
+    time_s: Times
+    versions: dict[str, str]
+    teacher: TeacherFacts | None = None
+    peers: tuple[PeerFacts, ...] = ()
+    threshold: Threshold | None = None
+    test_by_agreement: dict[str, Figures] | None = None
+
+
+_FIGURES = ("val", "test", "test_last", "test_by_agreement")
+
+
+def as_plain(node: Any) -> Any:
+    """A record as plain data for JSON; what it has nothing to say of is left out."""
+    if is_dataclass(node):
+        said = {field.name: (getattr(node, field.name), field.default) for field in fields(node)}
+        return {name: as_plain(value) for name, (value, default) in said.items() if value != default}
+    if isinstance(node, dict):
+        return {key: as_plain(value) for key, value in node.items()}
+    return [as_plain(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def from_plain(content: Any, where: str) -> RunRecord:
+    """The record that a file holds.
+
+    Args:
+        content: as JSON gives it.
+        where: it was read, for the message.
+
+    Raises:
+        UserError: it is no record of a run.
+    """
+    from pydantic import TypeAdapter, ValidationError  # 0.2 s, which --help need not wait for
+
+    try:
+        return TypeAdapter(RunRecord).validate_python(_with_nan(content))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+        raise UserError(f"{where} is not what a run of this kdistill has written ({wrong}): train it again") from error
+
+
+def _with_nan(node: Any, *, figures: bool = False) -> Any:
+    """NaN for null among the figures, at whatever depth."""
+    if isinstance(node, dict):
+        return {key: _with_nan(value, figures=figures or key in _FIGURES) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_nan(value, figures=figures) for value in node]
+    return math.nan if node is None and figures else node

@@ -7,8 +7,8 @@ from pathlib import Path
 from kdistill.base.metric_catalogue import table_metrics
 from kdistill.config.overrides import key_of
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.job_record import JobRecord, figure_of, judged_by, read_record
 from kdistill.runs.ranking import Place, Sweep, by_place
-from kdistill.runs.record import JobRecord, figure_of, judged_by, read_record
 
 SEED = "seed"
 
@@ -41,9 +41,9 @@ class FinishedSweep:
         """Test figures of the chosen settings, a value per seed."""
         if self.sweep is None:
             return {}
-        found = [RunFolder(path).summary()["test"] for path in self.runs[self.sweep.chosen]]
+        found = [RunFolder(path).record().test for path in self.runs[self.sweep.chosen]]
         names = [metric.key for metric in table_metrics()]
-        return {name: [float(test[name]) for test in found] for name in names if all(name in test for test in found)}
+        return {name: [test[name] for test in found] for name in names if all(name in test for test in found)}
 
 
 def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:

@@ -11,9 +11,9 @@ from kdistill.config.key_identity import SAME_SETTINGS, counts
 from kdistill.config.overrides import key_of
 from kdistill.config.tree import leaves, plain
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.job_record import FILE, figure_of, judged_by, read_record
 from kdistill.runs.places import comparison_arm
 from kdistill.runs.ranking import Place, Sweep, by_place, shown
-from kdistill.runs.record import FILE, figure_of, judged_by, read_record
 
 _SWEEP_FILES = ("sweep.json", "multirun.yaml")
 
@@ -80,7 +80,7 @@ def find_sweeps(paths: Iterable[Path]) -> list[SweptRuns]:
 def _membership(path: Path) -> tuple[Any, Given]:
     """What a run shares with the others of its sweep, and what it was set to."""
     folder = RunFolder(path)
-    role = folder.summary()["role"]
+    role = folder.record().role
     if (path / FILE).is_file():
         texts = read_record(path).overrides
         return (_sweep_folder(path).resolve(), role), {key_of(text): text.partition("=")[2] for text in texts}

@@ -24,7 +24,7 @@ from kdistill.config.monitors import chosen_by
 from kdistill.config.overrides import key_of
 from kdistill.config.validate import report
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import Status, read_record
+from kdistill.runs.job_record import Status, read_record
 from kdistill.search.pruning import environment
 from kdistill.search.space import Space, read_space
 from kdistill.search.study import (
@@ -60,7 +60,7 @@ class Objective:
 
     def of(self, folder: RunFolder) -> float:
         """The figure of a finished run's chosen checkpoint."""
-        return float(folder.summary()["val"][self.metric.removeprefix("val/")])
+        return folder.record().val[self.metric.removeprefix("val/")]
 
 
 def search(

@@ -15,7 +15,7 @@ from typing import Any
 from kdistill.base.storage import write_json, write_text
 from kdistill.runs.finished import versions_of
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import FALLBACK, figure_of
+from kdistill.runs.job_record import FALLBACK, figure_of
 from kdistill.runs.sweep import FinishedSweep, collect, given_by
 
 
@@ -75,6 +75,6 @@ def _json(result: FinishedSweep) -> dict[str, Any]:
             for rank, place in enumerate(sweep.ranked, start=1)
         ]
         content["chosen"] = {**content["ranking"][0], "test": result.test()}
-    content["versions"] = versions_of(RunFolder(path).summary() for paths in result.runs.values() for path in paths)
+    content["versions"] = versions_of(RunFolder(path).record() for paths in result.runs.values() for path in paths)
     content["jobs"] = {path.name: asdict(record) for path, record in result.records.items()}
     return content

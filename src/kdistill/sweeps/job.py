@@ -19,7 +19,7 @@ from kdistill.base.errors import UserError
 from kdistill.config.overrides import prepare_hydra
 from kdistill.config.validate import validate
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
+from kdistill.runs.job_record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launchers import begins_again, runs_in_this_process, threads_per_job
 
@@ -147,7 +147,7 @@ def say(folder: Path, record: JobRecord) -> None:
     run = RunFolder(folder)
     if run.finished:
         metric, _ = chosen_by(run)
-        line += f": {metric} {run.summary()['val'].get(metric.removeprefix('val/'), math.nan):.4f}"
+        line += f": {metric} {run.record().val.get(metric.removeprefix('val/'), math.nan):.4f}"
     line += ", by an earlier start" if record.status == "skipped" else f", {record.seconds:.0f} s"
     print(line, flush=True)
 

@@ -28,8 +28,8 @@ from kdistill.config.key_identity import Meaning, keys_of
 from kdistill.config.overrides import folder_name, is_below, key_of
 from kdistill.config.paths import conf_dir
 from kdistill.runs.elsewhere import JobsElsewhere
+from kdistill.runs.job_record import find_jobs, read_record
 from kdistill.runs.last_words import of_many
-from kdistill.runs.record import find_jobs, read_record
 from kdistill.screen.progress import progress
 from kdistill.screen.stop import Stopped
 from kdistill.sweeps.finish import finish_sweep

@@ -15,6 +15,7 @@ from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
 from kdistill.modules.fit_checks import check_loss_of_peers, check_loss_of_several
 from kdistill.modules.layers import bind_loss
+from kdistill.runs.record import Normalisation
 from kdistill.teachers.find import joined_network
 from kdistill.teachers.recipe import recipe_of, teacher_configs
 
@@ -59,11 +60,11 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
 
 
 def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
-    members: list[tuple[nn.Module, dict[str, Any]]] = []
+    members: list[tuple[nn.Module, Normalisation]] = []
     for own in teacher_configs(config):
         network = _one_teacher(own, arrays)
         mean, std = input_normalisation(own.teacher, network, arrays)
-        members.append((network, {"input": {"mean": mean, "std": std}}))
+        members.append((network, Normalisation(tuple(mean), tuple(std))))
     return joined_network(config.teacher, members) if "members" in config.teacher else members[0][0]
 
 

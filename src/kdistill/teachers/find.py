@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -30,6 +29,7 @@ from kdistill.modules.ensemble import Ensemble
 from kdistill.modules.predictions import figures, predict
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import Figures, Normalisation, TeacherFacts
 from kdistill.teachers.recipe import recipe_key, recipe_of, teacher_configs
 
 log = logging.getLogger(__name__)
@@ -43,13 +43,12 @@ class Teacher:
 
     Attributes:
         answers: the frozen teacher.
-        facts: checkpoint, fingerprint, val, test, cost; as `summary.json` holds them. Of several teachers also
-            `members`, the facts of each.
+        facts: what the student's run keeps of it.
         seconds: what finding it took, its training included.
     """
 
     answers: FrozenTeacher
-    facts: dict[str, Any]
+    facts: TeacherFacts
     seconds: float
 
 
@@ -76,7 +75,7 @@ def find_teacher(config: DictConfig, data: ArrayDataModule, device: str, train: 
 
 def _find_one(
     config: DictConfig, data: ArrayDataModule, device: str, train: Train
-) -> tuple[TeacherModule, dict[str, Any]]:
+) -> tuple[TeacherModule, TeacherFacts]:
     """One teacher, and its facts."""
     arrays = data.arrays
     given = config.teacher.checkpoint
@@ -88,55 +87,57 @@ def _find_one(
     )
     mean, std = stored_normalisation(weights) or input_normalisation(config.teacher, network, arrays)
     module = _module(config, network, mean, std, data)
-    facts: dict[str, Any] = {
-        "label": network_label(config.teacher),
-        "checkpoint": str(weights),
-        "fingerprint": fingerprint(network),
-        "input": {"mean": mean, "std": std},
-    }
-    known = run.summary() if run is not None and run.finished else {}
-    advice = ""
-    if known.get("fingerprint") == facts["fingerprint"] and known["data"]["fingerprint"] == arrays.fingerprint:
-        facts |= {key: known[key] for key in ("val", "test")}
+    known = run.record() if run is not None and run.finished else None
+    own, advice = fingerprint(network), ""
+    if known is not None and (known.fingerprint, known.data.fingerprint) == (own, arrays.fingerprint):
+        val, test = known.val, known.test
     else:
-        measured, advice = _measured(module, data, device)
-        facts |= measured
-    facts["cost"] = count_cost(network, arrays.image_shape, device=device)  # an older count may have missed operators
+        val, test, advice = _measured(module, data, device)
+    facts = TeacherFacts(
+        label=network_label(config.teacher),
+        checkpoint=str(weights),
+        fingerprint=own,
+        input=Normalisation(tuple(mean), tuple(std)),
+        val=val,
+        test=test,
+        cost=count_cost(network, arrays.image_shape, device=device),
+    )
     origin = f"loaded from {weights}" if given is not None else f"trained by {config.teacher.recipe}"
-    _check_knowledge(config, facts, f"teacher {facts['label']}, {origin},", data, advice)
+    _check_knowledge(config, facts, f"teacher {facts.label}, {origin},", data, advice)
     if given is not None:
         log.info("teacher %s: loaded from %s", network_label(config.teacher), weights)
     return module, facts
 
 
 def _joined(
-    config: DictConfig, found: list[tuple[TeacherModule, dict[str, Any]]], data: ArrayDataModule, device: str
-) -> tuple[TeacherModule, dict[str, Any]]:
+    config: DictConfig, found: list[tuple[TeacherModule, TeacherFacts]], data: ArrayDataModule, device: str
+) -> tuple[TeacherModule, TeacherFacts]:
     """Several teachers as one, and its facts. An image goes in as it is: each member has a normalisation of its own."""
-    network = joined_network(config.teacher, [(one.network, facts) for one, facts in found])
+    network = joined_network(config.teacher, [(one.network, facts.input) for one, facts in found])
     channels = data.arrays.image_shape[0]
-    as_it_is = {"mean": [0.0] * channels, "std": [1.0] * channels}
-    module = _module(config, network, **as_it_is, data=data)
-    members = [facts for _, facts in found]
-    measured, advice = _measured(module, data, device)
-    facts: dict[str, Any] = {
-        "label": f"mean of {len(found)} teachers",
-        "checkpoint": ", ".join(one["checkpoint"] for one in members),
-        "fingerprint": fingerprint(network),
-        "input": as_it_is,
-        **measured,
-        "cost": count_cost(network, data.arrays.image_shape, device=device),
-        "members": members,
-    }
-    _check_knowledge(config, facts, facts["label"], data, advice)
-    shown = ", ".join(f"{one['label']} {one['val']['accuracy']:.2%}" for one in members)
-    log.info("%s: validation accuracy %s; together %.2f%%", facts["label"], shown, 100 * facts["val"]["accuracy"])
+    mean, std = [0.0] * channels, [1.0] * channels
+    module = _module(config, network, mean, std, data)
+    members = tuple(facts for _, facts in found)
+    val, test, advice = _measured(module, data, device)
+    facts = TeacherFacts(
+        label=f"mean of {len(found)} teachers",
+        checkpoint=", ".join(one.checkpoint for one in members),
+        fingerprint=fingerprint(network),
+        input=Normalisation(tuple(mean), tuple(std)),
+        val=val,
+        test=test,
+        cost=count_cost(network, data.arrays.image_shape, device=device),
+        members=members,
+    )
+    _check_knowledge(config, facts, facts.label, data, advice)
+    shown = ", ".join(f"{one.label} {one.val['accuracy']:.2%}" for one in members)
+    log.info("%s: validation accuracy %s; together %.2f%%", facts.label, shown, 100 * facts.val["accuracy"])
     return module, facts
 
 
-def joined_network(several: DictConfig, members: Sequence[tuple[nn.Module, dict[str, Any]]]) -> nn.Module:
-    """The members of `teacher=several` as one network, of their networks and their facts."""
-    normalised = [nn.Sequential(Normalize(**facts["input"]), network) for network, facts in members]
+def joined_network(several: DictConfig, members: Sequence[tuple[nn.Module, Normalisation]]) -> nn.Module:
+    """The members of `teacher=several` as one network, of their networks and what these take in."""
+    normalised = [nn.Sequential(Normalize(own.mean, own.std), network) for network, own in members]
     return Ensemble(normalised, shares=several.get("shares"), temperature=several.get("temperature", 1.0))
 
 
@@ -152,9 +153,9 @@ def _module(
     )
 
 
-def _check_knowledge(config: DictConfig, facts: dict[str, Any], who: str, data: ArrayDataModule, advice: str) -> None:
+def _check_knowledge(config: DictConfig, facts: TeacherFacts, who: str, data: ArrayDataModule, advice: str) -> None:
     """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
-    majority, accuracy = majority_share(data.arrays.val.target), facts["val"]["accuracy"]
+    majority, accuracy = majority_share(data.arrays.val.target), facts.val["accuracy"]
     if accuracy <= majority and config.teacher.get("gate", "on") == "on":
         mend = advice or (
             "give a trained teacher.checkpoint, or null to train one"
@@ -189,20 +190,17 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     return folder
 
 
-def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> tuple[dict[str, Any], str]:
+def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> tuple[Figures, Figures, str]:
     """A teacher's val and test, and what to say where its classes seem to stand in another order, else ''."""
     val = predict(module, data.val_dataloader(), data, device)
-    facts = {
-        "val": figures(val),
-        "test": figures(predict(module, data.test_dataloader(), data, device)),
-    }
+    both = figures(val), figures(predict(module, data.test_dataloader(), data, device))
     names, named = data.arrays.class_names, val["logits"].argmax(1)
     order = likely_order(named.numpy(), val["target"].numpy(), len(names))
     if order is None:
-        return facts, ""
+        return *both, ""
     share = float((torch.tensor(order)[named] == val["target"]).float().mean())
     theirs = [names[k] for k in order]
-    return facts, (
+    return *both, (
         f"its classes seem to stand in another order than the run's: in the order {listed(theirs)} it would have "
         f"{share:.2%}. If so, give dataset.classes=[{','.join(theirs)}] (class folders), or "
         "name its classes in its file: `classes` in the metadata of a .safetensors, `class_names` in a checkpoint"

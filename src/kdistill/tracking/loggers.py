@@ -17,6 +17,7 @@ from kdistill.base.packages import how_to_install
 from kdistill.building.instantiate import build
 from kdistill.config.hydra_setup import sweep_name
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord, TeacherFacts, as_plain
 from kdistill.tracking.guarded_loggers import Guard, described, patient
 from kdistill.tracking.wandb_run import Mode, how_to_upload, job_name, open_run, staged_in
 
@@ -97,20 +98,25 @@ class RunLogger(WandbLogger):
         super().log_metrics({**self._waiting, **metrics, **beside}, step)
         self._waiting = {}
 
-    def result(self, summary: Mapping[str, Any]) -> None:
+    def result(self, record: RunRecord) -> None:
         """Figures of the chosen checkpoint and cost into the summary; charts, images, table; the weights if asked."""
         from kdistill.tracking.wandb_media import media  # needs the package wandb
         from kdistill.tracking.wandb_models import log_model
 
         run, folder = self.experiment, RunFolder(self.folder)
         with staged_in(self.folder):
-            run.log(media(folder, summary))
+            run.log(media(folder, record))
             if self.keeps_model and not run.disabled:
-                log_model(run, folder, summary)
+                log_model(run, folder, record)
         # `val/...` too: W&B's own would be the last epoch's, and a sweep goes by it
-        figures = {f"{part}/{name}": value for part in ("val", "test") for name, value in summary[part].items()}
+        figures = {
+            f"{part}/{name}": value
+            for part, values in (("val", record.val), ("test", record.test))
+            for name, value in values.items()
+        }
         kept = ("cost", "best_epoch", "time_s", "threshold", "teacher", "hardware", "test_by_agreement", "versions")
-        run.summary.update(figures | {name: summary[name] for name in kept if name in summary})
+        plain = as_plain(record)
+        run.summary.update(figures | {name: plain[name] for name in kept if name in plain})
 
     def finish(self, *, failed: bool) -> None:
         """Ends the W&B run; of an offline one the screen says how it is uploaded."""
@@ -151,19 +157,19 @@ class Loggers:
     def all(self) -> list[Logger]:
         return [self.csv, *self.others]
 
-    def taught_by(self, facts: Mapping[str, Any]) -> None:
-        """Whose figures on validation W&B shows beside the student's; facts as in `summary.json`."""
+    def taught_by(self, facts: TeacherFacts) -> None:
+        """Whose figures on validation W&B shows beside the student's."""
         for logger in self.others:
             if isinstance(logger, RunLogger):
-                logger.teacher = dict(facts["val"])
+                logger.teacher = facts.val
 
-    def result(self, summary: Mapping[str, Any]) -> None:
+    def result(self, record: RunRecord) -> None:
         """What a finished run folder holds: charts, table and summary in W&B, the test figures as scalars elsewhere."""
         for logger in self.others:
             if isinstance(logger, RunLogger):
-                logger.result(summary)
+                logger.result(record)
             else:
-                logger.log_metrics({f"test/{name}": value for name, value in summary["test"].items()})
+                logger.log_metrics({f"test/{name}": value for name, value in record.test.items()})
 
     def close(self, *, failed: bool) -> None:
         """Flushes and ends each logger; a W&B run of a failed job is marked failed."""

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.config.sections import wandb_sections
 from kdistill.reporting.comparison import headlines, sheets
 from kdistill.reporting.comparison_forms import page
+from kdistill.runs.record import as_plain
 from kdistill.tracking.wandb_run import open_run, staged_in
 
 _OF_A_PAIR = ("mean", "low", "high", "verdict", "p", "p_holm")
@@ -67,4 +68,4 @@ def _figures(result: Mapping[str, Any]) -> dict[str, Any]:
         for pair in result["pairs"]
     }
     means = {arm["name"]: {name: one["mean"] for name, one in arm["metrics"].items()} for arm in result["arms"]}
-    return {"test": means, "cost": {arm["name"]: arm["cost"] for arm in result["arms"]}, "verdicts": words}
+    return {"test": means, "cost": {arm["name"]: as_plain(arm["cost"]) for arm in result["arms"]}, "verdicts": words}

@@ -11,6 +11,7 @@ from kdistill.reporting.mistakes import described, kept_mistakes
 from kdistill.reporting.rates import confusion, kinds, mean_precision, mean_roc, precision_recall, reliability, roc
 from kdistill.reporting.screen import result_columns, result_rows
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord
 
 _POINTS = 200  # of a curve; W&B draws tables of up to 10,000 rows
 _MOST_CURVES = 12  # classes with a curve of their own
@@ -22,19 +23,19 @@ _BESIDE = "accuracy"  # the validation curve that is drawn with the teacher's li
 Curve = tuple[np.ndarray, np.ndarray]
 
 
-def media(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
+def media(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
     """Everything by W&B's key, to be logged at once."""
-    test, names = folder.read_predictions("test"), summary["data"]["class_names"]
-    target, own = test["target"], "teacher" if summary["role"] == "teacher" else "student"
+    test, names = folder.read_predictions("test"), record.data.class_names
+    target, own = test["target"], "teacher" if record.role == "teacher" else "student"
     arms = {own: test["logits"]} | ({"teacher": test["teacher_logits"]} if "teacher_logits" in test else {})
     found = {
-        "final_table": wandb.Table(columns=result_columns(), data=result_rows(summary)),
+        "final_table": wandb.Table(columns=result_columns(), data=result_rows(record)),
         "charts/roc": _areas(roc_curves(arms, target, names), "false positive rate", "true positive rate", "ROC, test"),
         "charts/precision_recall": _areas(
             precision_recall_curves(arms, target, names), "recall", "precision", "precision and recall, test"
         ),
         "charts/reliability": _lines(reliability_curves(arms, target), "confidence", "reliability (accuracy), test"),
-        f"charts/val_{_BESIDE}": _lines(beside_the_teacher(folder.curves(), summary), "epoch", f"val/{_BESIDE}"),
+        f"charts/val_{_BESIDE}": _lines(beside_the_teacher(folder.curves(), record), "epoch", f"val/{_BESIDE}"),
         "mistakes": _images(folder, test, names),
         **{f"charts/{arm}_confusion": _confusion(logits, target, names, arm) for arm, logits in arms.items()},
     }
@@ -104,18 +105,18 @@ def reliability_curves(arms: Mapping[str, np.ndarray], target: np.ndarray) -> di
     return {"honest": (diagonal, diagonal)} | {arm: reliability(logits, target) for arm, logits in arms.items()}
 
 
-def beside_the_teacher(rows: Sequence[Mapping[str, str]], summary: Mapping[str, Any]) -> dict[str, Curve]:
+def beside_the_teacher(rows: Sequence[Mapping[str, str]], record: RunRecord) -> dict[str, Curve]:
     """A student's validation curve by epoch and its teacher's level line; nothing where there is no teacher.
 
     Args:
         rows: of metrics.csv.
-        summary: the run's.
+        record: the run's.
     """
-    if not summary.get("teacher"):
+    if record.teacher is None:
         return {}
     points = [(int(row["epoch"]), float(row[f"val/{_BESIDE}"])) for row in rows if row.get(f"val/{_BESIDE}")]
     epochs, values = np.array(points, dtype=float).reshape(-1, 2).T
-    level = np.full(len(epochs), summary["teacher"]["val"][_BESIDE])
+    level = np.full(len(epochs), record.teacher.val[_BESIDE])
     return {"student": (epochs, values), "teacher": (epochs, level)}
 
 

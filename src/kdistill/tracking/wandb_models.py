@@ -8,38 +8,40 @@ from typing import TYPE_CHECKING, Any
 import wandb
 
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord, TeacherFacts, as_plain
 
 if TYPE_CHECKING:
     from wandb import Run
 
 
-def log_model(run: "Run", folder: RunFolder, summary: Mapping[str, Any]) -> None:
+def log_model(run: "Run", folder: RunFolder, record: RunRecord) -> None:
     """Logs a finished run's weights, and what taught them as used by this run."""
-    teacher = summary.get("teacher") or {}
-    for facts in teacher.get("members", [teacher] if teacher else []):
+    for facts in record.teacher.each if record.teacher else ():
         _use(run, teacher_artifact(facts))
-    run.log_artifact(model_artifact(folder, summary))
+    run.log_artifact(model_artifact(folder, record))
 
 
-def model_artifact(folder: RunFolder, summary: Mapping[str, Any]) -> "wandb.Artifact":
+def model_artifact(folder: RunFolder, record: RunRecord) -> "wandb.Artifact":
     """The chosen weights of a finished run, `model-<experiment>-seed<k>`."""
-    metadata = {name: summary[name] for name in ("label", "role", "fingerprint", "test", "cost")}
-    if summary.get("teacher"):
-        metadata["teacher"] = {name: summary["teacher"][name] for name in ("label", "fingerprint", "checkpoint")}
-    return _artifact(f"{summary['experiment']}-seed{summary['seed']}", folder.weights(summary["role"]), metadata)
+    plain = as_plain(record)
+    metadata = {name: plain[name] for name in ("label", "role", "fingerprint", "test", "cost")}
+    if record.teacher is not None:
+        metadata["teacher"] = {name: plain["teacher"][name] for name in ("label", "fingerprint", "checkpoint")}
+    return _artifact(f"{record.experiment}-seed{record.seed}", folder.weights(record.role), metadata)
 
 
-def teacher_artifact(facts: Mapping[str, Any]) -> "wandb.Artifact":
+def teacher_artifact(facts: TeacherFacts) -> "wandb.Artifact":
     """A teacher's weights under the name that its own run gave them; a bare file's under its fingerprint.
 
     Same name and same content are one version of one artifact to W&B, whoever logs it, and whoever does so first.
     """
-    weights = Path(facts["checkpoint"])
+    weights = Path(facts.checkpoint)
     home = RunFolder(weights.parent)
-    if home.finished and home.weights(home.summary()["role"]) == weights:
-        return model_artifact(home, home.summary())
-    metadata = {name: facts[name] for name in ("label", "fingerprint", "test", "cost")}
-    return _artifact(f"{facts['label']}-{facts['fingerprint'][:12]}", weights, metadata)
+    if home.finished and home.weights(home.record().role) == weights:
+        return model_artifact(home, home.record())
+    plain = as_plain(facts)
+    metadata = {name: plain[name] for name in ("label", "fingerprint", "test", "cost")}
+    return _artifact(f"{facts.label}-{facts.fingerprint[:12]}", weights, metadata)
 
 
 def _artifact(name: str, weights: Path, metadata: Mapping[str, Any]) -> "wandb.Artifact":

@@ -13,6 +13,7 @@ from kdistill.measuring.cost import count_cost
 from kdistill.models.weights import fingerprint
 from kdistill.modules.predictions import figures, predict
 from kdistill.modules.student import StudentModule
+from kdistill.runs.record import PeerFacts
 
 
 def build_peers(config: DictConfig, data: ArrayDataModule, options: dict[str, Any]) -> list[StudentModule]:
@@ -44,15 +45,15 @@ def build_peers(config: DictConfig, data: ArrayDataModule, options: dict[str, An
 
 def peer_facts(
     config: DictConfig, peers: Sequence[StudentModule], data: ArrayDataModule, device: str
-) -> list[dict[str, Any]]:
-    """label, fingerprint, val, test, cost of each peer at the student's best epoch, as `summary.json` holds them."""
-    return [
-        {
-            "label": network_label(section),
-            "fingerprint": fingerprint(peer.network),
-            "val": figures(predict(peer, data.val_dataloader(), data, device)),
-            "test": figures(predict(peer, data.test_dataloader(), data, device)),
-            "cost": count_cost(peer.network, data.arrays.image_shape, device=device),
-        }
+) -> tuple[PeerFacts, ...]:
+    """What the peers came to at the student's best epoch."""
+    return tuple(
+        PeerFacts(
+            label=network_label(section),
+            fingerprint=fingerprint(peer.network),
+            val=figures(predict(peer, data.val_dataloader(), data, device)),
+            test=figures(predict(peer, data.test_dataloader(), data, device)),
+            cost=count_cost(peer.network, data.arrays.image_shape, device=device),
+        )
         for section, peer in zip(config.peers, peers, strict=True)
-    ]
+    )

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from kdistill.base.errors import Pruned
 from kdistill.building.instantiate import build_all, network_label
 from kdistill.config.validate import validate
+from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.measuring.cost import count_cost
 from kdistill.measuring.latency import measure_latency
@@ -34,6 +35,7 @@ from kdistill.reporting.following import next_commands
 from kdistill.reporting.mistakes import telling
 from kdistill.reporting.screen import print_next, print_result, print_settings, trained_as
 from kdistill.runs.folder import RunFolder, versions
+from kdistill.runs.record import DataFacts, Hardware, Normalisation, RunRecord, Threshold, Times
 from kdistill.screen.progress import progress
 from kdistill.teachers.find import find_teacher
 from kdistill.tracking.loggers import Loggers
@@ -66,7 +68,7 @@ def run(
     *,
     in_sweep: bool = False,
     on_the_way: bool = False,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Trains what the config says and leaves a finished run folder.
 
     Args:
@@ -77,7 +79,7 @@ def run(
         on_the_way: it trains the teacher of another run, which shows settings and figures.
 
     Returns:
-        The summary, as `summary.json` holds it.
+        What `summary.json` holds.
 
     Raises:
         UserError: a mistake in the config, the data or the teacher; nothing was trained on it.
@@ -96,7 +98,7 @@ def run(
     failed = True
     try:
         with progress().part(str(path)):
-            summary = _train_and_test(config, plan, folder, loggers, callbacks, started, on_the_way)
+            record = _train_and_test(config, plan, folder, loggers, callbacks, started, on_the_way)
         failed = False
     except Pruned as verdict:
         failed = False
@@ -105,11 +107,11 @@ def run(
     finally:
         loggers.close(failed=failed)
     if on_the_way:
-        log.info(f"teacher {summary['label']}: trained, {trained_as(summary, config)}")
+        log.info(f"teacher {record.label}: trained, {trained_as(record, config)}")
     elif not in_sweep:
-        print_result(summary, str(path))
-        print_next(next_commands(summary, path))
-    return summary
+        print_result(record, str(path))
+        print_next(next_commands(record, path))
+    return record
 
 
 def _train_and_test(
@@ -120,7 +122,7 @@ def _train_and_test(
     more: Sequence[Callback],
     started: float,
     on_the_way: bool,
-) -> dict[str, Any]:
+) -> RunRecord:
     kind, label, device, data, arrays = plan.kind, plan.label, plan.device, plan.data, plan.data.arrays
     network, parts, peers, way = plan.network, plan.parts, plan.peers, plan.way
     mean, std = parts["mean"], parts["std"]
@@ -158,7 +160,7 @@ def _train_and_test(
         make_faster(one, precision=precision, device=device)
         if way.compile:
             one.compile(mode=way.compile)
-    log.info(f"{label}: {cost['flops']:,} FLOPs; on {device} in {way}")
+    log.info(f"{label}: {cost.flops:,} FLOPs; on {device} in {way}")
     log.info(f"{label}: trains {describe_trainable(network)}")
     module = _module(config.role, network, asked, peers, parts)
     cut = not peers and replay_prefix(config, kind, module, data, device=device, precision=precision)
@@ -181,9 +183,11 @@ def _train_and_test(
     predictions = predict(module, test_batches, data, device) | test_answers
     val, test = figures(val_predictions), figures(predictions)
 
-    cost |= measure_latency(network, arrays.image_shape, device=device)
-    if teacher is not None:  # here too, that both are measured on one machine at one time
-        teacher.facts["cost"] |= measure_latency(teacher.answers.module.network, arrays.image_shape, device=device)
+    taught = teacher.facts if teacher else None
+    cost = replace(cost, **measure_latency(network, arrays.image_shape, device=device))
+    if teacher is not None and taught is not None:  # here too, that both are measured on one machine at one time
+        latency = measure_latency(teacher.answers.module.network, arrays.image_shape, device=device)
+        taught = replace(taught, cost=replace(taught.cost, **latency))
 
     facts = {"model": label, "mean": mean, "std": std, "classes": arrays.class_names}
     write_weights(folder.weights(config.role), network, facts)
@@ -192,51 +196,55 @@ def _train_and_test(
     folder.write_predictions("test", answered)
     told = predictions["index"][telling(answered, most=_KEPT_IMAGES)]
     folder.write_mistakes(told.numpy(), arrays.test.read(told).image.cpu().numpy())
-    summary: dict[str, Any] = {
-        "experiment": config.name,
-        "role": config.role,
-        "label": label + (" distilled" if teacher else " mutual" if peers else ""),
-        "seed": config.seed,
-        "best_epoch": best_epoch,
-        "val": val,
-        "test": test,
-        "test_last": test_last,
-        "cost": cost,
-        "input": {"mean": mean, "std": std},
-        "fingerprint": fingerprint(network),
-        "data": {
-            "fingerprint": arrays.fingerprint,
-            "train": len(arrays.train),
-            "val": len(arrays.val),
-            "test": len(arrays.test),
-            "image_shape": arrays.image_shape,
-            "mean": arrays.mean,
-            "std": arrays.std,
-            "class_names": arrays.class_names,
-            "value_range": arrays.value_range,
-        },
-        "hardware": {"device": device, **asdict(way)},
-        "time_s": {
-            "total": time.perf_counter() - started,
-            "fit": fit_seconds,
-            "replay": fit_started - replay_started,
-            "teacher": teacher.seconds if teacher else 0.0,
-        },
-        "versions": versions(),
-    }
-    if teacher is not None:
-        summary["teacher"] = teacher.facts
-    if peers:
-        summary["peers"] = peer_facts(config, peers, data, device)
-    if config.decision_threshold == "f1":
-        summary["threshold"] = chosen_threshold(val_predictions, predictions)
-    if arrays.test.votes is not None and arrays.annotators:
-        summary["test_by_agreement"] = by_agreement(
+    record = RunRecord(
+        experiment=config.name,
+        role=config.role,
+        label=label + (" distilled" if teacher else " mutual" if peers else ""),
+        seed=config.seed,
+        best_epoch=best_epoch,
+        val=val,
+        test=test,
+        test_last=test_last,
+        cost=cost,
+        input=Normalisation(tuple(mean), tuple(std)),
+        fingerprint=fingerprint(network),
+        data=_data_facts(arrays),
+        hardware=Hardware(device, **asdict(way)),
+        time_s=Times(
+            total=time.perf_counter() - started,
+            fit=fit_seconds,
+            replay=fit_started - replay_started,
+            teacher=teacher.seconds if teacher else 0.0,
+        ),
+        versions=versions(),
+        teacher=taught,
+        peers=peer_facts(config, peers, data, device),
+        threshold=Threshold(**chosen_threshold(val_predictions, predictions))
+        if config.decision_threshold == "f1"
+        else None,
+        test_by_agreement=by_agreement(
             predictions["logits"], predictions["target"], arrays.test.votes.cpu(), arrays.annotators
         )
-    folder.write_json("summary.json", summary)
-    loggers.result(summary)
-    return summary
+        if arrays.test.votes is not None and arrays.annotators
+        else None,
+    )
+    folder.write_record(record)
+    loggers.result(record)
+    return record
+
+
+def _data_facts(arrays: ImageArrays) -> DataFacts:
+    return DataFacts(
+        fingerprint=arrays.fingerprint,
+        train=len(arrays.train),
+        val=len(arrays.val),
+        test=len(arrays.test),
+        image_shape=arrays.image_shape,
+        mean=tuple(arrays.mean),
+        std=tuple(arrays.std),
+        class_names=tuple(arrays.class_names),
+        value_range=arrays.value_range,
+    )
 
 
 def _module(

@@ -1,0 +1,30 @@
+"""What a network costs, as it is counted, kept and shown; `measuring` counts it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one image.
+
+    Attributes:
+        params_total: number of parameters.
+        params_trainable: of those that train.
+        macs: multiply-adds of convolutions, linear and recurrent layers, matrix products and attention.
+        flops: 2 x macs.
+        uncounted_ops: names of the operators that ran and are not in `macs` (pooling, norms, elementwise).
+        heavy_uncounted_ops: those of them that may cost as much as a layer: `macs` is then a lower bound.
+        latency_ms: the median, in milliseconds; None where nobody measured it.
+        latency_iqr_ms: interquartile range of the timings, in milliseconds.
+        latency_on: device and threads, in words.
+    """
+
+    params_total: int
+    params_trainable: int
+    macs: int
+    flops: int
+    uncounted_ops: tuple[str, ...]
+    heavy_uncounted_ops: tuple[str, ...]
+    latency_ms: float | None = None
+    latency_iqr_ms: float | None = None
+    latency_on: str | None = None

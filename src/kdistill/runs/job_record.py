@@ -1,0 +1,78 @@
+"""What a job of a sweep leaves in its folder about itself: `job.json`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from omegaconf import OmegaConf
+
+from kdistill.base.storage import write_json
+from kdistill.config import monitors
+from kdistill.runs.folder import RunFolder
+
+FILE = "job.json"
+FALLBACK = "val/accuracy", "max"  # of runs whose config does not say
+Status = Literal["running", "finished", "skipped", "pruned", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job of one sweep.
+
+    Attributes:
+        sweep: names the start of the sweep that the record is of; a later start writes its own.
+        overrides: the command line's, with the job's own values.
+        status: of a job that was killed it stays `running`; `skipped` was finished by an earlier start.
+        seconds: what this start spent on the job.
+        error: what went wrong, for the screen.
+        starts: how often this start of the sweep has begun the job; more than once after its process was killed.
+        launch: in which launch of this start, counted from 1; there is another after a process was killed.
+    """
+
+    sweep: str
+    overrides: tuple[str, ...]
+    status: Status = "running"
+    seconds: float = 0.0
+    error: str = ""
+    starts: int = 1
+    launch: int = 1
+
+    def ended(self, status: Status, seconds: float, error: str = "") -> "JobRecord":
+        return replace(self, status=status, seconds=seconds, error=error)
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / FILE, asdict(self))
+
+
+def read_record(folder: Path) -> JobRecord:
+    """The record in a job's folder."""
+    content = json.loads((folder / FILE).read_text())
+    return JobRecord(**{**content, "overrides": tuple(content["overrides"])})
+
+
+def find_jobs(folder: Path, sweep: str) -> list[Path]:
+    """Folders of the jobs that one start of a sweep has touched, in the order of their names."""
+    found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{FILE}")]
+    return sorted(path for path in found if read_record(path).sweep == sweep)
+
+
+def chosen_by(run: RunFolder) -> tuple[str, str]:
+    """The metric of validation by which a run chose its checkpoint, and whether `max` or `min` of it is better."""
+    return monitors.chosen_by(OmegaConf.to_container(run.config())) or FALLBACK  # type: ignore[arg-type]
+
+
+def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
+    """The metric of validation that ranks runs, whether `max` or `min` of it is better, and what a reader must know."""
+    found = {chosen_by(RunFolder(path)) for path in finished}
+    metric, mode = next(iter(found))
+    if len(found) == 1 and metric.removeprefix("val/") in RunFolder(finished[0]).record().val:
+        return metric, mode, []
+    why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
+    return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]
+
+
+def figure_of(finished: Path, metric: str) -> float:
+    """Validation's figure of a run's chosen checkpoint, by a metric such as `val/accuracy`."""
+    return RunFolder(finished).record().val[metric.removeprefix("val/")]
