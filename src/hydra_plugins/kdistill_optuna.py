@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 
 class OptunaSweeper(Sweeper):
-    """Asks Optuna what to try next and hands it to the launcher; `conf/hydra/sweeper/optuna.yaml` says what each is."""
+    """Hands what Optuna wants tried next to the launcher; `conf/hydra/sweeper/optuna.yaml` says what each is."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Names that people chose show as the text that they are: on a page, in a chart, as Markdown, on the screen."""
+"""The names that people chose show as the text that they are: on a page, in a chart, as Markdown, on the screen."""
 
 import base64
 import io

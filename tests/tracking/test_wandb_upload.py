@@ -108,7 +108,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Writes nothing: nobody reads the server's log."""
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def match(wanted: Sequence[str], others: Sequence[str]) -> Match:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """Names in one line; of many the first."""
+    """The names in one line; of many the first."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

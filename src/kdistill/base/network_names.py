@@ -1,4 +1,4 @@
-"""Names of networks, known without importing torch or timm, which takes a quarter of a minute."""
+"""The names of networks, known without importing torch or timm, which takes a quarter of a minute."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -57,7 +57,7 @@ def _control(distilled: DictConfig, name: str) -> DictConfig:
 
 
 def arms_key(distilled: DictConfig) -> str:
-    """Names what is compared: equal for configs that train the same, whatever the seeds."""
+    """What identifies a comparison: equal for configs that train the same, whatever the seeds."""
     return digest(that_count(plain(distilled), SAME_COMPARISON))[:8]
 
 

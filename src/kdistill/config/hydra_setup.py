@@ -9,7 +9,7 @@ _LONGEST_GROUP = 128  # characters that W&B takes
 
 
 def sweep_name() -> str | None:
-    """Names the Hydra sweep that this process runs a job of, by its folder (below `sweeps`); None outside of one."""
+    """The Hydra sweep that this process runs a job of, by its folder (below `sweeps`); None outside of one."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     parts = Path(HydraConfig.get().sweep.dir).parts

@@ -1,4 +1,4 @@
-"""Names of a sweep's folders: the same command finds them again, and other settings have others."""
+"""How a sweep's folders are called: the same command finds them again, and other settings have others."""
 
 import hashlib
 import re

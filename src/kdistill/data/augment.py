@@ -46,7 +46,7 @@ class Augment:
         hue: UnitInterval = 0.0,
         padding: Literal["zeros", "reflection"] = "zeros",
     ) -> None:
-        """Says how strong each part is; 0 turns it off.
+        """The strength of each part; 0 turns it off.
 
         Args:
             shift: largest shift along each axis, in pixels.

@@ -57,7 +57,7 @@ def is_junk(name: str) -> bool:
 
 
 def folders_in(home: Path, left_out: LeftOut | None = None) -> list[str]:
-    """Names of the folders in a folder, and of links to some, in order; those passed by are noted.
+    """The names of a folder's folders, and of links to some, in order; those passed by are noted.
 
     Raises:
         UserError: the folder can't be read.

@@ -47,7 +47,7 @@ class ImageFolder(ArrayDataModule):
         augment: Augment | None = None,
         mixup: NonNegativeFloat = 0.0,
     ) -> None:
-        """Says where the images are and how to serve them.
+        """Where the images are, and how they are served.
 
         Args:
             root: folder of train/, val/ and test/ with class folders in each, or of class folders. Partitions may

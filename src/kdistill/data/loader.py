@@ -21,7 +21,7 @@ class BatchLoader:
         self, split: Split, batch_size: int, *, sampler: ShuffledSampler | None = None, together: int | None = None,
         images: bool = True,
     ) -> None:  # fmt: skip
-        """Says what is served.
+        """What is served, and in which order.
 
         Args:
             split: N samples.

@@ -53,7 +53,7 @@ class MHIST(ArrayDataModule):
         augment: Augment | None = None,
         mixup: NonNegativeFloat = 0.0,
     ) -> None:
-        """Says where the data are and how to serve them.
+        """Where the data are, and how they are served.
 
         Args:
             root: folder of annotations.csv and images/.

@@ -35,7 +35,7 @@ class MNIST(ArrayDataModule):
         augment: Augment | None = None,
         mixup: NonNegativeFloat = 0.0,
     ) -> None:
-        """Says where MNIST is and how to serve it.
+        """Where MNIST is, and how it is served.
 
         Args:
             root: folder of the four idx files; they are fetched into it if they are not there.

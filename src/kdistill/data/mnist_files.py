@@ -165,7 +165,7 @@ def _from_package() -> dict[str, bytes]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows NumPy arrays and nothing else, so that a pickle from a package can run no code."""
+    """An unpickler of NumPy arrays and nothing else, so that a pickle from a package can run no code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy.core.multiarray", "_reconstruct"):

@@ -48,7 +48,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         mixup: float = 0.0,
         sampling: str | None = None,
     ) -> None:
-        """Says how to serve what `load` returns.
+        """How the images that `load` returns are served.
 
         Args:
             batch_size: images per training step.

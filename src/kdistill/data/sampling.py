@@ -43,7 +43,7 @@ class ShuffledSampler:
     """
 
     def __init__(self, size: int, *, seed: int, rank: int = 0, replicas: int = 1) -> None:
-        """Says of what the order is.
+        """What the order is drawn from.
 
         Args:
             size: N, how many samples there are.

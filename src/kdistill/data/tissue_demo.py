@@ -55,7 +55,7 @@ class TissueDemo(MHIST):
         augment: Augment | None = None,
         mixup: NonNegativeFloat = 0.0,
     ) -> None:
-        """Says what to paint and how to serve it; the other arguments are `MHIST`'s.
+        """What is painted, and how it is served; the other arguments are `MHIST`'s.
 
         Args:
             root: folder that holds a folder for each way of painting.

@@ -74,7 +74,7 @@ class WeightedSum(nn.Module):
     _weights: Tensor
 
     def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
-        """Joins losses.
+        """The losses and their weights.
 
         Args:
             parts: losses by name; one that is itself a weighted sum is taken apart, its weights multiplied by its own.

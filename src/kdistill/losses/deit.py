@@ -46,7 +46,7 @@ class DeiT(LogitLoss):
     def __init__(
         self, *, hard: bool = True, temperature: PositiveFloat = 3.0, token: bool = True, standardize: bool = False
     ) -> None:
-        """Says what is learned from the teacher.
+        """What is learned from the teacher, and by which head.
 
         Args:
             hard: its class; else its probabilities at the temperature.

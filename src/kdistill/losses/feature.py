@@ -30,7 +30,7 @@ class FeatureLoss(nn.Module, ABC):
     needs_maps: ClassVar[bool] = True
 
     def __init__(self, *, layers: Literal["auto"] | list[tuple[str, str]], factor: float) -> None:
-        """Says what is compared.
+        """Which layers are compared.
 
         Args:
             layers: pairs of names, the student's first; a name is that of a module, for its output, or `module:input`.
@@ -95,7 +95,7 @@ class OwnFeatureLoss(nn.Module, ABC):
     choice: ClassVar[OwnChoice]
 
     def __init__(self, *, layers: Literal["auto"] | list[str]) -> None:
-        """Says what is looked at.
+        """Which layers are looked at.
 
         Args:
             layers: names; a name is that of a module, for its output, or `module:input`.

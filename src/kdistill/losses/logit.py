@@ -102,7 +102,7 @@ class CrossEntropy(nn.Module):
         logit_adjustment: NonNegativeFloat = 0.0,
         class_counts: Sequence[int] | None = None,
     ) -> None:
-        """Says how labels are smoothed and how classes of unlike size are made even.
+        """How labels are smoothed, and how classes of unlike size are made even.
 
         Args:
             label_smoothing: share of the target spread evenly over the classes; .1 in the paper of `cross_entropy`.

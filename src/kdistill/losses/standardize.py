@@ -52,7 +52,7 @@ class LogitLoss(nn.Module, ABC):
     """A loss between the logits of student and teacher; subclasses say in `compare` which."""
 
     def __init__(self, *, standardize: bool) -> None:
-        """Says what the loss sees.
+        """How the loss sees the logits.
 
         Args:
             standardize: both sides are standardised first; other losses of the sum see them as they are.

@@ -73,7 +73,7 @@ def _names(content: object) -> tuple[str, ...] | None:
 
 
 def _as_list(value: object) -> tuple[str, ...] | None:
-    """Names in the order of their numbers, of a list or of a mapping from numbers; None where it is neither."""
+    """The names in the order of their numbers, of a list or of a mapping from numbers; None where it is neither."""
     if isinstance(value, Mapping):
         numbers = {int(key): name for key, name in value.items() if str(key).isdigit()}
         complete = len(numbers) == len(value) and sorted(numbers) == list(range(len(numbers)))

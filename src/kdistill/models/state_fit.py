@@ -170,7 +170,7 @@ def _positions(had: Tensor, wanted: Tensor) -> Tensor | None:
 
 
 def _unused(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> set[str]:
-    """Names that belong to parts the network has not at all, as an auxiliary head or a projector."""
+    """The names that belong to parts the network has not at all, as an auxiliary head or a projector."""
     parts = {name.partition(".")[0] for name in wanted}
     return {name for name in state if "." in name and name.partition(".")[0] not in parts}
 

@@ -99,7 +99,7 @@ class ClassifierModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         class_names: Sequence[str] = (),
     ) -> None:
-        """Joins what a run is made of.
+        """The parts that a run is made of.
 
         Args:
             network: from (N, C, H, W) to (N, K).

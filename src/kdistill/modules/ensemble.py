@@ -46,7 +46,7 @@ class Ensemble(nn.Module):
         shares: list[PositiveFloat] | None = None,
         temperature: PositiveFloat = 1.0,
     ) -> None:
-        """Joins networks.
+        """The networks, and how their answers are averaged.
 
         Args:
             members: each from (N, C, H, W) images in 0..1 to (N, K) logits.

@@ -50,7 +50,7 @@ class MutualModule(StudentModule):
     """
 
     def __init__(self, network: nn.Module, *, peers: Sequence[StudentModule], **options: Any) -> None:
-        """Joins them.
+        """The student and its peers.
 
         Args:
             network: the student's.

@@ -41,7 +41,7 @@ class ReplayStore:
         self, cache: Path, label: str, key: Mapping[str, Any], *, shapes: Mapping[str, Sequence[int]], samples: int,
         dtype: str,
     ) -> None:  # fmt: skip
-        """Says what is stored where.
+        """What is stored, and where.
 
         Args:
             cache: folder of all stores.

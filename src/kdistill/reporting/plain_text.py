@@ -1,4 +1,4 @@
-"""Names that people chose (of runs, classes, files, settings), shown as the text that they are."""
+"""The names that people chose (of runs, classes, files, settings), shown as the text that they are."""
 
 import re
 

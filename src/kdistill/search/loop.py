@@ -175,7 +175,7 @@ class _Trials:
         return [*self.space.overrides(trial.params), *own]
 
     def _tell(self, trial: FrozenTrial, was_launched: bool = False) -> bool:
-        """Tells the study what a trial's folder says; before its job was launched, only if that is certain.
+        """Reports to the study what a trial's folder says; before its job was launched, only if that is certain.
 
         Returns:
             Whether the trial is over.

@@ -23,7 +23,7 @@ class TrialWatch(pl.Callback):
     """
 
     def __init__(self, *, storage: str, study: str, number: int, pruner: str | Mapping[str, Any], metric: str) -> None:
-        """Names the trial.
+        """The trial, and what is reported to it.
 
         Args:
             storage: URL of Optuna's storage.

@@ -36,7 +36,7 @@ class SweepJob:
     """
 
     def __init__(self, task: Callable[[DictConfig], Any], sweep: str, folder: str, launch: int = 1) -> None:
-        """Names the sweep.
+        """The task, and the sweep that it is a job of.
 
         Args:
             task: trains a job's config in Hydra's output folder.

@@ -82,7 +82,7 @@ def _grouped(config: DictConfig) -> DictConfig:
 
 
 def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> str:
-    """Names the weights that a recipe leads to on some data: equal for recipes that train the same.
+    """The key of the weights that a recipe leads to on some data: equal for recipes that train the same.
 
     Of a recipe that distills, how its own teachers come to be is part of it, down the whole chain.
     """
@@ -103,7 +103,7 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
 
 
 def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
-    """Names a teacher's weights: by their file's content, or by the recipe that leads to them."""
+    """What identifies a teacher's weights: their file's content, or the recipe that leads to them."""
     if config.teacher.checkpoint is not None:
         return file_digest(weights_path(config.teacher.checkpoint))
     return recipe_key(recipe_of(config), data_fingerprint, train_size)

@@ -30,7 +30,7 @@ def say_absent(name: str, split: Split, class_names: tuple[str, ...]) -> None:
 
 
 def check_presence(config: DictConfig, arrays: ImageArrays) -> None:
-    """Says which classes validation and test lack; refuses a run that would choose by a figure without a value.
+    """Logs which classes validation and test lack; refuses a run that would choose by a figure without a value.
 
     Raises:
         UserError: naming what is monitored and what validation lacks.

@@ -91,7 +91,7 @@ class ResumePoint(pl.Callback):
 
     @validate_call
     def __init__(self, dirpath: str, *, minutes: NonNegativeFloat = 1.0) -> None:
-        """Says where and how often.
+        """Where a checkpoint is written, and how often.
 
         Args:
             dirpath: folder of the checkpoint.

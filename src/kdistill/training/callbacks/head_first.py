@@ -24,7 +24,7 @@ class HeadFirst(BaseFinetuning):
 
     @validate_call
     def __init__(self, *, epochs: PositiveInt = 2) -> None:
-        """Says how long the head trains alone.
+        """How long the head trains alone.
 
         Args:
             epochs: from this epoch (counted from 0) on, the rest trains too.

@@ -17,7 +17,7 @@ _VALIDATING = 1 / 3  # of the work of training on an image
 
 
 class TrainingProgress(Callback):
-    """Tells a stage of the command how far the training is: images, the loss, and the metric that chooses."""
+    """Reports to a stage of the command how far the training is: images, the loss, and the metric that chooses."""
 
     def __init__(self, stage: Stage, loader: BatchLoader, *, validated: int, epochs: int, monitor: str) -> None:
         """Takes the stage over.
