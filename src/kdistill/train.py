@@ -1,4 +1,4 @@
-"""`python -m kdistill.train`: trains a teacher, a student from scratch, or a student from a teacher."""
+"""`python -m kdistill.train`: trains a teacher, a student without a teacher, or a student from a teacher."""
 
 import os
 from pathlib import Path

@@ -228,8 +228,8 @@ def test_runs_of_equal_settings_make_an_arm_and_others_are_named_by_what_differs
     hot = finished_run(tmp_path / "hot", "distill", 0, kind="hot")
     cold = finished_run(tmp_path / "cold", "distill", 0, kind="cold")
     arms = named_arms([f"{runs}/plain-*", str(hot), str(cold), f"{runs}/plain-0"], [])
-    names = ["net scratch", "net distilled loss.kind=hot", "net distilled loss.kind=cold"]
-    assert list(arms) == names and len(arms["net scratch"]) == 4
+    names = ["net without a teacher", "net distilled loss.kind=hot", "net distilled loss.kind=cold"]
+    assert list(arms) == names and len(arms["net without a teacher"]) == 4
 
 
 def test_runs_that_differ_in_latency_alone_are_one_arm_with_their_median(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_the_door_compares_finished_runs_in_seconds_and_writes_three_files(runs:
     started = time.perf_counter()
     done = door(tmp_path, f"runs=[{runs}/plain-*,{runs}/kd-*]", "output=report")
     assert done.returncode == 0 and time.perf_counter() - started < 30, done.stderr
-    assert "net distilled against net scratch: helped: accuracy" in done.stdout
+    assert "net distilled against net without a teacher: helped: accuracy" in done.stdout
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
         f"comparison.{ending}" for ending in ("html", "json", "md")
     ]

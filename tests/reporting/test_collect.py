@@ -32,7 +32,7 @@ def test_a_pattern_names_runs_and_folders_above_runs(runs: Path) -> None:
 
 def test_a_run_that_is_named_twice_counts_once(runs: Path) -> None:
     arms = subject_of([str(runs), f"{runs}/sweep/*"], []).arms
-    assert {name: len(found) for name, found in arms.items()} == {"net distilled": 3, "net scratch": 1}
+    assert {name: len(found) for name, found in arms.items()} == {"net distilled": 3, "net without a teacher": 1}
 
 
 def test_arms_may_be_named(runs: Path) -> None:

@@ -107,7 +107,7 @@ def test_dark_and_paper_have_colours_of_their_own(text: str) -> None:
 def test_the_charts_show_the_runs_own_figures(text: str) -> None:
     labels = [attrs["aria-label"] or "" for attrs in read(text).all("svg")]
     (accuracy,) = [label for label in labels if label.startswith("validation: accuracy by epoch")]
-    assert "net scratch 0.805" in accuracy, "the mean over the seeds of .8 and .81"
+    assert "net without a teacher 0.805" in accuracy, "the mean over the seeds of .8 and .81"
     (flops,) = [label for label in labels if label.startswith("test accuracy by FLOPs")]
     assert flops.startswith("test accuracy by FLOPs: big net") and " at 1.7e+03; net" in flops
     assert "teacher 0.975" in accuracy, "its level on validation, for there are no curves of it"
@@ -115,7 +115,7 @@ def test_the_charts_show_the_runs_own_figures(text: str) -> None:
 
 
 def test_the_confusion_table_counts_every_test_sample(text: str) -> None:
-    found = re.search(r'class="matrix" aria-label="net scratch">(.*?)</table>', text, re.DOTALL)
+    found = re.search(r'class="matrix" aria-label="net without a teacher">(.*?)</table>', text, re.DOTALL)
     assert found is not None
     counts = [float(cell) for cell in re.findall(r"<td[^>]*>([\d.]+)</td>", found[1])]
     assert len(counts) == 9 and sum(counts) == pytest.approx(90, abs=0.5)

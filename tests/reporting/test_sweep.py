@@ -42,7 +42,7 @@ def test_of_a_sweep_the_chosen_settings_alone_are_an_arm(grid: Path) -> None:
     subject = subject_of([str(grid)], [])
     assert {name: len(runs) for name, runs in subject.arms.items()} == {
         "net distilled (loss.temperature=4, loss.alpha=0.9)": 2,
-        "net scratch": 1,
+        "net without a teacher": 1,
     }
     assert subject.title == "mnist_distill, mnist_scratch"
 

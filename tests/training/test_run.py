@@ -156,7 +156,7 @@ def test_a_finished_run_is_not_written_over(distilled: Path, distill_overrides: 
     assert (distilled / "summary.json").read_bytes() == before
 
 
-def test_the_scratch_arm_runs_and_evaluates(small: Slice, tmp_path: Path) -> None:
+def test_the_student_without_a_teacher_runs_and_evaluates(small: Slice, tmp_path: Path) -> None:
     found = run(compose_config(["+experiment=mnist_scratch", *small]), tmp_path / "scratch")
     assert found.role == "student"
     assert found.teacher is None and "teacher" not in json.loads((tmp_path / "scratch" / "summary.json").read_text())

@@ -4,4 +4,4 @@ from kdistill.modules.base import ClassifierModule
 
 
 class StudentModule(ClassifierModule):
-    """A small classifier: the scratch arm, and what a distilled student is loaded into."""
+    """A small classifier: the student without a teacher, and what a distilled student is loaded into."""

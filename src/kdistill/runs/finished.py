@@ -94,7 +94,7 @@ def by_settings(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
 
 def _plain_name(run: FinishedRun) -> str:
-    word = " scratch" if run.record.role == "student" else ""
+    word = " without a teacher" if run.record.role == "student" else ""
     return f"{run.record.label}{word}"
 
 
