@@ -13,9 +13,9 @@ from kdistill.building.device import choose_precision
 from kdistill.building.networks import build_network
 from kdistill.config.compose import compose_config
 from kdistill.models.weights import fingerprint
-from kdistill.training.compute_mode import Way, tune, tuned
+from kdistill.training.compute_mode import ComputeMode, tune, tuned
 
-PLAIN, LAST = Way("32-true", False), Way("32-true", True)
+PLAIN, LAST = ComputeMode("32-true", False), ComputeMode("32-true", True)
 
 
 class SlowIn(nn.Module):
@@ -32,7 +32,9 @@ class SlowIn(nn.Module):
         return self.layer(image).mean((2, 3))
 
 
-def choose(network: nn.Module, cache: Path, *, default: Way = PLAIN, steps: int = 1000, others: object = None) -> Way:
+def choose(
+    network: nn.Module, cache: Path, *, default: ComputeMode = PLAIN, steps: int = 1000, others: object = None
+) -> ComputeMode:
     return tuned(
         network,
         default,
@@ -46,7 +48,7 @@ def choose(network: nn.Module, cache: Path, *, default: Way = PLAIN, steps: int 
 
 
 @pytest.mark.parametrize("default", [PLAIN, pytest.param(LAST, marks=pytest.mark.slow)])
-def test_the_faster_way_is_taken(tmp_path: Path, default: Way) -> None:
+def test_the_faster_way_is_taken(tmp_path: Path, default: ComputeMode) -> None:
     assert choose(SlowIn(torch.contiguous_format), tmp_path / "one", default=default) == LAST
     assert choose(SlowIn(torch.channels_last), tmp_path / "other", default=default) == PLAIN
 
@@ -82,7 +84,7 @@ def test_the_probe_leaves_the_network_and_the_random_state_alone(tmp_path: Path)
 
 
 def test_compilation_is_not_tried_where_it_cannot_pay(tmp_path: Path) -> None:
-    compiled = Way("32-true", False, "default")
+    compiled = ComputeMode("32-true", False, "default")
     assert choose(SlowIn(torch.channels_last), tmp_path, others=[compiled]) == PLAIN
     assert "compiled" not in next(tmp_path.glob("*.json")).read_text()
 
@@ -93,6 +95,6 @@ def test_what_the_config_fixes_is_kept(mnist_root: Path, tmp_path: Path) -> None
     data = build_data(fixed)
     network = build_network(fixed.teacher, "teacher", data)
     off = compose_config([*job, "trainer.tune=off"])
-    assert tune(off, network, data, "cpu") == Way(choose_precision("auto", "cpu"), True)
+    assert tune(off, network, data, "cpu") == ComputeMode(choose_precision("auto", "cpu"), True)
     assert not (tmp_path / "tuned").exists()
     assert tune(fixed, network, data, "cpu") == PLAIN

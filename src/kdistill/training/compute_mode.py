@@ -32,7 +32,7 @@ _COMPILATIONS = 5  # for training, its smaller last batch, validation and its la
 
 
 @dataclass(frozen=True)
-class Way:
+class ComputeMode:
     """How to train.
 
     Attributes:
@@ -50,10 +50,12 @@ class Way:
         return ", ".join(part for part in parts if part)
 
 
-def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: str) -> Way:
+def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: str) -> ComputeMode:
     """How a run trains its network: as its config says; what that leaves to `auto`, as is fastest here."""
     trainer = config.trainer
-    default = Way(choose_precision(trainer.precision, device), choose_channels_last(trainer.channels_last, network))
+    default = ComputeMode(
+        choose_precision(trainer.precision, device), choose_channels_last(trainer.channels_last, network)
+    )
     if trainer.tune == "off":
         return default
     precisions = [default.precision]
@@ -62,8 +64,8 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
     formats = [default.channels_last]
     if trainer.channels_last == "auto" and default.channels_last:
         formats = [True, False]
-    others = [Way(precision, form) for precision in precisions for form in formats]
-    compiled = [Way(default.precision, default.channels_last, mode) for mode in _compile_modes(device)]
+    others = [ComputeMode(precision, form) for precision in precisions for form in formats]
+    compiled = [ComputeMode(default.precision, default.channels_last, mode) for mode in _compile_modes(device)]
     return tuned(
         network,
         default,
@@ -76,7 +78,7 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
     )
 
 
-def epoch_seconds(network: nn.Module, way: Way, data: ArrayDataModule, device: str) -> float:
+def epoch_seconds(network: nn.Module, way: ComputeMode, data: ArrayDataModule, device: str) -> float:
     """Roughly how long an epoch will take, from a few steps of a copy and from reading a few batches."""
     loader, shape = data.train_dataloader(), data.arrays.image_shape
     size = min(data.batch_size, len(data.arrays.train))
@@ -93,15 +95,15 @@ def _compile_modes(device: str) -> tuple[str, ...]:
 
 def tuned(
     network: nn.Module,
-    default: Way,
-    others: Sequence[Way],
+    default: ComputeMode,
+    others: Sequence[ComputeMode],
     *,
     batch_shape: Sequence[int],
     num_classes: int,
     steps: int,
     device: str,
     cache: Path,
-) -> Way:
+) -> ComputeMode:
     """The fastest way to train a network, measured now or found in the cache.
 
     A way is measured by whole training steps (forward, backward, optimizer) of a copy of the network on random images.
@@ -129,7 +131,7 @@ def tuned(
     # Runs that start together train in one way; so does one that is killed and goes on from where it was.
     with one_at_a_time(file.with_suffix(".lock"), waiting="tune: another run is measuring here; waiting for it"):
         if file.is_file():
-            found = Way(**json.loads(file.read_text())["chosen"])
+            found = ComputeMode(**json.loads(file.read_text())["chosen"])
             log.info("tune: %s, measured before on this machine (%s)", found, file)
             return found
         chosen, facts = _fastest(network, default, ways, batch_shape, num_classes, steps, device)
@@ -139,16 +141,16 @@ def tuned(
 
 def _fastest(
     network: nn.Module,
-    default: Way,
-    ways: Sequence[Way],
+    default: ComputeMode,
+    ways: Sequence[ComputeMode],
     batch_shape: Sequence[int],
     num_classes: int,
     steps: int,
     device: str,
-) -> tuple[Way, dict[str, Any]]:
+) -> tuple[ComputeMode, dict[str, Any]]:
     """The way that this machine is fastest in now, and what was measured."""
-    seconds: dict[Way, float] = {}
-    costs: dict[Way, float] = {}
+    seconds: dict[ComputeMode, float] = {}
+    costs: dict[ComputeMode, float] = {}
     for way in ways:
         if way.compile and min(seconds.values()) * steps < _MIN_SECONDS_TO_COMPILE:
             continue
@@ -162,7 +164,12 @@ def _fastest(
 
 
 def _measure(
-    network: nn.Module, way: Way, batch_shape: Sequence[int], num_classes: int, device: str, steps: int = _PROBE_STEPS
+    network: nn.Module,
+    way: ComputeMode,
+    batch_shape: Sequence[int],
+    num_classes: int,
+    device: str,
+    steps: int = _PROBE_STEPS,
 ) -> tuple[float, float]:
     """Seconds of the first training step, compilation included, and the median of those after it."""
     memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
@@ -183,7 +190,7 @@ def _measure(
 
 
 def _step(
-    network: nn.Module, image: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, way: Way, device: str
+    network: nn.Module, image: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, way: ComputeMode, device: str
 ) -> float:
     started = time.perf_counter()
     optimizer.zero_grad()
@@ -196,7 +203,7 @@ def _step(
     return time.perf_counter() - started
 
 
-def _key(network: nn.Module, ways: Sequence[Way], batch_shape: Sequence[int], device: str, steps: int) -> str:
+def _key(network: nn.Module, ways: Sequence[ComputeMode], batch_shape: Sequence[int], device: str, steps: int) -> str:
     machine: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if device == "cuda" else _cpu(),
         "threads": torch.get_num_threads(),

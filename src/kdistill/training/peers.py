@@ -1,7 +1,7 @@
 """The peers of a run that learns mutually: built like students, each with a loss of its own, and what they came to."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from omegaconf import DictConfig
 
@@ -11,12 +11,13 @@ from kdistill.building.networks import build_network, input_normalisation
 from kdistill.data.module import ArrayDataModule
 from kdistill.measuring.cost import count_cost
 from kdistill.models.weights import fingerprint
+from kdistill.modules.options import ModuleOptions
 from kdistill.modules.predictions import figures, predict
 from kdistill.modules.student import StudentModule
 from kdistill.runs.record import PeerFacts
 
 
-def build_peers(config: DictConfig, data: ArrayDataModule, options: dict[str, Any]) -> list[StudentModule]:
+def build_peers(config: DictConfig, data: ArrayDataModule, options: ModuleOptions) -> list[StudentModule]:
     """The networks of `peers` as training starts.
 
     Equal sections start from unlike weights: they are drawn one after another from the run's seed, the student's first.
@@ -33,13 +34,14 @@ def build_peers(config: DictConfig, data: ArrayDataModule, options: dict[str, An
     for section in config.peers:
         network = build_network(section, "student", data)
         mean, std = input_normalisation(section, network, arrays)
-        own = {
-            "mean": mean,
-            "std": std,
-            "loss": build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
-            "backbone_lr": section.get("backbone_lr", 1.0),
-        }
-        peers.append(StudentModule(network, **{**options, **own}))
+        own = replace(
+            options,
+            mean=mean,
+            std=std,
+            loss=build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
+            backbone_lr=section.get("backbone_lr", 1.0),
+        )
+        peers.append(StudentModule(network, **vars(own)))
     return peers
 
 

@@ -21,10 +21,11 @@ from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.modules.base import with_steps
+from kdistill.modules.options import ModuleOptions
 from kdistill.modules.student import StudentModule
 from kdistill.teachers.dry_run import rehearse
 from kdistill.training.allocator import settle_process
-from kdistill.training.compute_mode import Way, tune
+from kdistill.training.compute_mode import ComputeMode, tune
 from kdistill.training.peers import build_peers
 from kdistill.training.presence import check_presence
 
@@ -43,9 +44,9 @@ class TrainingPlan:
         device: cpu or cuda.
         data: loaded and split.
         network: with its first weights, and only what trains free.
-        parts: options of the module that trains it.
+        options: of the module that trains it.
         peers: who learns with it.
-        way: precision, memory format and compilation.
+        compute_mode: precision, memory format and compilation.
     """
 
     kind: str
@@ -53,9 +54,9 @@ class TrainingPlan:
     device: str
     data: ArrayDataModule
     network: nn.Module
-    parts: dict[str, Any]
+    options: ModuleOptions
     peers: list[StudentModule]
-    way: Way
+    compute_mode: ComputeMode
 
 
 def make_plan(config: DictConfig) -> TrainingPlan:
@@ -81,30 +82,30 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         check_batch_of_one(network, arrays.image_shape, owner=f"{kind}={label}")
     mean, std = input_normalisation(config[kind], network, arrays)
     settle_process(device)
-    way = tune(config, network, data, device)
-    parts: dict[str, Any] = {
-        "num_classes": arrays.num_classes,
-        "class_names": arrays.class_names,
-        "mean": mean,
-        "std": std,
-        "loss": build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
-        "optimizer": build(config.optimizer, "optimizer"),
+    mode = tune(config, network, data, device)
+    options = ModuleOptions(
+        num_classes=arrays.num_classes,
+        class_names=arrays.class_names,
+        mean=mean,
+        std=std,
+        loss=build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
+        optimizer=build(config.optimizer, "optimizer"),
         **build_schedule(config),
-        "channels_last": way.channels_last,
-        "backbone_lr": config[kind].get("backbone_lr", 1.0),
-        "gradient_clip_val": config.trainer.gradient_clip_val,
-    }
-    if parts["loss"].views > 1:
+        channels_last=mode.channels_last,
+        backbone_lr=config[kind].get("backbone_lr", 1.0),
+        gradient_clip_val=config.trainer.gradient_clip_val,
+    )
+    if options.loss.views > 1:
         data.show_two_views()
     if (steps := data.train_dataloader().steps * config.trainer.max_epochs) < _FEW_STEPS:
         log.warning(
             "%s %s: %d optimizer steps in all teach little; raise trainer.max_epochs or lower dataset.batch_size",
             kind, label, steps,
         )  # fmt: skip
-    peers = build_peers(config, data, parts)
+    peers = build_peers(config, data, options)
     for peer in peers if of_one else ():
         check_batch_of_one(peer.network, arrays.image_shape, owner="a network of peers")
-    return TrainingPlan(kind, label, device, data, network, parts, peers, way)
+    return TrainingPlan(kind, label, device, data, network, options, peers, mode)
 
 
 def check_constructors(config: DictConfig) -> None:

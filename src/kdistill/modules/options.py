@@ -1,0 +1,41 @@
+"""What a module is made with, besides its network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from kdistill.losses.base import WeightedSum
+
+
+@dataclass(frozen=True)
+class ModuleOptions:
+    """The arguments of `ClassifierModule` that say how it trains: `StudentModule(network, **vars(options))`.
+
+    Attributes:
+        num_classes: K.
+        class_names: what the K answers are for.
+        mean, std: per channel, of images in 0..1; what the network's input is normalised by.
+        loss: what is minimised.
+        optimizer: called with the trainable parameters.
+        scheduler: called with the optimizer; None: the learning rate stays.
+        scheduler_interval: when it steps; None: as the scheduler's arguments tell.
+        plateau_monitor: the figure that a ReduceLROnPlateau waits for.
+        channels_last: the memory format of images and weights.
+        backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
+        gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
+    """
+
+    num_classes: int
+    class_names: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
+    loss: WeightedSum
+    optimizer: Callable[..., torch.optim.Optimizer]
+    scheduler: Callable[..., Any] | None = None
+    scheduler_interval: Literal["step", "epoch"] | None = None
+    plateau_monitor: str = "train/loss"
+    channels_last: bool = False
+    backbone_lr: float = 1.0
+    gradient_clip_val: float | None = None
