@@ -46,6 +46,7 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
     Raises:
         UserError: an arm's config is wrong, several processes were started, or another comparison trains there.
     """
+    from kdistill.base.errors import UserError
     from kdistill.base.ranks import refuse_ranks
     from kdistill.comparison.estimate import compare
     from kdistill.comparison.train_arms import train_arms
@@ -53,6 +54,8 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
     from kdistill.runs.folder import RunFolder
 
     refuse_ranks(os.environ)
+    if not config.trainer.fit:
+        raise UserError("trainer.fit=false prints the plan of one run: give it to kdistill.train")
     folder, places, failed = train_arms(config)
     arms = {name: [read_run(path) for path in paths if RunFolder(path).finished] for name, paths in places.items()}
     finished = {name: runs for name, runs in arms.items() if runs}

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -44,7 +44,12 @@ class RunSweep(Protocol):
 
 
 def run_door(
-    task: Callable[[DictConfig], Any], config_name: str, *, sweep: RunSweep | None = None, paths: str | None = None
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    *,
+    sweep: RunSweep | None = None,
+    paths: str | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> None:
     """Runs `task` with the config that the command line asks for; leaves with exit code 2 if a user can mend it.
 
@@ -53,9 +58,11 @@ def run_door(
         config_name: the primary config of this command, without `.yaml`.
         sweep: what runs the jobs of -m; without it Hydra does, and stops at the first that fails.
         paths: the key that plain paths on the command line stand for; without it there are none.
+        flags: the overrides that options with dashes stand for.
     """
     begin_command()
     settle_warnings()
+    sys.argv[1:] = [(flags or {}).get(word, word) for word in sys.argv[1:]]
     with stoppable(lambda: progress().last_words() or _of_reader(config_name)):
         _run_door(task, config_name, sweep=sweep, paths=paths)
 
@@ -100,12 +107,15 @@ def _run_door(
         inside = True
         try:
             validate(cfg)  # again: a sweeper may have made combinations that nobody wrote down
-            return task(cfg)
+            result = task(cfg)
         except UserError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the sweeper shows it, and the other jobs go on
             _remove_empty(Path(HydraConfig.get().runtime.output_dir), entered)
             _leave(str(error))
+        if HydraConfig.get().mode == RunMode.RUN:
+            _remove_empty(Path(HydraConfig.get().runtime.output_dir), entered)
+        return result
 
     try:
         hydra.main(version_base=VERSION_BASE, config_path=conf_dir(), config_name=config_name)(job)()
@@ -118,7 +128,7 @@ def _run_door(
 
 
 def _remove_empty(folder: Path, since: float) -> None:
-    """Removes a folder that Hydra made for a run that did not start, with that of its day if that is empty, too."""
+    """Removes a folder that Hydra made and nothing was left in, with that of its day if that is empty, too."""
     day = [folder.parent] if re.fullmatch(r"\d{4}-\d\d-\d\d", folder.parent.name) else []
     for place in (folder, *day):
         is_ours = place.is_dir() and place.stat().st_mtime >= since and not Path.cwd().is_relative_to(place)

@@ -49,6 +49,7 @@ MEANINGS = {
     "optimizer": Meaning.TRAINING,
     "scheduler": Meaning.TRAINING,
     "trainer": Meaning.TRAINING,
+    "trainer.fit": Meaning.REPORTING,
     "trainer.tune_cache": Meaning.REPORTING,
     "trainer.log_every_n_steps": Meaning.REPORTING,
     "trainer.progress_bar": Meaning.REPORTING,

@@ -29,6 +29,7 @@ class TrainerConfig:
     """How long and on what to train; `auto` is resolved when the run starts and printed."""
 
     max_epochs: int = 20
+    fit: bool = True
     precision: str = "auto"
     channels_last: str = "auto"
     tune: str = "auto"

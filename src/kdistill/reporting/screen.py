@@ -15,6 +15,7 @@ from rich.tree import Tree
 
 from kdistill.base.cost import Cost
 from kdistill.base.metric_catalogue import METRICS, Metric, table_metrics
+from kdistill.reporting.plain_text import printable
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord, TeacherFacts
 from kdistill.screen.progress import screen
@@ -65,6 +66,14 @@ def print_next(commands: Sequence[tuple[str, str]], console: Console | None = No
     console.print("next:")
     for what, command in commands:
         console.print(Text(f"  {what + ':':<10}{command}"), soft_wrap=True)
+
+
+def print_plan(name: str, rows: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+    """What a run would do; nothing has been trained."""
+    console = console or screen()
+    console.print(Text(f"{name}: what the run would do; nothing is trained", style="bold"), soft_wrap=True)
+    for what, words in rows:
+        console.print(Text.assemble((f"  {what:<10}", "cyan"), printable(words)), soft_wrap=True)
 
 
 def trained_as(record: RunRecord, config: DictConfig) -> str:

@@ -74,6 +74,10 @@ def run_sweep(
         SystemExit: with exit code 1 if a job failed.
     """
     refuse_ranks(os.environ)
+    if "trainer.fit=false" in overrides:
+        raise UserError(
+            "--dry-run (trainer.fit=false) prints the plan of one run: leave out -m, and give one value of each key"
+        )
     search = create_config_search_path(conf_dir())
     for folder in folders:
         search.prepend("command-line", f"file://{os.path.abspath(folder)}", SearchPathQuery(provider="schema"))

@@ -1,6 +1,7 @@
 """What a run and the training of its teachers would join, joined first on random weights: a misfit costs seconds."""
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig
@@ -13,6 +14,7 @@ from kdistill.building.networks import build_bare_network, input_normalisation
 from kdistill.building.restore import network_for
 from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
+from kdistill.losses.base import WeightedSum
 from kdistill.modules.fit_checks import check_loss_of_peers, check_loss_of_several
 from kdistill.modules.layers import bind_loss
 from kdistill.runs.record import Normalisation
@@ -22,7 +24,22 @@ from kdistill.teachers.recipe import recipe_of, teacher_configs
 log = logging.getLogger(__name__)
 
 
-def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a run would join, on random weights.
+
+    Attributes:
+        network: that the config trains, as its loss leaves it.
+        teacher: the network, or the members as one; None where there is none.
+        loss: bound to them.
+    """
+
+    network: nn.Module
+    teacher: nn.Module | None
+    loss: WeightedSum
+
+
+def rehearse(config: DictConfig, arrays: ImageArrays) -> Rehearsal:
     """Fits networks and loss to each other as a run of this config would, down the whole chain of its teachers.
 
     No weights are read or fetched and nothing is trained or written. It draws from torch's generator, so whoever needs
@@ -31,9 +48,6 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
     Args:
         config: of the run, or of the recipe that trains its teacher.
         arrays: the run's data, which its teachers are trained on too.
-
-    Returns:
-        The network that the config trains, as its loss leaves it.
 
     Raises:
         UserError: two of the networks, or a network and a loss, do not fit each other; or a recipe is wrong.
@@ -45,18 +59,19 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> nn.Module:
     loss = build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
     if config.peers:
         check_loss_of_peers(loss)
-        return network
+        return Rehearsal(network, None, loss)
     if config.role == "distill" and "members" in config.teacher:
         check_loss_of_several(loss)
+    teacher = _teacher(config, arrays) if config.role == "distill" else None
     bind_loss(
         loss,
         network,
-        _teacher(config, arrays) if config.role == "distill" else None,
+        teacher,
         arrays.image_shape,
         student_name=f"{kind}={network_label(config[kind])}",
         teacher_name=f"teacher={network_label(config.teacher)}" if config.role == "distill" else "",
     )
-    return network
+    return Rehearsal(network, teacher, loss)
 
 
 def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
@@ -70,7 +85,7 @@ def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
 
 def _one_teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
     if config.teacher.checkpoint is None:
-        return rehearse(recipe_of(config), arrays)
+        return rehearse(recipe_of(config), arrays).network
     weights = weights_path(config.teacher.checkpoint)
     known: dict[str, Any] = {"class_names": arrays.class_names, "image_shape": arrays.image_shape}
     return network_for(weights, config.teacher, "teacher", **known, load=False)

@@ -19,6 +19,7 @@ from kdistill.building.device import choose_channels_last
 from kdistill.building.instantiate import network_label
 from kdistill.building.networks import input_normalisation
 from kdistill.building.restore import network_for
+from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.evidence.order import likely_order
 from kdistill.measuring.cost import count_cost
@@ -172,10 +173,8 @@ def _check_knowledge(config: DictConfig, facts: TeacherFacts, who: str, data: Ar
 
 def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     """The folder of the teacher that the recipe leads to; trained now if it is not there yet."""
-    recipe = recipe_of(config)
-    key = recipe_key(recipe, data.arrays.fingerprint, len(data.arrays.train))
-    name = network_label(config.teacher)
-    folder = Path(config.teacher_cache) / f"{name}-{key[:12]}"
+    recipe, name = recipe_of(config), network_label(config.teacher)
+    folder = _folder(config, recipe, data.arrays)
     waiting = f"teacher {name}: another run is training it; this one waits for that"
     with one_at_a_time(folder.parent / f".{folder.name}.lock", waiting=waiting):
         if RunFolder(folder).finished:
@@ -188,6 +187,28 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
             shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
         train(recipe, folder)
     return folder
+
+
+def _folder(config: DictConfig, recipe: DictConfig, arrays: ImageArrays) -> Path:
+    """Where the teacher lies that a recipe leads to on these data."""
+    key = recipe_key(recipe, arrays.fingerprint, len(arrays.train))
+    return Path(config.teacher_cache) / f"{network_label(config.teacher)}-{key[:12]}"
+
+
+def origins(config: DictConfig, arrays: ImageArrays) -> list[tuple[str, str]]:
+    """Of each teacher of a run its label and where it will come from, in words; nothing is loaded or trained."""
+    found = []
+    for own in teacher_configs(config):
+        if own.teacher.checkpoint is not None:
+            words = f"loaded from {weights_path(own.teacher.checkpoint)}"
+        else:
+            recipe = recipe_of(own)
+            folder = _folder(own, recipe, arrays)
+            epochs = f"{recipe.trainer.max_epochs} epochs by {own.teacher.recipe}"
+            is_there = RunFolder(folder).finished
+            words = f"found in {folder}, trained before" if is_there else f"trained first, {epochs}, kept in {folder}"
+        found.append((network_label(own.teacher), words))
+    return found
 
 
 def _measured(module: TeacherModule, data: ArrayDataModule, device: str) -> tuple[Figures, Figures, str]:

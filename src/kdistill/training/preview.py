@@ -1,0 +1,119 @@
+"""What a run would do: all that is decided before the first step. Nothing is trained, and no folder stays."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kdistill.base.cost import Cost
+from kdistill.building.instantiate import network_label
+from kdistill.config.monitors import chosen_by
+from kdistill.config.validate import validate
+from kdistill.measuring.cost import count_cost
+from kdistill.models.freeze import describe_trainable
+from kdistill.models.taps import layer_shapes
+from kdistill.modules.layers import describe_layers
+from kdistill.replay.plan import decide
+from kdistill.replay.store import ReplayStore
+from kdistill.reporting.screen import flops, print_plan
+from kdistill.runs.folder import RunFolder
+from kdistill.teachers.dry_run import Rehearsal, rehearse
+from kdistill.teachers.find import origins
+from kdistill.training.plan import TrainingPlan, make_plan
+
+
+def preview(config: DictConfig, path: Path) -> None:
+    """Prints the plan of a run.
+
+    Args:
+        config: a composed `train` config.
+        path: where its folder would be.
+
+    Raises:
+        UserError: what `run` would refuse before it trains.
+    """
+    validate(config)
+    folder = RunFolder(path)
+    folder.check(config)
+    plain = copy.deepcopy(config)
+    plain.trainer.tune = "off"  # it measures for seconds, and keeps what it found
+    plan = make_plan(plain)
+    rehearsal = rehearse(config, plan.data.arrays)
+    print_plan(str(config.name), list(plan_rows(config, plan, rehearsal, folder)))
+
+
+def plan_rows(
+    config: DictConfig, plan: TrainingPlan, rehearsal: Rehearsal, folder: RunFolder
+) -> Iterator[tuple[str, str]]:
+    """What is decided of a run, by name.
+
+    Args:
+        config: the run's.
+        plan: made without a probe of what is fastest.
+        rehearsal: the run's networks and loss, joined on random weights.
+        folder: the run's.
+    """
+    arrays, epochs = plan.data.arrays, config.trainer.max_epochs
+    yield "role", f"{config.role}, seed {config.seed}"
+    yield "data", f"{arrays.describe()}; images of {' x '.join(map(str, arrays.image_shape))}"
+    cost = count_cost(rehearsal.network, arrays.image_shape, device=plan.device)
+    yield plan.kind, f"{plan.label}: {_cost(cost)}; trains {describe_trainable(plan.network)}"
+    for section, peer in zip(config.peers, plan.peers, strict=True):
+        peer_cost = count_cost(peer.network, arrays.image_shape, device=plan.device)
+        yield "peer", f"{network_label(section)}: {_cost(peer_cost)}"
+    if rehearsal.teacher is not None:
+        for label, origin in origins(config, arrays):
+            yield "teacher", f"{label}: {origin}"
+        yield "its cost", _cost(count_cost(rehearsal.teacher, arrays.image_shape, device=plan.device))
+    loss = rehearsal.loss
+    weights = " + ".join(f"{weight:g} {name}" for name, weight in loss.weights.items())
+    yield "loss", "; ".join([weights, *describe_layers(loss)])
+    yield "optimizer", _section(config.optimizer)
+    yield "scheduler", _section(config.scheduler) if config.scheduler else "none: the learning rate stays"
+    measured = "" if config.trainer.tune == "off" else "; what is fastest is measured as the run starts (trainer.tune)"
+    yield "computed", f"on {plan.device} in {plan.compute_mode}{measured}"
+    steps = plan.data.train_dataloader().steps
+    yield "steps", f"{epochs} epochs of {steps:,}, of up to {plan.data.batch_size:,} images each"
+    if rehearsal.teacher is not None:
+        yield "replay", _replay(config, plan, rehearsal)
+    monitor, mode = chosen_by(OmegaConf.to_container(config, resolve=True)) or ("", "")  # type: ignore[arg-type]
+    yield "chosen by", f"{monitor}, the {'highest' if mode == 'max' else 'lowest'}"
+    goes_on = f", going on from {folder.last_checkpoint}" if folder.last_checkpoint else ""
+    yield "folder", f"{folder.path}{goes_on}"
+
+
+def _cost(cost: Cost) -> str:
+    return f"{cost.params_total:,} parameters, {flops(cost)} FLOPs an image"
+
+
+def _section(section: DictConfig) -> str:
+    """A target and its arguments."""
+    plain: Any = OmegaConf.to_container(section, resolve=True)
+    arguments = ", ".join(f"{key}={value}" for key, value in plain.items() if not key.startswith("_"))
+    return f"{plain['_target_'].rpartition('.')[2]}({arguments})"
+
+
+def _replay(config: DictConfig, plan: TrainingPlan, rehearsal: Rehearsal) -> str:
+    """Whether the teacher's answers would be stored, and how much that is."""
+    assert rehearsal.teacher is not None
+    shape, layers = plan.data.arrays.image_shape, rehearsal.loss.teacher_layers
+    features, logits = layer_shapes(rehearsal.teacher, layers, shape, owner="teacher")
+    samples = len(plan.data.arrays.train)
+    shapes = {**features, "its logits": logits}
+    cache, dtype = Path(config.replay.cache), config.replay.dtype
+    store = ReplayStore(cache, "plan", {}, shapes=shapes, samples=samples, dtype=dtype)
+    shown = plan.data.views_shown(config.trainer.max_epochs)
+    decision = decide(
+        config.replay.teacher,
+        store,
+        sorted(set(shown)),
+        shows=len(shown),
+        max_gb=config.replay.max_gb,
+        shared=False,
+        what="the teacher's answers",
+    )
+    if not decision.replay:
+        return f"the teacher's answers are not stored: {decision.reason}"
+    return f"the teacher's answers are stored in {cache}: {decision.reason}"
