@@ -6,7 +6,8 @@ import torchvision
 from torch import nn
 
 from kdistill.models.build import create_model
-from kdistill.models.stages import Stage, find_exits, find_stages, pair_layers, pair_stages, why_no_maps
+from kdistill.models.pairing import pair_layers, pair_stages
+from kdistill.models.stages import Stage, find_exits, find_stages, why_no_maps
 
 
 def small(*strides: int) -> list[Stage]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdistill.modules.base import Normalize
 from kdistill.modules.ensemble import Ensemble, log_mean_probability
+from kdistill.modules.normalize import Normalize
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ import pytest
 
 from kdistill.runs.elsewhere import JobsElsewhere
 from kdistill.screen.line import Facts, clock, draw
-from kdistill.screen.progress import CommandProgress, Stage
+from kdistill.screen.progress import CommandProgress
+from kdistill.screen.stage import Stage
 
 FACTS = Facts(12_800, 55_000, "images", "epoch 3/20", ("loss 0.1234", "val/auroc 0.9876"), short="mnist_mlp")
 

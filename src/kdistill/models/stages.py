@@ -1,4 +1,4 @@
-"""The stages of a convolutional network, exits of any network, and which layers of two networks correspond."""
+"""The stages of a convolutional network, and exits of any network."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from kdistill.models.answer import RESIZED_TO
-from kdistill.models.head import head_name
 from kdistill.models.maps import guessed_maps, layout_of, timm_stages
 from kdistill.models.taps import INPUT, MAPS, asleep, parse_layer
 
@@ -17,7 +16,7 @@ _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish
 )  # fmt: skip
 _NOT_AN_END = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity)
-_MOST_PAIRS = 4
+MOST_PAIRS = 4  # of layers that are compared, and so of exits
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def find_stages(network: nn.Module, image_shape: Sequence[int]) -> list[Stage]:
             for place, info in enumerate(known)
             if _gives(ran.get(layers[place]), info)
         ]
-        return ends if _columnar(ends) else list({stage.stride: stage for stage in ends}.values())
+        return ends if columnar(ends) else list({stage.stride: stage for stage in ends}.values())
     sure = {layer: what for layer, what in ran.items() if _is_one_map(layer, ran)}
     found = _ends(network, image_shape, sure)
     if not found or (len(found) == 1 and all(_cuts_patches(network, layer) for layer in found.values())):
@@ -136,12 +135,12 @@ def _as_timm_gives_them(network: nn.Module, image_shape: Sequence[int], places: 
     return {place: key[2] for place, key in given.items()}
 
 
-def _columnar(stages: Sequence[Stage]) -> bool:
+def columnar(stages: Sequence[Stage]) -> bool:
     """Whether the maps of all the stages have one size, as those of a ViT."""
     return len(stages) > 1 and len({stage.stride for stage in stages}) == 1
 
 
-def _evenly(stages: Sequence[Stage], count: int) -> list[Stage]:
+def evenly(stages: Sequence[Stage], count: int) -> list[Stage]:
     """Those that end each of `count` equal parts of the depth."""
     return [stages[len(stages) * number // count - 1] for number in range(1, count + 1)]
 
@@ -220,54 +219,8 @@ def find_exits(network: nn.Module, image_shape: Sequence[int]) -> list[str]:
         image_shape: (C, H, W).
     """
     if stages := find_stages(network, image_shape):
-        few = _evenly(stages, min(_MOST_PAIRS, len(stages))) if _columnar(stages) else stages[-_MOST_PAIRS:]
+        few = evenly(stages, min(MOST_PAIRS, len(stages))) if columnar(stages) else stages[-MOST_PAIRS:]
         return [stage.layer for stage in few]
     ran = _run(network, image_shape).items()
     vectors = [name for name, what in ran if what.once and what.plain and len(what.shape) in (2, 3)]
-    return [name for name in vectors if isinstance(network.get_submodule(name), _ACTIVATIONS)][-_MOST_PAIRS:]
-
-
-def pair_stages(student: Sequence[Stage], teacher: Sequence[Stage]) -> list[tuple[Stage, Stage]]:
-    """Stages that correspond, at most the last four pairs.
-
-    Where both networks end at one stride, those of equal stride; else they divide the image in unlike ways, and the
-    last correspond to the last, those before to those before. The blocks of two ViTs correspond by their part of the
-    depth; of a ViT and a network with strides there is one pair, the last block and the stage of its stride, or the
-    last.
-    """
-    if not student or not teacher:
-        return []
-    strides = {stage.stride: stage for stage in teacher}
-    pairs = [(stage, strides[stage.stride]) for stage in student if stage.stride in strides]
-    count = min(_MOST_PAIRS, len(student), len(teacher))
-    if _columnar(student) and _columnar(teacher):
-        return list(zip(_evenly(student, count), _evenly(teacher, count), strict=True))
-    if _columnar(student) or _columnar(teacher):
-        return pairs[-1:] or [(student[-1], teacher[-1])]
-    if student[-1].stride != teacher[-1].stride:
-        return list(zip(student[-count:], teacher[-count:], strict=True))
-    return pairs[-_MOST_PAIRS:]
-
-
-def pair_layers(
-    choice: str, student: nn.Module, teacher: nn.Module, image_shape: Sequence[int]
-) -> list[tuple[str, str]]:
-    """Pairs of layers of two networks; none where one of them has no maps and `choice` needs them.
-
-    Args:
-        choice: `stages` (their ends), `responses` (the same, before the last activation), `middle` (one stage; of two
-            networks without maps, one hidden layer), or `last` (what goes into the class heads).
-        student, teacher: left as they were.
-        image_shape: (C, H, W).
-    """
-    if choice == "last":
-        return [(head_name(student, image_shape) + INPUT, head_name(teacher, image_shape) + INPUT)]
-    own, other = find_stages(student, image_shape), find_stages(teacher, image_shape)
-    stages = pair_stages(own, other)
-    if choice == "responses":
-        return [(mine.response, theirs.response) for mine, theirs in stages]
-    pairs = [(mine.layer, theirs.layer) for mine, theirs in stages]
-    if choice == "middle" and not own and not other:
-        hidden = [find_exits(network, image_shape) for network in (student, teacher)]
-        return [(hidden[0][len(hidden[0]) // 2], hidden[1][len(hidden[1]) // 2])] if all(hidden) else []
-    return pairs if choice == "stages" else pairs[len(pairs) // 2 :][:1]
+    return [name for name in vectors if isinstance(network.get_submodule(name), _ACTIVATIONS)][-MOST_PAIRS:]

@@ -18,38 +18,8 @@ from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts
 from kdistill.models.taps import tapped
-
-# What a scheduler takes that goes by batches: how many there will be, or (CyclicLR) how many its rise takes.
-_BY_BATCH = {"total_steps", "T_max", "step_size_up"}
-
-
-def with_steps(make: Callable[..., Any], optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    """A scheduler that knows how often it will step, and the rates that it starts from, where it takes them."""
-    accepted = signature(make).parameters
-    rates = [group["lr"] for group in optimizer.param_groups]
-    known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
-    rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
-    if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
-        known["pct_start"] = rise * (1 - 1e-9)
-    return make(optimizer, **{name: known[name] for name in known if name in accepted})
-
-
-class Normalize(nn.Module):
-    """(x - mean) / std per channel, of images scaled to 0..1. Its buffers travel with the checkpoint."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) uint8 in 0..255 or float in 0..1, to float."""
-        if image.dtype == torch.uint8:
-            return image.float().mul_(1.0 / (255.0 * self.std)).sub_(self.mean / self.std)
-        return image.mul(1.0 / self.std).sub_(self.mean / self.std)
+from kdistill.modules.normalize import Normalize
+from kdistill.modules.schedules import BY_BATCH, with_steps
 
 
 @dataclass
@@ -264,7 +234,7 @@ class ClassifierModule(pl.LightningModule):
         # Not `estimated_stepping_batches`: it sets the loader up before a checkpoint's place in the epoch is known.
         loader: Any = self.trainer.fit_loop._data_source.dataloader()
         if self.scheduler_interval is None:
-            self.scheduler_interval = "step" if _BY_BATCH & accepted.keys() else "epoch"
+            self.scheduler_interval = "step" if BY_BATCH & accepted.keys() else "epoch"
         steps = self.trainer.max_epochs * (loader.steps if self.scheduler_interval == "step" else 1)
         scheduler = with_steps(self.make_scheduler, optimizer, steps)
         # Stepped here, not by Lightning, but Lightning wants to know what a ReduceLROnPlateau waits for.

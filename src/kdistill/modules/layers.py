@@ -7,7 +7,8 @@ from torch import nn
 from kdistill.base.errors import UserError
 from kdistill.losses.base import OUTPUT, WeightedSum
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
-from kdistill.models.stages import find_exits, pair_layers, why_no_maps
+from kdistill.models.pairing import pair_layers
+from kdistill.models.stages import find_exits, why_no_maps
 from kdistill.models.subclass import subclass_layer
 from kdistill.models.taps import layer_shapes
 from kdistill.modules.change_student import change_student

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import validated
-from kdistill.base.storage import write_json
 from kdistill.base.types import NonNegativeInt, PositiveInt, mistake
 from kdistill.config.key_identity import SAME_JOB, counts
 from kdistill.config.monitors import chosen_by
@@ -25,6 +24,7 @@ from kdistill.config.overrides import key_of
 from kdistill.config.validate import report
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.job_record import Status, read_record
+from kdistill.search.outcome import Objective, conclude
 from kdistill.search.pruning import environment
 from kdistill.search.space import Space, read_space
 from kdistill.search.study import (
@@ -32,7 +32,6 @@ from kdistill.search.study import (
     belongs,
     enqueue_failed,
     enqueue_grid,
-    importances,
     make_pruner,
     make_sampler,
     open_study,
@@ -49,18 +48,6 @@ _KINDS: dict[str, Any] = {
     "storage": str | None,
     "study_name": str,
 }
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a trial is judged by: a metric of validation, and whether less of it is better."""
-
-    metric: str
-    lower: bool
-
-    def of(self, folder: RunFolder) -> float:
-        """The figure of a finished run's chosen checkpoint."""
-        return folder.record().val[self.metric.removeprefix("val/")]
 
 
 def search(
@@ -109,7 +96,7 @@ def search(
     )
     _adopt(study, folder, sweep)
     _Trials(study, url, space, objective, folder, options).run(make_launcher(config))
-    _conclude(study, objective, folder)
+    conclude(study, objective, folder)
 
 
 class _Trials:
@@ -219,38 +206,6 @@ def _adopt(study: optuna.Study, folder: Path, sweep: str) -> None:
         if path.is_dir():  # the study knows the trial though its folder was removed
             status: Status = "skipped" if RunFolder(path).finished else "pruned"
             replace(read_record(path), sweep=sweep, status=status).write(path)
-
-
-def _conclude(study: optuna.Study, objective: Objective, folder: Path) -> None:
-    """Shows the best trial and writes `search.json`."""
-    trials = study.get_trials(deepcopy=False)
-    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    states = {state.name.lower(): sum(trial.state == state for trial in trials) for state in TrialState}
-    shares = importances(study)
-    content = {
-        "metric": objective.metric,
-        "mode": "min" if objective.lower else "max",
-        "best": study.best_trial.number if finished else None,
-        "importance": shares,
-        "states": states,
-        "trials": [
-            {
-                "number": trial.number,
-                "state": trial.state.name.lower(),
-                "value": trial.value,
-                "params": trial.params,
-                "folder": Path(trial.user_attrs[FOLDER]).name if FOLDER in trial.user_attrs else None,
-                "reported": {str(epoch): value for epoch, value in trial.intermediate_values.items()},
-            }
-            for trial in trials
-        ],
-    }
-    write_json(folder / "search.json", content)
-    if finished:
-        log.info(f"best of {len(finished)} finished trials: {study.best_trial.number}, {objective.metric} "
-                 f"{study.best_value:.4f}")  # fmt: skip
-    if shares:
-        log.info("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
 
 
 def _quoted(text: str) -> str:

@@ -25,8 +25,8 @@ from kdistill.evidence.order import likely_order
 from kdistill.measuring.cost import count_cost
 from kdistill.measuring.metrics import majority_share
 from kdistill.models.weights import fingerprint, stored_normalisation
-from kdistill.modules.base import Normalize
 from kdistill.modules.ensemble import Ensemble
+from kdistill.modules.normalize import Normalize
 from kdistill.modules.predictions import figures, predict
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.runs.folder import RunFolder

@@ -20,8 +20,8 @@ from kdistill.building.schedules import build_schedule
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.batch_of_one import check_batch_of_one
-from kdistill.modules.base import with_steps
 from kdistill.modules.options import ModuleOptions
+from kdistill.modules.schedules import with_steps
 from kdistill.modules.student import StudentModule
 from kdistill.teachers.dry_run import rehearse
 from kdistill.training.allocator import settle_process

@@ -10,7 +10,8 @@ from torch import Tensor
 from kdistill.data.loader import BatchLoader
 from kdistill.screen.console import can_draw
 from kdistill.screen.line import Facts
-from kdistill.screen.progress import Stage, progress
+from kdistill.screen.progress import progress
+from kdistill.screen.stage import Stage
 
 _UNKNOWN = "------"  # as wide as what is to come
 _VALIDATING = 1 / 3  # of the work of training on an image

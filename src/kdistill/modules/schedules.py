@@ -1,0 +1,21 @@
+"""Schedulers that know how often they will step."""
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+import torch
+
+# What a scheduler takes that goes by batches: how many there will be, or (CyclicLR) how many its rise takes.
+BY_BATCH = {"total_steps", "T_max", "step_size_up"}
+
+
+def with_steps(make: Callable[..., Any], optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    """A scheduler that knows how often it will step, and the rates that it starts from, where it takes them."""
+    accepted = signature(make).parameters
+    rates = [group["lr"] for group in optimizer.param_groups]
+    known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
+    rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
+    if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
+        known["pct_start"] = rise * (1 - 1e-9)
+    return make(optimizer, **{name: known[name] for name in known if name in accepted})
