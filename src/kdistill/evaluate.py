@@ -50,10 +50,12 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     given_root = trained.dataset.root
     if other_data:
         trained.dataset.root = config.dataset.root
-        if "verify" in trained.dataset:
-            trained.dataset.verify = False  # other images than the original are what is asked for
         if "test_fraction" in trained.dataset and not _same_folder(given_root, config.dataset.root):
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
+    if "verify" in trained.dataset:
+        trained.dataset.verify = False  # other images may be asked for; and nothing is fetched, or renamed in a folder
+    if "cache" in trained.dataset:
+        trained.dataset.cache = config.dataset.cache  # where to write is the user's word, not a file's
     facts, class_names = record.data, record.data.class_names
     if facts.value_range is not None:
         trained.dataset.value_range = list(facts.value_range)  # that of the images that the run trained on

@@ -13,7 +13,6 @@ from kdistill.building.device import choose_channels_last, choose_device, choose
 from kdistill.building.instantiate import build
 from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_bare_network, input_normalisation
-from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
 from kdistill.data.arrays import ImageArrays, Split
 
@@ -203,13 +202,6 @@ def test_a_network_by_name_takes_images_of_the_datas_size(name: str, side: int, 
     assert network(torch.rand(2, 3, side, side)).shape == (2, 3)
     label = name.rpartition("/")[2]  # it becomes part of a folder's name
     assert lines == ([] if said is None else [f"student={label}: {said}"])
-
-
-def test_targets_from_a_file_must_be_trusted_or_allowed() -> None:
-    config = OmegaConf.create({"a": [{"_target_": "torch.nn.Linear"}, {"_target_": "os.system"}], "b": {"c": 1}})
-    with pytest.raises(UserError, match=r"here names os\.system, .* say allow=\[os\]"):
-        check_trusted(config, [], Path("here"))
-    check_trusted(config, ["os"], Path("here"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no CUDA device")

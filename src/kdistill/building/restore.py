@@ -13,7 +13,7 @@ from kdistill.base.classes import Match, listed, match
 from kdistill.base.errors import UserError
 from kdistill.building.instantiate import build, network_label
 from kdistill.building.networks import build_bare_network
-from kdistill.building.trust import TRUSTED_PACKAGES, check_trusted
+from kdistill.building.trust import check_trusted, is_trusted
 from kdistill.config.tree import plain, targets
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.weights import load_weights
@@ -127,9 +127,8 @@ def _say(owner: str, found: Match | None, class_names: Sequence[str], known: Seq
 
 def _changes(trained: DictConfig, allowed: Sequence[str]) -> dict[str, nn.Module]:
     """The parts of a run's loss that changed its student, by name; those of strange packages are not looked at."""
-    trusted = {*TRUSTED_PACKAGES, *allowed}
-    sections = [part for _, part in targets(plain(trained.loss, resolve=True))]
-    parts = [part for part in sections if part["_target_"].split(".")[0] in trusted]
+    sections = [part for _, part in targets(plain(trained.loss))]
+    parts = [part for part in sections if is_trusted(str(part["_target_"]), allowed)]
     found = [part for part in parts if hasattr(get_object(part["_target_"]), "changes_student")]
     return {part["_target_"].rpartition(".")[2]: build(OmegaConf.create(dict(part)), "loss") for part in found}
 

@@ -1,29 +1,147 @@
-"""What a file may name without the user's own word for it."""
+"""What a file may name: reading a run folder must not run strange code.
 
+A run's config and a teacher's folder come from anywhere. What they name is built only where the very object that would
+be called is on a closed list, not where its package is known: `torch` alone holds functions that run a command, fetch
+code or unpickle a file.
+"""
+
+import importlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
-from kdistill.config.tree import plain, targets
+from kdistill.base.network_names import timms_name
+from kdistill.config.tree import Tree, plain, targets
 
-# What a file may name without the user's own word for it: reading a run folder must not run strange code.
-TRUSTED_PACKAGES = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics")
+_LIBRARIES = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")
+_LISTED = (
+    "our own networks, data sets and losses, timm's and torchvision's models by name, torch.nn's layers, torch.optim's "
+    "optimizers and schedulers; as callbacks and loggers, Lightning's and our own"
+)
+# Where a library's classes on the list are written; those of timm and torchvision are built by function.
+_HOMES = {
+    "kdistill": ("kdistill.",),
+    "torch": ("torch.nn.", "torch.optim."),
+    "pytorch_lightning": ("pytorch_lightning.callbacks.", "pytorch_lightning.loggers."),
+    "timm": (),
+    "torchvision": (),
+}
+# Arguments by which a builder of networks reads a file, or asks a hub: weights come from the run's own folder.
+_WATCHING = ("callbacks", "logger")  # the sections of a whole config whose classes get to see a training
+_FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 
 
 def check_trusted(config: DictConfig, allowed: Sequence[str], source: Path) -> None:
-    """Refuses a config read from a file that names a target outside the trusted packages.
+    """Refuses a config read from a file that names something that is neither on the closed list nor allowed.
+
+    Args:
+        config: or a section of one, as the file gives it.
+        allowed: the user's word: callables by their path (`mypackage.nets.Net`), or packages of their own.
+        source: the file.
 
     Raises:
-        UserError: listing the targets and how to allow them.
+        UserError: listing the targets and how to allow them; or a target that is to fetch something.
     """
-    trusted = {*TRUSTED_PACKAGES, *allowed}
-    named = {str(section["_target_"]) for _, section in targets(plain(config))}
-    strange = sorted(target for target in named if target.split(".")[0] not in trusted)
+    strange = set()
+    for key, section in targets(plain(config)):
+        _check_arguments(section, source)
+        if not is_trusted(target := str(section["_target_"]), allowed, watches=key.startswith(_WATCHING)):
+            strange.add(target)
     if strange:
-        packages = ",".join(sorted({target.split(".")[0] for target in strange}))
+        words = sorted({target if target.split(".")[0] in _LIBRARIES else target.split(".")[0] for target in strange})
         raise UserError(
-            f"{source} names {', '.join(strange)}, which is not from {', '.join(TRUSTED_PACKAGES)}; "
-            f"if you trust it, say allow=[{packages}]"
+            f"{source} names {', '.join(sorted(strange))}: a file may name {_LISTED}, and nothing else; "
+            f"if you trust it, say allow=[{','.join(words)}]"
         )
+
+
+def _check_arguments(section: Tree, source: Path) -> None:
+    name = section.get("name", section.get("model_name"))
+    if isinstance(name, str) and ":" in timms_name(name) and str(section["_target_"]).split(".")[0] in _LIBRARIES:
+        raise UserError(f"{source} names the network {name!r}: a file may not name one of a hub")
+    if fetching := next((key for key in _FETCHING if section.get(key)), None):
+        raise UserError(f"{source} has {fetching} for {section['_target_']}: a file may not fetch weights")
+
+
+def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = False) -> bool:
+    """Whether a file may name this target: it is on the closed list, or allowed by name or with its package.
+
+    A library that is known here is never allowed as a whole, only its callables one by one.
+
+    Args:
+        target: the dotted path.
+        allowed: the user's word.
+        watches: whether it stands among the callbacks or loggers: the one place where those may be named.
+    """
+    parts = target.split(".")
+    if target in allowed:
+        return True
+    if parts[0] not in _LIBRARIES:
+        return any(".".join(parts[:length]) in allowed for length in range(1, len(parts)))
+    if any(not part.isidentifier() or part.startswith("_") for part in parts) or (found := _find(parts)) is None:
+        return False
+    if inspect.isclass(found):
+        return _home(found).startswith(_HOMES[parts[0]]) and issubclass(found, _classes(watches=watches))
+    own = inspect.isfunction(found) and _home(found).startswith(f"{parts[0]}.")
+    return own and (_is_logger(found) if watches else _is_builder(found, parts[0]))
+
+
+def _home(found: Any) -> str:
+    """The module that an object was written in: another's import of it does not count."""
+    return str(getattr(found, "__module__", ""))
+
+
+def _find(parts: Sequence[str]) -> Any:
+    """What a dotted path leads to; None where there is no such thing."""
+    found: Any = importlib.import_module(parts[0])
+    for number, part in enumerate(parts[1:], start=1):
+        if inspect.ismodule(found) and not hasattr(found, part):
+            try:
+                found = importlib.import_module(".".join(parts[: number + 1]))
+            except ImportError:
+                return None
+        else:
+            found = getattr(found, part, None)
+    return found
+
+
+def _classes(*, watches: bool) -> tuple[type, ...]:
+    """The classes whose heirs the list holds."""
+    from pytorch_lightning import Callback
+    from pytorch_lightning.loggers import Logger
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from kdistill.data.augment import Augment
+    from kdistill.data.module import ArrayDataModule
+
+    return (Callback, Logger) if watches else (nn.Module, ArrayDataModule, Augment, Optimizer, LRScheduler)
+
+
+def _is_logger(found: Any) -> bool:
+    from kdistill.tracking.loggers import wandb_logger
+
+    return found is wandb_logger
+
+
+def _is_builder(found: Any, library: str) -> bool:
+    """Whether a function is our own builder of networks, or one that timm's or torchvision's register holds."""
+    if library == "kdistill":
+        from kdistill.models.build import create_model
+
+        return found is create_model
+    if library == "timm":
+        import timm
+
+        name = found.__name__
+        return found is timm.create_model or (timm.is_model(name) and timm.model_entrypoint(name) is found)
+    if library == "torchvision":
+        from torchvision import models
+
+        return found in {models.get_model_builder(name) for name in models.list_models()}
+    return False

@@ -80,6 +80,7 @@ class EvaluateData:
 
     root: str | None = None
     batch_size: int | None = None
+    cache: str = MISSING
 
 
 @dataclass

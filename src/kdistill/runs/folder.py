@@ -28,6 +28,7 @@ from kdistill.base.storage import write_json, write_npz, write_text, writing_pro
 from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
 from kdistill.config.tree import as_written
 from kdistill.runs.record import RunRecord, as_plain, from_plain
+from kdistill.runs.stored_config import read_config
 
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
@@ -124,9 +125,12 @@ class RunFolder:
         return self.path / ("teacher.safetensors" if role == "teacher" else "student.safetensors")
 
     def config(self) -> DictConfig:
-        config = OmegaConf.load(self.path / CONFIG)
-        assert isinstance(config, DictConfig)
-        return config
+        """What `config.yaml` holds, as data.
+
+        Raises:
+            UserError: the file is not what a run has written.
+        """
+        return read_config(self.path / CONFIG)
 
     def record(self) -> RunRecord:
         """What `summary.json` holds; a figure without a value is NaN here and null there.
