@@ -28,15 +28,17 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
+from kdistill.config.key_identity import SAME_COMPARISON, that_count
 from kdistill.config.paths import conf_dir
+from kdistill.config.tree import as_written
 from kdistill.evidence.measures import MEASURES, resampled, resamplings
 from kdistill.evidence.spread import Estimate, estimate
 from kdistill.evidence.verdict import Question, Verdict, verdicts
-from kdistill.runs.finished import NOT_TRAINED, FinishedRun, check_fit, read_run, settings
+from kdistill.runs.finished import FinishedRun, check_fit, read_run
 from kdistill.runs.folder import RunFolder
 
 CONTROLS = {"scratch": "ce", "label smoothing": "label_smoothing"}
@@ -138,8 +140,7 @@ def check_settings(path: Path, config: DictConfig) -> None:
     Raises:
         UserError: there is one.
     """
-    before = settings(OmegaConf.to_container(RunFolder(path).config()), without=NOT_TRAINED)
-    now = settings(OmegaConf.to_container(config, resolve=True), without=NOT_TRAINED)
+    before, now = (that_count(as_written(one), SAME_COMPARISON) for one in (RunFolder(path).config(), config))
     for key in before.keys() & now.keys():
         if before[key] != now[key]:
             raise UserError(f"{path} was run with {key}={before[key]}, not {now[key]}; give another --folder")

@@ -6,7 +6,6 @@ So the class is here, and imports nothing that takes time; the work is in `kdist
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -40,10 +39,10 @@ class OptunaSweeper(Sweeper):
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def _make_launcher(self, config: DictConfig) -> Launcher:
+        from kdistill.config.hydra_setup import make_launcher
+
         assert self.context is not None and self.task_function is not None
-        return Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=self.task_function, config=config
-        )
+        return make_launcher(self.context, self.task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the search.

@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.typed import typed_command
 from kdistill.config.cli import run_door
+from kdistill.config.hydra_setup import running_job
 
 _OWN_KEYS = ("runs", "arms", "output", "name", "logger")  # what goes with `runs`
 
@@ -24,8 +24,8 @@ def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
     from kdistill.comparison.estimate import compare
     from kdistill.runs.collect import subject_of
 
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    keys = {text: text.lstrip("+~").partition("=")[0] for text in given}
+    job = running_job()
+    keys = {text: text.lstrip("+~").partition("=")[0] for text in (job.overrides if job else ())}
     others = [text for text, key in keys.items() if key.partition(".")[0] not in _OWN_KEYS]
     if others:
         raise UserError(f"runs=[...] compares what is finished and trains nothing: leave out {', '.join(others)}")
@@ -78,7 +78,7 @@ def job(config: DictConfig) -> None:
     else:
         result, folder, failed = of_an_experiment(config)
         compared = [os.path.relpath(folder)]
-    if HydraConfig.initialized():  # else nobody typed it
+    if running_job():  # else nobody typed it
         result["command"] = typed_command("compare")
     folder = Path(config.output) if config.output is not None else folder
     write_json(folder / "comparison.json", as_plain(result))

@@ -1,15 +1,13 @@
 """`python -m kdistill.train`: trains a teacher, a student without a teacher, or a student from a teacher."""
 
 import os
-from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.ranks import refuse_ranks
 from kdistill.config.cli import run_door
+from kdistill.config.hydra_setup import running_job
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.last_words import of_run
 from kdistill.screen.progress import progress
@@ -21,11 +19,12 @@ _ONE_RUN = "(--dry-run) prints the plan of one run: leave out -m, and give one v
 def job(config: DictConfig) -> None:
     """One job of the command line, in the folder that Hydra made for it."""
     refuse_ranks(os.environ)
-    hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
+    own = running_job()
+    assert own is not None, "Hydra calls it"
+    folder = own.folder
     RunFolder(folder).check(config)
 
-    in_sweep = hydra.mode == RunMode.MULTIRUN
+    in_sweep = own.sweep_folder is not None
     if not config.trainer.fit:
         if in_sweep:
             raise UserError(f"trainer.fit=false {_ONE_RUN}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdistill.config import compose
+from kdistill.config import compose, hydra_setup
 from kdistill.config.paths import conf_dir
 
 CONF = Path(conf_dir())
@@ -82,7 +82,7 @@ def test_a_wrong_key_in_a_yaml_is_found(
     shutil.copytree(CONF, tmp_path / "conf")
     with (tmp_path / "conf" / file).open("a") as yaml:
         yaml.write(f"{line}\n")
-    monkeypatch.setattr(compose, "conf_dir", lambda: str(tmp_path / "conf"))
+    monkeypatch.setattr(hydra_setup, "conf_dir", lambda: str(tmp_path / "conf"))
     found = compose.check_overrides([DISTILL, "loss.alpha=3"])[1]
     assert any(said in problem for problem in found), found
     assert any("loss.alpha" in problem for problem in found), found
@@ -91,6 +91,6 @@ def test_a_wrong_key_in_a_yaml_is_found(
 def test_a_broken_yaml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "loss" / "kd.yaml").write_text("a: [1\nb: 2\n")
-    monkeypatch.setattr(compose, "conf_dir", lambda: str(tmp_path / "conf"))
+    monkeypatch.setattr(hydra_setup, "conf_dir", lambda: str(tmp_path / "conf"))
     cfg, found = compose.check_overrides([DISTILL])
     assert cfg is None and len(found) == 1 and "kd.yaml" in found[0]

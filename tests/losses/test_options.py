@@ -12,7 +12,7 @@ from weighted import weighted
 from kdistill.building.losses import build_loss
 from kdistill.config import compose
 from kdistill.config.paths import conf_dir
-from kdistill.config.schema import SUPPLIED
+from kdistill.config.sections import SUPPLIED
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.standardize import LogitLoss
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from kdistill.base.errors import UserError
 from kdistill.config.monitors import with_mode
-from kdistill.config.schema import SECTION_KEYS
+from kdistill.config.sections import SECTION_KEYS
 from kdistill.config.signature import signature_of
 from kdistill.config.tree import plain
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from kdistill.base.errors import UserError
 from kdistill.building.instantiate import _cause, _names_taken, build, network_label
-from kdistill.config.schema import NETWORK_SIZES, SECTION_KEYS
+from kdistill.config.sections import NETWORK_SIZES, SECTION_KEYS
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.fitting import fit_network, reason

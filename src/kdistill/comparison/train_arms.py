@@ -10,7 +10,7 @@ from kdistill.base.storage import one_at_a_time
 from kdistill.comparison.controls import DISTILLED, arms_key, compose_arms, write_arm
 from kdistill.comparison.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.comparison.reuse_controls import adopt
-from kdistill.config.compose import running_folders
+from kdistill.config.hydra_setup import running_folders
 from kdistill.config.sections import wandb_sections
 from kdistill.config.words import literal
 from kdistill.runs.folder import RunFolder

@@ -9,17 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.typed import pasted
-from kdistill.config.compose import VERSION_BASE, check_overrides
+from kdistill.config.compose import check_overrides
+from kdistill.config.hydra_setup import get_args_parser, run_hydra, running_job
 from kdistill.config.overrides import prepare_hydra
-from kdistill.config.paths import conf_dir
 from kdistill.config.schema import register
 from kdistill.config.typed_words import wrong_options
 from kdistill.config.validate import report, validate
@@ -105,20 +101,22 @@ def _run_door(
     def job(cfg: DictConfig) -> Any:
         nonlocal inside
         inside = True
+        own = running_job()
+        assert own is not None, "Hydra calls it"
         try:
             validate(cfg)  # again: a sweeper may have made combinations that nobody wrote down
             result = task(cfg)
         except UserError as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if own.sweep_folder is not None:
                 raise  # the sweeper shows it, and the other jobs go on
-            _remove_empty(Path(HydraConfig.get().runtime.output_dir), entered)
+            _remove_empty(own.folder, entered)
             _leave(str(error))
-        if HydraConfig.get().mode == RunMode.RUN:
-            _remove_empty(Path(HydraConfig.get().runtime.output_dir), entered)
+        if own.sweep_folder is None:
+            _remove_empty(own.folder, entered)
         return result
 
     try:
-        hydra.main(version_base=VERSION_BASE, config_path=conf_dir(), config_name=config_name)(job)()
+        run_hydra(job, config_name)
     except UserError as error:  # of a sweeper
         _leave(str(error))
     except OSError as error:

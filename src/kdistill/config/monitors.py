@@ -10,7 +10,7 @@ from typing import Any
 from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import better, validated
 from kdistill.base.spelling import did_you_mean
-from kdistill.config.schema import UNKNOWN
+from kdistill.config.sections import UNKNOWN
 from kdistill.config.signature import descends, signature_of
 
 Plain = Mapping[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kdistill.config.monitors import keeps_best
-from kdistill.config.schema import TEACHER_KEYS
+from kdistill.config.sections import TEACHER_KEYS
 
 _NEEDS = {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student"), "mutual": ("student",)}
 Plain = dict[str, Any]

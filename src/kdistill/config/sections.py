@@ -1,6 +1,116 @@
-"""Sections of a config that more than one room asks for."""
+"""What the program itself knows of the sections of a config: keys that it reads, arguments that it gives."""
 
-from omegaconf import DictConfig
+import re
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Len
+from omegaconf import MISSING, DictConfig
+
+from kdistill.base.types import PositiveFloat, PositiveInt, UnitInterval
+from kdistill.config.tree import Leaves, Tree, at
+
+_MODEL_KEYS: dict[str, Any] = {
+    "weights": str,
+    "trainable": Literal["all", "head"] | dict[str, PositiveInt] | list[str],
+    "backbone_lr": PositiveFloat,
+    "subclasses": PositiveInt,
+    "mean": list[float] | None,
+    "std": list[float] | None,
+    "image_size": PositiveInt | Annotated[list[PositiveInt], Len(2, 2)] | None,
+}
+# Where a teacher comes from: what its section has beside those of a student's.
+TEACHER_KEYS: dict[str, Any] = {
+    "checkpoint": str | None,
+    "recipe": str | None,
+    "recipe_overrides": list[str],
+    "generations": PositiveInt,
+    "members": list[str | dict[str, Any]],
+    "gate": Literal["on", "off"],
+}
+# Keys of an open section that the program reads itself: they are not arguments of its target.
+SECTION_KEYS: dict[str, dict[str, Any]] = {
+    "teacher": {**TEACHER_KEYS, **_MODEL_KEYS},
+    "student": _MODEL_KEYS,
+    "scheduler": {"interval": Literal["step", "epoch"] | None, "monitor": str | None},
+    "loss": {"alpha": UnitInterval, "ce": dict[str, Any]},
+}
+# Arguments that the program gives to a section's target when the run starts, by the section's first name.
+SUPPLIED = {
+    "teacher": ("num_classes", "in_chans", "members"),
+    "student": ("num_classes", "in_chans"),
+    "optimizer": ("params",),
+    "scheduler": ("optimizer", "total_steps", "T_max", "max_lr"),
+    "loss": ("class_counts", "num_samples", "annotators"),
+    "callbacks": ("dirpath",),
+    "logger": ("save_dir",),
+}
+# Arguments that follow from others where they are null, by the section's first name.
+LEFT_OPEN = {"callbacks": ("mode",), "scheduler": ("mode",)}
+
+# What people look for in a teacher's section and is not there yet: what to do today.
+NOT_YET = {
+    "class_map": "is not there: a teacher's classes are matched to the run's by the names in its weights (or in the "
+    "config.json beside them), whatever their order, and further ones are left out; rename the data's classes where "
+    "only the names differ",
+    **dict.fromkeys(
+        ("answers", "logits", "predictions", "probabilities"),
+        "is not there: a teacher's answers are not read from a file; give its weights (teacher.checkpoint=...), and "
+        "its answers are computed once and stored (replay.teacher)",
+    ),
+}
+# What a network's constructor may call what it gets from the data; of each kind it gets the first that it takes.
+NETWORK_SIZES = {
+    "num_classes": (
+        "num_classes", "num_labels", "n_classes", "nb_classes", "num_class", "n_class", "class_num", "classes",
+        "num_outputs", "n_outputs", "output_dim", "out_dim", "out_features",
+    ),
+    "in_chans": ("in_chans", "in_channels", "input_channels", "in_ch", "n_channels", "num_channels"),
+    "img_size": ("img_size", "image_size"),
+}  # fmt: skip
+
+UNKNOWN: Any = object()  # in a config as plain dicts: a value that is not given yet, or cannot be resolved here
+
+
+# Lists whose entries are sections of another kind, by the list's key.
+LISTED = {"teacher.members": "teacher", "peers": "student"}
+
+
+def kind_of(key: str) -> str:
+    """The section whose rules hold for a key: `teacher.members[0]` is a teacher, `peers[1]` a student."""
+    return LISTED.get(re.sub(r"\[\d+\]$", "", key), key)
+
+
+def open_sections(tree: Tree, schema: Any) -> Leaves:
+    """The sections that hold a target, by dotted key; an optional one that is null is left out.
+
+    Args:
+        tree: a config as plain dicts.
+        schema: the dataclass of the whole config.
+    """
+    sections: Leaves = {}
+    for section in fields(schema) if is_dataclass(schema) else ():
+        value = tree.get(section.name, UNKNOWN)
+        if section.type == dict[str, Any]:
+            sections |= {f"{section.name}.{name}": entry for name, entry in (value or {}).items()}
+        elif section.type is Any and value is not UNKNOWN and (value is not None or section.default is MISSING):
+            sections[section.name] = value
+    for place in LISTED:
+        listed = at(tree, place)
+        entries = listed if isinstance(listed, list) else []
+        sections |= {f"{place}[{number}]": entry for number, entry in enumerate(entries) if not isinstance(entry, str)}
+    return sections
+
+
+def supplied_to(key: str) -> tuple[str, ...]:
+    """The arguments that a section's target gets from the program."""
+    return SUPPLIED.get(kind_of(key).partition(".")[0], ())
+
+
+def is_hydras(name: Any) -> bool:
+    """Whether a key is one of Hydra's own, such as `_target_`."""
+    return str(name).startswith("_") and str(name).endswith("_")
+
 
 WANDB_LOGGER = "kdistill.tracking.loggers.wandb_logger"
 

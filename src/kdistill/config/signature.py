@@ -67,6 +67,14 @@ def _is_kind(found: Found, base: str) -> bool:
     )
 
 
+def readable_signature(target: Any) -> Signature | None:
+    """The signature of a section's `_target_`; None where there is no such thing, or nothing is known of it."""
+    try:
+        return signature_of(target) if isinstance(target, str) else None
+    except UserError:
+        return None
+
+
 def _of(found: Found, depth: int = 0) -> Signature:
     return _of_class(found, depth) if isinstance(found.node, ast.ClassDef) else _of_function(found, depth=depth)
 

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdistill.config.compose import check_overrides
 from kdistill.config.paths import conf_dir
-from kdistill.config.schema import SECTION_KEYS, TrainConfig, open_sections
+from kdistill.config.schema import TrainConfig
+from kdistill.config.sections import SECTION_KEYS, open_sections
 from kdistill.config.tree import ABSENT, Tree, at, leaves, plain
 from kdistill.config.words import literal
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-
 from kdistill.base.typed import pasted
+from kdistill.config.hydra_setup import running_job
 from kdistill.config.words import literal
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord
@@ -24,7 +23,7 @@ def next_commands(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
     """
     where = shown_path(folder)
     commands = [("evaluate", pasted("evaluate", [f"run={literal(where)}"]))]
-    if record.role in ("distill", "mutual") and HydraConfig.initialized():
-        given = [text for text in HydraConfig.get().overrides.task if text.partition("=")[0] not in _NOT_COMPARED]
+    if record.role in ("distill", "mutual") and (job := running_job()):
+        given = [text for text in job.overrides if text.partition("=")[0] not in _NOT_COMPARED]
         commands.append(("compare", pasted("compare", [*given, "seeds=3"])))
     return [*commands, ("report", pasted("report", [where]))]

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.box import SIMPLE
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.tree import Tree
 
 from kdistill.base.cost import Cost
 from kdistill.base.metric_catalogue import METRICS, Metric, table_metrics
+from kdistill.config.hydra_setup import running_job
 from kdistill.reporting.plain_text import printable
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord, TeacherFacts
@@ -52,7 +52,7 @@ def print_settings(config: DictConfig, folder: Path, console: Console | None = N
         plain: Any = OmegaConf.to_container(config, resolve=True)
         console.print(config_tree(plain, title), soft_wrap=True)
         return
-    given = [text.lstrip("+") for text in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    given = [text.lstrip("+") for text in job.overrides] if (job := running_job()) else []
     tree = Tree(Text(title, style="bold"))
     for key, _, value in (text.partition("=") for text in given):
         tree.add(Text.assemble(f"{key}: ", (value or "taken away", "green")))

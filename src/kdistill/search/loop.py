@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -18,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import validated
 from kdistill.base.types import NonNegativeInt, PositiveInt, mistake
+from kdistill.config.hydra_setup import ConfigLoader, parsed, quoted
 from kdistill.config.key_identity import SAME_JOB, counts
 from kdistill.config.monitors import chosen_by
 from kdistill.config.overrides import key_of
@@ -76,7 +74,7 @@ def search(
     wrong = {key: mistake(options[key], kind) for key, kind in _KINDS.items()}
     if found := [f"hydra.sweeper.{key}: {text}" for key, text in wrong.items() if text]:
         raise UserError(report(found))
-    space = read_space(OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)))
+    space = read_space([parsed(text, loader) for text in arguments])
     objective = _objective(config, space, loader)
     folder = Path(config.hydra.sweep.dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,8 +155,8 @@ class _Trials:
         name, text = environment(
             storage=self.url, study=self.study.study_name, number=trial.number, pruner=self.options["pruner"]
         )
-        place = _quoted(Path(trial.user_attrs[FOLDER]).name)
-        own = [f"hydra.sweep.subdir={place}", f"hydra.job.env_set.{name}={_quoted(text)}"]
+        place = quoted(Path(trial.user_attrs[FOLDER]).name)
+        own = [f"hydra.sweep.subdir={place}", f"hydra.job.env_set.{name}={quoted(text)}"]
         return [*self.space.overrides(trial.params), *own]
 
     def _tell(self, trial: FrozenTrial, was_launched: bool = False) -> bool:
@@ -206,7 +204,3 @@ def _adopt(study: optuna.Study, folder: Path, sweep: str) -> None:
         if path.is_dir():  # the study knows the trial though its folder was removed
             status: Status = "skipped" if RunFolder(path).finished else "pruned"
             replace(read_record(path), sweep=sweep, status=status).write(path)
-
-
-def _quoted(text: str) -> str:
-    return QuotedString(text, Quote.single).with_quotes()

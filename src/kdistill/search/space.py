@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import did_you_mean
+from kdistill.config.hydra_setup import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from kdistill.config.validate import report
 
 _TAGS = ("log",)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import ReadWriteLock
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
+from kdistill.config.hydra_setup import running_job
 from kdistill.config.overrides import prepare_hydra
 from kdistill.config.validate import validate
 from kdistill.runs.folder import RunFolder
@@ -53,17 +53,18 @@ class SweepJob:
 
     def __call__(self, config: DictConfig) -> Status:
         """Runs or skips the job; returns how it ended."""
-        hydra = HydraConfig.get()
-        folder = Path(hydra.runtime.output_dir)
-        record = JobRecord(self.sweep, tuple(hydra.overrides.task), launch=self.launch)
-        if not begins_again(hydra.launcher):
-            return self._begun(record, folder, config, hydra.launcher)
+        job = running_job()
+        assert job is not None and job.sweep_folder is not None, "Hydra calls it"
+        folder = job.folder
+        record = JobRecord(self.sweep, job.overrides, launch=self.launch)
+        if not begins_again(job.launcher):
+            return self._begun(record, folder, config, job.launcher)
         before = read_record(folder) if (folder / FILE).exists() else None
         if before is not None and before.sweep != self.sweep:
             before = None
         if before is not None and before.status != "running":
             return before.status
-        place = Path(hydra.sweep.dir)
+        place = job.sweep_folder
         turn = ReadWriteLock(place / ".turn.db")
         # What was running when a process was killed may be what kills it: it runs alone, and ends none but itself.
         with turn.write_lock() if before else turn.read_lock():
@@ -77,7 +78,7 @@ class SweepJob:
                 record = replace(record, starts=before.starts + 1)
             if self._is_lost(place, alone=before is not None):
                 return "running"
-            return self._begun(record, folder, config, hydra.launcher)
+            return self._begun(record, folder, config, job.launcher)
 
     def _is_lost(self, place: Path, alone: bool) -> bool:
         """Whether a process was killed since, and a pool with it: what this one began would be lost."""

@@ -11,11 +11,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -24,9 +19,9 @@ from kdistill.base.errors import UserError
 from kdistill.base.ranks import refuse_ranks
 from kdistill.base.storage import one_at_a_time
 from kdistill.base.typed import typed_command
+from kdistill.config.hydra_setup import forget_hydra, hydra_of_a_sweep, parsed
 from kdistill.config.key_identity import Meaning, keys_of
 from kdistill.config.overrides import folder_name, is_below, key_of
-from kdistill.config.paths import conf_dir
 from kdistill.runs.elsewhere import JobsElsewhere
 from kdistill.runs.job_record import find_jobs, read_record
 from kdistill.runs.last_words import of_many
@@ -78,10 +73,7 @@ def run_sweep(
         raise UserError(
             "--dry-run (trainer.fit=false) prints the plan of one run: leave out -m, and give one value of each key"
         )
-    search = create_config_search_path(conf_dir())
-    for folder in folders:
-        search.prepend("command-line", f"file://{os.path.abspath(folder)}", SearchPathQuery(provider="schema"))
-    hydra = Hydra.create_main_hydra2(config_name, search)
+    hydra = hydra_of_a_sweep(config_name, folders)
     try:
         given = [*overrides, "hydra.mode=MULTIRUN"]
         settled = hydra.compose_config(config_name, given, RunMode.MULTIRUN, with_log_configuration=False).hydra
@@ -118,7 +110,7 @@ def run_sweep(
         end_jobs(final.launcher)
         raise
     finally:
-        GlobalHydra.instance().clear()
+        forget_hydra()
     jobs = find_jobs(place, sweep)
     result = finish_sweep(place, jobs, command=typed_command("train")) if jobs else None
     if not whole or result is None or result.failed:
@@ -130,8 +122,8 @@ def _number_of_jobs(settled: DictConfig, overrides: Sequence[str]) -> int:
     """How many jobs the combinations of all values are, or a search's trials."""
     if "n_trials" in settled.sweeper:
         return int(settled.sweeper.n_trials)
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())
+    swept = [one for one in map(parsed, overrides) if one.is_sweep_override()]
+    return prod(len(list(one.sweep_string_iterator())) for one in swept)
 
 
 def refuse_intervals(settled: DictConfig, overrides: Sequence[str]) -> None:
@@ -140,8 +132,8 @@ def refuse_intervals(settled: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         UserError: an interval has no end of values, and the sweeper is not one that draws from it.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    endless = [str(one.input_line) for one in parsed if one.is_sweep_override() and not one.is_discrete_sweep()]
+    swept = [one for one in map(parsed, overrides) if one.is_sweep_override()]
+    endless = [str(one.input_line) for one in swept if not one.is_discrete_sweep()]
     if endless and str(settled.runtime.choices["hydra/sweeper"]) == "basic":
         raise UserError(
             f"{', '.join(endless)}: an interval has no end of values; to draw from it add hydra/sweeper=optuna, "
@@ -155,17 +147,17 @@ def _places(settled: DictConfig, overrides: Sequence[str], name: str | None) -> 
     The folder is named by what is swept and by what all jobs share, so that a sweep with one value more finds the jobs
     of the smaller one, and another sweep lies elsewhere. A job can't know this: it sees its own values alone.
     """
-    parsed = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if not one.is_hydra_override()]
-    swept = [one.get_key_element().lstrip("+") for one in parsed if one.is_sweep_override()]
+    given = [one for one in map(parsed, overrides) if not one.is_hydra_override()]
+    swept = [one.get_key_element().lstrip("+") for one in given if one.is_sweep_override()]
     quiet = [key for key in keys_of(Meaning.REPORTING) if not any(is_below(one, [key]) for one in swept)]
     exclude = [*quiet, "experiment"] if "experiment" not in swept else quiet
     places = []
     if not any(key_of(text) == "hydra.sweep.dir" for text in overrides):
-        shared = [str(one.input_line).lstrip("+") for one in parsed if not one.is_sweep_override()]
+        shared = [str(one.input_line).lstrip("+") for one in given if not one.is_sweep_override()]
         sweeper = str(settled.runtime.choices["hydra/sweeper"])
         own = [] if sweeper == "basic" else [sweeper]
         # What a search draws from is all that it is: another interval is another search.
-        spelt = swept if sweeper == "basic" else [str(one.input_line) for one in parsed if one.is_sweep_override()]
+        spelt = swept if sweeper == "basic" else [str(one.input_line) for one in given if one.is_sweep_override()]
         known = name if name is not None and not set(_NAMED) & set(swept) else None
         unnamed = [*quiet, *_NAMED] if known else quiet
         apart = sorted(text for text in shared if not is_below(key_of(text), unnamed))

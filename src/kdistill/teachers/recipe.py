@@ -14,8 +14,7 @@ from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
 from kdistill.config.hydra_setup import sweep_name
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
-from kdistill.config.schema import TEACHER_KEYS
-from kdistill.config.sections import wandb_sections
+from kdistill.config.sections import TEACHER_KEYS, wandb_sections
 from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
 

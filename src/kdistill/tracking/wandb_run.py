@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hydra.core.hydra_config import HydraConfig
-
 from kdistill.base.errors import UserError
 from kdistill.base.packages import how_to_install
-from kdistill.config.hydra_setup import sweep_name
+from kdistill.config.hydra_setup import running_job
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -148,7 +146,8 @@ def has_key() -> bool:
 
 def job_name(folder: Path) -> str | None:
     """What sets the job of a sweep apart from the others: its folder's name; None for any other folder."""
-    own = sweep_name() is not None and Path(HydraConfig.get().runtime.output_dir).resolve() == folder.resolve()
+    job = running_job()
+    own = job is not None and job.sweep_folder is not None and job.folder.resolve() == folder.resolve()
     return folder.name if own else None
 
 

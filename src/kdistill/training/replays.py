@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.building.device import autocast
 from kdistill.building.instantiate import network_label
+from kdistill.config.hydra_setup import running_job
 from kdistill.data.batch import Batch
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.weights import fingerprint
@@ -151,4 +150,5 @@ def _inputs(module: ClassifierModule) -> dict[str, Any]:
 
 
 def _in_sweep() -> bool:
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    job = running_job()
+    return job is not None and job.sweep_folder is not None
