@@ -227,3 +227,15 @@ def test_the_door_runs_its_task_in_process_too(monkeypatch: pytest.MonkeyPatch, 
     seeds: list[int] = []
     run_door(lambda cfg: seeds.append(cfg.seed), "train")
     assert seeds == [3] and not GlobalHydra.instance().is_initialized()
+
+
+def test_no_door_unpickles_a_config(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.pickle").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--experimental-rerun", "config.pickle"])
+    with pytest.raises(SystemExit) as stopped:
+        run_door(lambda config: None, "evaluate")
+    assert stopped.value.code == 2 and "unpickles a file" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from records import DATA, TEACHER, record
 from rich.console import Console
+from rich.table import Table
 
 from kdistill.base.cost import Cost
 from kdistill.reporting.screen import config_tree, print_result, result_columns, result_rows
 from kdistill.runs.record import RunRecord, Times
+from kdistill.screen.console import new_console
 
 
 def arm(accuracy: float, params: int, flops: int) -> dict[str, Any]:
@@ -81,3 +83,18 @@ def test_the_config_tree_shows_sections_and_values() -> None:
     lines = console.file.getvalue().split("\n")  # type: ignore[attr-defined]
     assert lines[0] == "mnist -> here"
     assert [line.strip("│├└─ ") for line in lines[1:5]] == ["seed: 0", "loss", "alpha: 0.9", "logger: -"]
+
+
+@pytest.mark.parametrize("name", ["[/red]", "[bold]net", ":car:", "a[link=https://x]b"])
+def test_a_name_that_rich_would_read_as_its_own_sign_is_shown_as_it_is(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = new_console()
+    console.print(config_tree({"name": name, "student": {name: name}}, name), soft_wrap=True)
+    table = Table(name)
+    table.add_row(name)
+    console.print(table)
+    console.print(f"run folder: {name}")
+    assert capsys.readouterr().out.count(name) == 7
+    print_result(replace(RECORD, label=name), name, console)
+    assert capsys.readouterr().out.count(name) >= 2

@@ -77,9 +77,11 @@ def _run_door(
     if wrong := wrong_options(sys.argv[1:], parser):
         _leave(report(wrong))
     args = parser.parse_args()
+    if args.experimental_rerun:
+        _leave("--experimental-rerun unpickles a file, which can run anything; paste the run's command again instead")
     shows_only = args.help or args.hydra_help or args.cfg or args.info or args.shell_completion
     # A folder given by --config-path is relative to the task's file: there Hydra and the check in the job must do.
-    if not (shows_only or args.config_path or args.experimental_rerun):
+    if not (shows_only or args.config_path):
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # a bug shows its whole traceback
         if paths is not None:
             args.overrides = _with_paths(args.overrides, paths)

@@ -25,7 +25,7 @@ _PLAIN: dict[str, Any] = {"box": SIMPLE, "pad_edge": False, "collapse_padding": 
 
 def config_tree(config: Mapping[str, Any], title: str) -> Tree:
     """A resolved plain config as a rich tree; single values before sections, as they stand."""
-    tree = Tree(f"[bold]{title}")
+    tree = Tree(Text(title, style="bold"))
     _grow(tree, config)
     return tree
 
@@ -33,9 +33,9 @@ def config_tree(config: Mapping[str, Any], title: str) -> Tree:
 def _grow(tree: Tree, section: Mapping[str, Any]) -> None:
     for key, value in section.items():
         if isinstance(value, Mapping) and value:
-            _grow(tree.add(f"[cyan]{key}"), value)
+            _grow(tree.add(Text(key, style="cyan")), value)
         else:
-            tree.add(f"{key}: [green]{value if value != {} else '-'}")
+            tree.add(Text.assemble(f"{key}: ", (str(value) if value != {} else "-", "green")))
 
 
 def _arms(record: RunRecord) -> list[tuple[str, RunRecord | TeacherFacts]]:

@@ -43,8 +43,7 @@ def print_sweep(result: FinishedSweep, console: Console | None = None) -> None:
 
 
 def _print(console: Console, line: str) -> None:
-    """As it stands: rich would take `[bold]` and `:car:` in a name for its own signs."""
-    console.print(one_line(line), soft_wrap=True, markup=False, emoji=False)
+    console.print(Text(one_line(line)), soft_wrap=True)
 
 
 def _table(sweep: Sweep) -> Table:
