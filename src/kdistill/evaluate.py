@@ -26,6 +26,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """
     from kdistill.base.errors import UserError
     from kdistill.base.run_paths import find_run
+    from kdistill.base.spelling import counted
     from kdistill.building.data import build_data
     from kdistill.building.device import choose_channels_last, choose_device
     from kdistill.building.restore import network_for
@@ -66,7 +67,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     data = build_data(trained)
     test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
     say_absent("test", test, class_names)
-    log.info("test: %d images of %s: %s", len(test), trained.dataset.root, per_class(test, class_names))
+    shown = per_class(test, class_names)
+    log.info("test: %s of %s: %s", counted(len(test), "image"), trained.dataset.root, shown)
     if tuple(test.image.shape[1:]) != facts.image_shape:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {facts.image_shape}")
 

@@ -83,6 +83,8 @@ def test_our_own_words_are_not_foreign() -> None:
         (["--batch-size", "32"], "write dataset.batch_size=32"),
         (["-b", "32"], "write dataset.batch_size=32"),
         (["--config", "x.yaml"], "write +experiment=<name>"),
+        (["--temperature", "3"], "write loss.temperature=3"),
+        (["--val-fraction", ".3"], "write dataset.val_fraction=.3"),
         (["--gpus", "2"], "one process on one device"),
         (["--trainer.max_epochs", "4"], "write trainer.max_epochs=4"),
         (["--resume", "--lr", "1"], "hydra.run.dir=<its folder>"),

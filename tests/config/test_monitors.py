@@ -75,6 +75,7 @@ def test_every_loss_is_better_low() -> None:
         ("test/accuracy", "test is used once"),
         ("train/accuracy", "no such figure is logged"),
         ("train/kld", "did you mean 'train/kd'?"),
+        ("epoch", "a count says nothing of how good a network is; give one of val/accuracy"),
     ],
 )
 def test_a_wrong_name_is_refused_with_the_nearest(monitor: str, mend: str) -> None:

@@ -44,6 +44,8 @@ class Handing(Mother):
         super().__init__(**rest)
 def hand_on(a, *, b, **rest):
     return helper(a, **dict(z=1, **rest))
+def pass_all(*args, **kwargs):
+    return Handing(*args, **kwargs)
 class Orphan(Absent): ...
 class Bare: ...
 """
@@ -139,6 +141,7 @@ def test_the_targets_that_configs_name_can_be_read(target: str, required: list[s
         ("pytorch_lightning.loggers.WandbLogger", ["save_dir"], ["dirpath"]),
         ("some_nets.Handing", ["width", "picked", "asked"], ["num_classes"]),
         ("some_nets.hand_on", ["b", "y"], ["x", "num_classes"]),
+        ("some_nets.pass_all", ["kind", "width", "picked"], ["num_classes"]),
     ],
 )
 def test_keywords_that_are_handed_on_are_followed_to_what_takes_them(
@@ -164,6 +167,9 @@ def test_an_optimizers_learning_rate_is_a_number_though_its_annotation_names_a_t
         ("torch.optm.AdamW", "there is no 'optm' in torch; did you mean 'optim'?"),
         ("kdistill.losses.logit.KDD", "did you mean 'KD'?"),
         ("trch.optim.AdamW", "there is no package or module 'trch'"),
+        ("lightning.pytorch.callbacks.EarlyStopping", "write pytorch_lightning.callbacks.EarlyStopping"),
+        ("pl.callbacks.EarlyStopping", "write pytorch_lightning.callbacks.EarlyStopping"),
+        ("optim.AdamW", "write torch.optim.AdamW"),
         ("torch.optim", "is a module"),
         ("AdamW", "is not the dotted path"),
         ("..AdamW", "is not the dotted path"),

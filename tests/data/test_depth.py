@@ -65,7 +65,7 @@ def test_more_than_8_bits_are_scaled_by_the_range_of_the_set_and_that_is_said(
     expected = np.stack([np.rint((x.astype(float) - low) / (float(high) - low) * 255) for x in (pixels, half)])
     np.testing.assert_allclose(stored.image[:, 0].numpy(), expected, atol=1)
     assert torch.equal(stored.image[:, 0], stored.image[:, 2])
-    assert f"2 of 2 images have more than 8 bits: {low:g}..{high:g}" in caplog.text
+    assert f"images of more than 8 bits (2 of 2): {low:g}..{high:g}" in caplog.text
     assert f"2 of mode {mode}" in caplog.text
     assert torch.equal(opened(*paths).image, stored.image), "from the cache"
 
@@ -173,7 +173,7 @@ def test_grey_of_8_bits_beside_deeper_images_is_said(tmp_path: Path, caplog: pyt
     Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / "plain.png")
     stored = opened(tmp_path / "deep.png", tmp_path / "plain.png")
     assert stored.image[1, 0].tolist() == RAMP.tolist()
-    assert "1 images of 8 bits are used beside them" in caplog.text
+    assert "beside them, unscaled: 1 image of 8 bits" in caplog.text
 
 
 def test_values_that_are_no_numbers_and_slides_too_large_are_named(

@@ -66,6 +66,13 @@ def test_what_has_no_column_stands_in_the_line_below_under_the_name_that_the_cat
     assert f"{own}; with the teacher: agreement 99.10%, KL 0.0200" in line
 
 
+def test_names_stay_whole_where_not_everything_trains() -> None:
+    part = replace(RECORD, cost=replace(timed(RECORD.cost, 0.7), params_trainable=315_776))
+    text = printed(80, part)
+    assert "mnist_mlp" in text and "distilled" in text
+    assert "mnist_mlp distilled: 315,776 of its parameters are trained" in text and "teacher mnist_cnn:" not in text
+
+
 @pytest.mark.parametrize("width", [80, 110])
 def test_latency_has_a_column_and_a_line_on_what_it_was_measured(width: int) -> None:
     teacher = replace(RECORD.teacher, cost=timed(RECORD.teacher.cost, 123.4))

@@ -1,5 +1,6 @@
 """The line that moves: what it says, how it fits, and the time that is left."""
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from kdistill.runs.elsewhere import JobsElsewhere
 from kdistill.screen.line import Facts, clock, draw
+from kdistill.screen.logs import ScreenHandler
 from kdistill.screen.progress import CommandProgress
 from kdistill.screen.stage import Stage
 
@@ -88,6 +90,21 @@ def test_what_was_done_before_says_nothing_about_the_pace(monkeypatch: pytest.Mo
     now = 5.0
     stage.advance_to(90)
     assert stage.seconds_left() == pytest.approx(5.0)
+
+
+def test_so_much_done_as_tells_the_pace_tells_it_at_once() -> None:
+    stage = Stage("student", 1e6, "images")
+    stage.advance_to(10)
+    assert stage.seconds_left() is None, "an instant says little"
+    stage.telling = 10
+    assert stage.seconds_left() is not None
+
+
+def test_what_data_say_of_themselves_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = ScreenHandler()
+    for name, line in (("data.module", "data: 3"), ("data.module", "data: 3"), ("training", "go"), ("training", "go")):
+        handler.emit(logging.makeLogRecord({"name": f"kdistill.{name}", "msg": line}))
+    assert capsys.readouterr().out.splitlines() == ["data: 3", "go", "go"]
 
 
 def test_jobs_in_other_processes_are_followed_by_their_logs(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def config(blocks: Path, scratch: Path, *overrides: str) -> DictConfig:
     [
         (["decision_threshold=f1"], "decision_threshold=f1 needs two classes, and these data have 10"),
         (["+experiment=mnist_distill", "decision_threshold=f1"], "needs two classes"),
-        (["dataset.limit=100000"], "there are only 600 training images"),
+        (["dataset.limit=100000"], "dataset.limit=100000 of 600 training images: "),
         (["+optimizer.betas=[0.9,1.5]"], "optimizer=torch.optim.AdamW: Invalid beta parameter"),
         (["scheduler.pct_start=1.5"], "scheduler=torch.optim.lr_scheduler.OneCycleLR: .*pct_start"),
         (["+callbacks.checkpoint.every_n_train_steps=-1"], "callbacks: Invalid value for every_n_train_steps=-1"),

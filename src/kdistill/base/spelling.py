@@ -22,6 +22,11 @@ def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def near_key(key: str, keys: Sequence[str]) -> str:
     """`; did you mean 'loss.temperature'?` for `temperature` as for `loss.temprature`: the last part decides."""
     section, _, name = key.rpartition(".")

@@ -9,6 +9,7 @@ import numpy as np
 
 from kdistill.base.classes import listed
 from kdistill.base.cost import Cost
+from kdistill.base.spelling import counted
 from kdistill.comparison.pair_tests import Drawn, joint_estimate, paired, plain_estimate
 from kdistill.evidence.calibration import fit_temperature
 from kdistill.evidence.figures import absent
@@ -157,8 +158,8 @@ def _notes_of_test(target: np.ndarray, class_names: Sequence[str], rows: Sequenc
         notes.append(f"not defined on these classes for some run, and left out there: {', '.join(missing)}")
     if len(target) < _FEW_SAMPLES:
         notes.append(
-            f"{len(target)} test images: intervals are made for many more, and no test of so few can give a p below "
-            f"{least_p(len(target)):.2g}"
+            f"{counted(len(target), 'test image')}: intervals are made for many more, and no test of so few can give a "
+            f"p below {least_p(len(target)):.2g}"
         )
     return notes
 

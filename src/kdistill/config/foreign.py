@@ -44,7 +44,7 @@ _TABLE = (
     ("pretrained", "write student.weights=hub (timm's weights) or student.weights=<file>"),
     ("data datamodule dataset_name", "write dataset={value}"),
     ("data_dir data_path data_root root dataroot", "write dataset.root={value}"),
-    ("t tau temp kd_t", "write loss.temperature={value}"),
+    ("t tau temp kd_t kd_temperature", "write loss.temperature={value}"),
     ("alpha kd_alpha", "write loss.alpha={value}"),
     ("loss_fn criterion kd_loss distill", "write loss={value}"),
     ("seed_everything random_seed seed", "write seed={value}"),

@@ -15,6 +15,16 @@ from typing import Any
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import did_you_mean
 
+_TWIN = "lightning.pytorch."  # where this package is there, its classes are not those that train here
+_ALIASES = {  # what people call packages in their own files
+    _TWIN: "pytorch_lightning.",
+    "L.pytorch.": "pytorch_lightning.",
+    "L.": "pytorch_lightning.",
+    "pl.": "pytorch_lightning.",
+    "nn.": "torch.nn.",
+    "optim.": "torch.optim.",
+    "lr_scheduler.": "torch.optim.lr_scheduler.",
+}
 PLAIN_BASES = ("object", "ABC", "Generic", "Protocol")  # they have no constructor of their own
 
 
@@ -53,6 +63,9 @@ def locate(target: str) -> Found:
         UserError: there is no such thing; the message names the nearest.
         Unreadable: the source does not say.
     """
+    for alias, whole in _ALIASES.items():
+        if target.startswith(alias) and (alias == _TWIN or _module(alias.partition(".")[0]) is None):
+            raise UserError(f"'{target}' cannot be used: write {whole}{target.removeprefix(alias)}")
     first, *rest = target.split(".")
     if not rest or not all(part.isidentifier() for part in (first, *rest)):
         raise UserError(f"'{target}' is not the dotted path of a class or function, such as 'torch.optim.AdamW'")

@@ -15,7 +15,7 @@ from kdistill.config.signature import descends, signature_of
 
 Plain = Mapping[str, Any]
 
-_UNTIED = ("epoch", "step")  # Lightning counts them; neither end is better
+_COUNTS = ("epoch", "step")
 _SYNONYMS = {
     "loss": "nll", "cross_entropy": "nll", "ce": "nll", "acc": "accuracy", "acc1": "accuracy", "top1": "accuracy",
     "bal_acc": "balanced_accuracy", "auc": "auroc", "roc_auc": "auroc", "ap": "average_precision",
@@ -104,7 +104,7 @@ def _problems(key: str, monitor: str, section: Plain, tree: Plain, has_mode: boo
 
 def _is_logged(name: str, tree: Plain) -> bool:
     parts = _train_names(tree)
-    known = name in (*validated(), *_UNTIED, *(parts or ())) or name.startswith("lr-")
+    known = name in (*validated(), *(parts or ())) or name.startswith("lr-")
     return known or (parts is None and name.startswith("train/"))
 
 
@@ -123,6 +123,8 @@ def _unknown(name: str, tree: Plain) -> str:
     known = (*validated(), *(_train_names(tree) or ("train/loss",)))
     same = f"val/{_SYNONYMS.get(key, key)}"
     near = f"; did you mean '{same}'?" if same in known else did_you_mean(name, known)
+    if name in _COUNTS:
+        return f"a count says nothing of how good a network is; give one of {', '.join(known)}"
     if name.startswith("test"):
         return f"test is used once, after validation has chosen{near}"
     return f"no such figure is logged{near} (there are: {', '.join(known)})"

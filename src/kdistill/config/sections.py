@@ -63,9 +63,13 @@ NOT_YET = {
 NETWORK_SIZES = {
     "num_classes": (
         "num_classes", "num_labels", "n_classes", "nb_classes", "num_class", "n_class", "class_num", "classes",
-        "num_outputs", "n_outputs", "output_dim", "out_dim", "out_features",
+        "nclass", "nclasses", "ncls", "n_cls", "num_cls", "cls_num", "n_labels", "num_categories", "number_of_classes",
+        "num_outputs", "n_outputs", "output_dim", "out_dim", "out_features", "out_classes", "output_classes",
     ),
-    "in_chans": ("in_chans", "in_channels", "input_channels", "in_ch", "n_channels", "num_channels"),
+    "in_chans": (
+        "in_chans", "in_channels", "input_channels", "in_ch", "n_channels", "num_channels", "in_channel",
+        "input_channel", "num_input_channels", "image_channels", "img_channels", "input_chans", "in_chan",
+    ),
     "img_size": ("img_size", "image_size"),
 }  # fmt: skip
 

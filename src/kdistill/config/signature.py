@@ -127,7 +127,8 @@ def _handed_on(found: Found, rest: str, depth: int) -> Iterator[str]:
                 except (Unreadable, RecursionError):
                     continue
                 given = {word.arg for word in node.keywords}
-                yield from (name for name in taken[len(node.args) :] if name not in given)
+                passed = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
+                yield from (name for name in taken[len(passed) :] if name not in given)
 
 
 def _mentions(node: ast.expr, name: str) -> bool:

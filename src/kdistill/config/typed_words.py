@@ -3,9 +3,14 @@
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from kdistill.config.foreign import advice
+from kdistill.config.paths import conf_dir
+from kdistill.config.schema import CompareConfig
+
+_SECTIONS = ("trainer", "dataset", "loss", "optimizer", "scheduler", "student", "teacher")
 
 
 def wrong_options(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
@@ -21,7 +26,7 @@ def wrong_options(words: Sequence[str], parser: argparse.ArgumentParser) -> list
         after = words[place + 1] if place + 1 < len(words) else ""
         value = value or ("" if after.startswith("-") or "=" in after else after)
         key = option.lstrip("-")
-        plain = f"there are no options with dashes: write {key.replace('-', '_')}={value or '<value>'}"
+        plain = f"there are no options with dashes: write {_whole(key.replace('-', '_'))}={value or '<value>'}"
         found.append(f"{' '.join(filter(None, (option, value)))}: {advice(key, value) or plain}")
     return found
 
@@ -46,6 +51,18 @@ def wrong_words(words: Sequence[str]) -> list[str]:
             found.append(f"'{key}' is a path: say what it is, run={key} or dataset.root={key}")
             continue
         instead = None if key.startswith("+") else advice(key, value)
-        plain = f"write {key}={value or '<value>'}, key and value together"
+        plain = f"write {_whole(key)}={value or '<value>'}, key and value together"
         found.append(f"'{' '.join(parts)}': {instead or plain}")
     return found
+
+
+def _whole(key: str) -> str:
+    """A key with the first section of the configs that has it, where it is without one."""
+    if key in {field.name for field in fields(CompareConfig)}:
+        return key
+    sections = {
+        path.parent.name
+        for path in Path(conf_dir()).glob("*/*.yaml")
+        if path.parent.name in _SECTIONS and re.search(rf"^{re.escape(key)}:", path.read_text(), re.MULTILINE)
+    }
+    return next((f"{section}.{key}" for section in _SECTIONS if section in sections), key)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdistill.base.spelling import counted
 from kdistill.data.batch import Batch
 
 _SHOWN = 10  # classes whose counts are said one by one
@@ -97,8 +98,8 @@ class ImageArrays:
 
     def describe(self) -> str:
         """Images per partition, in words, and per class of training."""
-        parts = f"{len(self.train):,} training, {len(self.val):,} validation and {len(self.test):,} test images"
-        return f"{parts}; training: {per_class(self.train, self.class_names)}"
+        train, val, test = f"{len(self.train):,}", f"{len(self.val):,}", counted(len(self.test), "test image")
+        return f"{train} training, {val} validation and {test}; training: {per_class(self.train, self.class_names)}"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

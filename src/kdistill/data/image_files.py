@@ -41,9 +41,9 @@ class LeftOut:
         """One line for each kind, with counts."""
         if self.others:
             kinds = _listed(self.others)
-            log.info("%d files in %s are no images and were left out: %s", self.others.total(), root, kinds)
+            log.info("files in %s that are no images were left out: %s", root, kinds)
         if self.junk:
-            log.info("%d hidden files or folders in %s were left out: %s", self.junk.total(), root, _listed(self.junk))
+            log.info("hidden files or folders in %s were left out: %s", root, _listed(self.junk))
 
 
 def _listed(names: Counter[str], most: int = 5) -> str:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.spelling import did_you_mean
+from kdistill.base.spelling import counted, did_you_mean
 from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
@@ -120,7 +120,8 @@ class ImageFolder(ArrayDataModule):
         options: dict[str, Any] = {"name": "test_fraction", "fraction": self.test_fraction, "seed": self.split_seed}
         train, test = cut(parts[pool], whole, **options, class_names=names)
         source = "all" if pool == ALL else "train, for there is no test/,"
-        log.info("test: %d images, cut from %s by dataset.test_fraction=%g", len(test), source, self.test_fraction)
+        count = counted(len(test), "image")
+        log.info("test: %s, cut from %s by dataset.test_fraction=%g", count, source, self.test_fraction)
         return parts | {"train": train, "test": test}
 
     def _read(self, *, training: bool) -> tuple[StoredImages, Split, tuple[str, ...], dict[str, Tensor]]:

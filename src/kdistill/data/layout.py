@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdistill.base.classes import match
 from kdistill.base.errors import UserError
-from kdistill.base.spelling import did_you_mean
+from kdistill.base.spelling import counted, did_you_mean
 from kdistill.data.image_files import EXTENSIONS, LeftOut, folders_in, images_below, loose_images
 from kdistill.data.partition_names import PARTITIONS, like_partition, only_repeats, partition_of, unlabelled
 from kdistill.data.problems import Problems
@@ -51,9 +51,9 @@ def read_class_folders(
     """
     left_out = LeftOut()
     root = _inner(given, classes or (), left_out)
-    if training and root == given:
-        _say_siblings(given)
     homes = {part: folders for part, folders in _homes(root, classes or (), left_out).items() if folders}
+    if training and root == given and homes.keys() == {ALL}:
+        _say_siblings(given)
     names = tuple(classes or homes.get("train") or sorted({name for folders in homes.values() for name in folders}))
     files = {}
     for part, given_folders in homes.items():
@@ -77,7 +77,7 @@ def read_class_folders(
         nested = [path for label, path in files[part] if path.parent != folders[label]]
         if nested:
             example = nested[0].parent.relative_to(root)
-            log.info("%d images of %s lie in folders below their class, as in %s", len(nested), part, example)
+            log.info("%s: %s in folders below the class, as in %s", part, counted(len(nested), "image"), example)
             _say_alike(folders, [(label, path) for label, path in files[part] if path.parent != folders[label]])
     left_out.say(given)
     return ClassFolders(root, names, {part: found for part, found in files.items() if found})
@@ -172,7 +172,7 @@ def _homes(root: Path, classes: Sequence[str], left_out: LeftOut) -> Homes:
 def _by_class(root: Path, names: Sequence[str]) -> Homes:
     """Class folders, or class folders that hold the partitions, <class>/train/*.png."""
     if loose := loose_images(root):
-        log.warning("%d images lie in %s itself, in no class folder: they are not used", loose, root)
+        log.warning("not used: %s in %s itself, in no class folder", counted(loose, "image"), root)
     inside = {name: {p: n for n in folders_in(root / name) if (p := partition_of(n))} for name in names}
     if not any(len(parts) > 1 for parts in inside.values()):
         return {ALL: {name: root / name for name in names}}
@@ -193,7 +193,7 @@ def _partition_home(home: Path, part: str, left_out: LeftOut) -> Path:
 def _class_folders(home: Path) -> dict[str, Path]:
     names = folders_in(home)
     if loose := loose_images(home):
-        log.warning("%d images lie in %s itself, in no class folder: they are not used", loose, home)
+        log.warning("not used: %s in %s itself, in no class folder", counted(loose, "image"), home)
     if skipped := [name for name in names if unlabelled(name)]:
         _say_unused(home, skipped)
     return {name: home / name for name in names if name not in skipped}
@@ -211,5 +211,5 @@ def _check_once(root: Path, parts: dict[str, str]) -> None:
 def _say_unused(root: Path, names: Sequence[str]) -> None:
     for name in names:
         below = loose_images(root / name)
-        what = f"{below} images without labels" if below else "no partition by its name"
+        what = f"{counted(below, 'image')} without labels" if below else "no partition by its name"
         log.warning("%s is not used: %s", root / name, what)

@@ -8,6 +8,7 @@ import torch
 from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
@@ -65,7 +66,8 @@ class MNIST(ArrayDataModule):
     def load(self) -> ImageArrays:
         images, labels = read_partition(self.root, TRAIN_FILES, verify=self.verify)
         if self.val_size >= len(labels):
-            raise UserError(f"dataset.val_size={self.val_size} leaves nothing of {len(labels)} training images")
+            whole = counted(len(labels), "training image")
+            raise UserError(f"dataset.val_size={self.val_size} leaves nothing of {whole}")
         train, test = _split(images, labels), self.load_test()
         mean, std = _moments(images)
         content = "".join(SHA256.values()) if self.verify else _digest(train, test)

@@ -15,6 +15,7 @@ from torch.nn.functional import one_hot
 
 from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
@@ -99,8 +100,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         there = test.target.unique().cpu()
         if int(there.max()) >= len(known) or bool((numbers[there] < 0).any()):
             raise UserError(
-                f"the test images are of the classes {listed(known)} ({int(there.max()) + 1} numbers), and the run's "
-                f"are {listed(class_names)}: give data of these classes"
+                f"the test images are of the classes {listed(known)} ({counted(int(there.max()) + 1, 'number')}), "
+                f"and the run's are {listed(class_names)}: give data of these classes"
             )
         return replace(test, target=numbers.to(test.target.device)[test.target])
 
@@ -112,7 +113,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             if self.limit is not None:
                 if self.limit > len(arrays.train):
                     raise UserError(
-                        f"dataset.limit={self.limit}, but there are only {len(arrays.train)} training images; "
+                        f"dataset.limit={self.limit} of {counted(len(arrays.train), 'training image')}: "
                         "give a smaller number or null"
                     )
                 arrays = replace(arrays, train=arrays.train[: self.limit])
@@ -131,8 +132,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             )
         if self.batch_size > count:
             log.warning(
-                "dataset.batch_size=%d, and there are %d training images: each epoch is one step of them all",
-                self.batch_size, count,
+                "dataset.batch_size=%d is more than the data have (%s): each epoch is one step of all",
+                self.batch_size, counted(count, "training image"),
             )  # fmt: skip
 
     def place(self, device: str) -> None:

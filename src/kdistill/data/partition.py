@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.philox import uniform
 from kdistill.data.problems import Problems
@@ -133,13 +134,14 @@ def cut(
             stay, apart = stay[stay != staying[0]], torch.cat([apart, staying[:1]]).sort().values
     if single:
         log.warning(
-            "%s of %d images leaves nothing of %s, of which there is one image: it stays in training and %s says "
-            "nothing of it; give more images", f"dataset.{name}={fraction:g}", len(part), ", ".join(single), partition,
+            "%s of %s leaves nothing of %s, of which there is one image: it stays in training and %s says "
+            "nothing of it; give more images", f"dataset.{name}={fraction:g}", counted(len(part), "image"),
+            ", ".join(single), partition,
         )  # fmt: skip
     if not len(apart):
         raise UserError(
-            f"dataset.{name}={fraction:g} of {len(part)} images leaves {partition} without any: each class has one "
-            "image; give more images"
+            f"dataset.{name}={fraction:g} of {counted(len(part), 'image')} leaves {partition} without any: each class "
+            "has one image; give more images"
         )
     return stay, apart
 
@@ -175,7 +177,7 @@ def image_arrays(
         train, val = cut(
             train, whole, name="val_fraction", fraction=val_fraction, seed=split_seed, class_names=class_names
         )
-        log.info("validation: %d images, cut from train by dataset.val_fraction=%g", len(val), val_fraction)
+        log.info("validation: %s, cut from train by dataset.val_fraction=%g", counted(len(val), "image"), val_fraction)
     _warn_of_leaks(stored, {"train": train, "validation": val, "test": test})
     splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
     mean, std = moments(splits["train"])
@@ -195,7 +197,9 @@ def _warn_of_leaks(stored: StoredImages, parts: dict[str, Tensor]) -> None:
     seen = {name: {stored.sources[number] for number in part.tolist()} for name, part in parts.items()}
     for first, second in combinations(seen, 2):
         if both := len(seen[first] & seen[second]):
-            log.warning("%d images are in %s and in %s, byte for byte: figures will flatter", both, first, second)
+            log.warning(
+                "both in %s and in %s, byte for byte: %s; figures will flatter", first, second, counted(both, "image")
+            )
 
 
 def moments(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:

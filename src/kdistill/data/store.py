@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kdistill.base.cores import usable_cores
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.base.storage import file_digest, one_at_a_time, whole_file, write_json
 from kdistill.data.decoding import Range, UnreadableImage, decode, depth
 from kdistill.data.problems import Problems
@@ -108,9 +109,7 @@ def open_store(
     converted = {mode: count for mode, count in facts["modes"].items() if mode != "RGB"}
     if converted:
         kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
-        log.info(
-            "%d of %d images were not plain RGB and were converted: %s", sum(converted.values()), len(paths), kinds
-        )
+        log.info("made plain RGB: %d of %s, %s", sum(converted.values()), counted(len(paths), "image"), kinds)
     # Copy on write ("c"): torch wants memory that it may write to.
     return StoredImages(torch.from_numpy(np.load(array, mmap_mode="c")), key, sources, scaled)
 

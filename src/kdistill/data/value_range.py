@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.base.storage import write_json
 from kdistill.data.decoding import Depth, Range, extent
 
@@ -54,11 +55,11 @@ def settle_range(
         return None
     low, high = given or _extent([n for n in deep if measured[n]] or deep, paths, sources, cache, pool)
     log.info(
-        "%d of %d images have more than 8 bits: %g..%g, %s, become 0..255 (dataset.value_range=[%g,%g])",
+        "images of more than 8 bits (%d of %d): %g..%g, %s, become 0..255 (dataset.value_range=[%g,%g])",
         len(deep), len(paths), low, high, "as given" if given else "the range of those to train on", low, high,
     )  # fmt: skip
     if len(deep) + len(colour) < len(paths):
-        log.warning("%d images of 8 bits are used beside them as they are", len(paths) - len(deep) - len(colour))
+        log.warning("beside them, unscaled: %s of 8 bits", counted(len(paths) - len(deep) - len(colour), "image"))
     return low, high
 
 

@@ -105,6 +105,7 @@ class ClassifierModule(pl.LightningModule):
         self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored
         self.val_metrics = ClassificationFigures(prefix="val/")
         self.train_means = Means()
+        self.latest_loss: Tensor | None = None  # of the step that is being taken, for whoever shows it
         self.train()  # Lightning leaves the modes as they are, so what is frozen must be in eval mode from the start
         # Fixed here: a callback may freeze some of these for the first epochs, and the optimizer must know them all.
         self._learns = [p for p in self.parameters() if p.requires_grad]
@@ -159,6 +160,7 @@ class ClassifierModule(pl.LightningModule):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         for batch in batches:
             total, values = self.step_loss(batch)
+            self.latest_loss = total.detach()
             optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
             self.manual_backward(total)
             optimizer.step()  # type: ignore[union-attr]

@@ -54,7 +54,8 @@ def print_settings(config: DictConfig, folder: Path, console: Console | None = N
         return
     given = [text.lstrip("+") for text in job.overrides] if (job := running_job()) else []
     tree = Tree(Text(title, style="bold"))
-    for key, _, value in (text.partition("=") for text in given):
+    typed = {key: value for key, _, value in (text.partition("=") for text in given)}  # of a key typed twice, the last
+    for key, value in typed.items():
         tree.add(Text.assemble(f"{key}: ", (value or "taken away", "green")))
     console.print(tree, soft_wrap=True)
     console.print("all settings: config.yaml in that folder, or print_config=all", style="dim")
@@ -138,8 +139,7 @@ def print_result(record: RunRecord, folder: str, console: Console | None = None)
     console = console or screen()
     table = Table(title=f"{record.experiment}, seed {record.seed}: test set", title_justify="left", **_PLAIN)
     columns, rows = result_columns(), result_rows(record)
-    # What trains is worth a column where it is not everything.
-    shown = [n for n, name in enumerate(columns) if name != "trainable" or any(row[n] != row[n - 1] for row in rows)]
+    shown = [n for n, name in enumerate(columns) if name != "trainable"]  # which has a line of its own below
     if record.cost.latency_on is None:
         shown.remove(columns.index("latency"))
     for n in shown:
@@ -147,6 +147,9 @@ def print_result(record: RunRecord, folder: str, console: Console | None = None)
     for row in rows:
         table.add_row(*(row[n] for n in shown))
     console.print(table)
+    for label, arm in _arms(record):
+        if arm.cost.params_trainable != arm.cost.params_total:
+            console.print(f"{label}: {arm.cost.params_trainable:,} of its parameters are trained", soft_wrap=True)
     for line in (*lower_bounds((label, arm.cost) for label, arm in _arms(record)), *_remarks(record)):
         console.print(line, soft_wrap=True)
     console.print(f"run folder: {folder}", soft_wrap=True)

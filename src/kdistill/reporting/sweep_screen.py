@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdistill.base.metric_catalogue import METRICS, Metric
+from kdistill.base.spelling import counted
 from kdistill.reporting.plain_text import one_line
 from kdistill.runs.job_record import Status
 from kdistill.runs.ranking import Sweep, shown
@@ -31,7 +32,7 @@ def print_sweep(result: FinishedSweep, console: Console | None = None) -> None:
             _print(console, f"... and {hidden} more, in sweep.csv")
     counts = Counter(record.status for record in result.records.values())
     ends = [f"{counts[status]} {status}" for status in get_args(Status) if counts[status]]
-    _print(console, f"{len(result.records)} jobs: {', '.join(ends)}")
+    _print(console, f"{counted(len(result.records), 'job')}: {', '.join(ends)}")
     for path, record in result.failed.items():
         first = record.error.strip().splitlines()[0] if record.error.strip() else ""
         _print(console, f"failed: {path.name}: {first}")

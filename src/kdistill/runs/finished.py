@@ -117,6 +117,12 @@ def check_fit(arms: Mapping[str, Sequence[FinishedRun]]) -> None:
     first = runs[0]
     for run in runs[1:]:
         names, others = first.record.data.class_names, run.record.data.class_names
+        if names != others and sorted(names) == sorted(others):
+            raise UserError(
+                f"{run.path} has its classes in the order {listed(others)}, {first.path} in the order {listed(names)}: "
+                "which images are cut for validation and how they are numbered follows from that order, so the runs "
+                f"cannot be paired; train one again with dataset.classes=[{','.join(names)}]"
+            )
         if names != others:
             raise UserError(
                 f"{run.path} has the classes {listed(others)}, {first.path} has {listed(names)}: they cannot be "

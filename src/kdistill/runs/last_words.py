@@ -29,7 +29,8 @@ def _kept(path: Path, whose: str) -> str:
     if folder.last_checkpoint is None:
         return f"no epoch {whose}was over yet"
     done = sum(1 for row in folder.curves() if row.get("train/loss"))
-    return f"{done} of {folder.config().trainer.max_epochs} epochs {whose}are kept in {shown_path(path)}"
+    whole = f"{done} of {folder.config().trainer.max_epochs} epochs {whose}"
+    return f"{whole}{'is' if done == 1 else 'are'} kept in {shown_path(path)}"
 
 
 def shown_path(path: Path) -> str:

@@ -28,6 +28,7 @@ class Stage:
         self.label, self.total, self.unit = label, total, unit
         self.look = look or (lambda: Facts(int(self.done), int(self.total), self.unit))
         self.remaining = remaining or (lambda: [self.seconds_left()])
+        self.telling = total  # so much done tells the pace, however short it took
         self.begin_at(0.0)
 
     def begin_at(self, done: float) -> None:
@@ -54,6 +55,7 @@ class Stage:
         """By the pace so far; None where it says little yet."""
         if self.done >= self.total:
             return 0.0
-        if self.pace is None or self.seen - self.started < _EARLY:
+        is_early = self.seen - self.started < _EARLY and self.done - self.first < self.telling
+        if self.pace is None or is_early:
             return None
         return max(self.pace * (self.total - self.done) - (time.perf_counter() - self.seen), 0.0)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.building.data import build_data
 from kdistill.building.device import choose_device
 from kdistill.building.instantiate import build, build_all, network_label
@@ -99,8 +100,8 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         data.show_two_views()
     if (steps := data.train_dataloader().steps * config.trainer.max_epochs) < _FEW_STEPS:
         log.warning(
-            "%s %s: %d optimizer steps in all teach little; raise trainer.max_epochs or lower dataset.batch_size",
-            kind, label, steps,
+            "%s %s: %s in all, too few to learn much; raise trainer.max_epochs or lower dataset.batch_size",
+            kind, label, counted(steps, "optimizer step"),
         )  # fmt: skip
     peers = build_peers(config, data, options)
     for peer in peers if of_one else ():

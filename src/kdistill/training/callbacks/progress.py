@@ -1,6 +1,5 @@
 """How far a training is: what the line on the screen says of it; where no line can be drawn, a line per epoch."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -40,6 +39,7 @@ class TrainingProgress(Callback):
         self._loss: Tensor | None = None
         self._metric: float | None = None
         stage.total, stage.look = self.work * epochs, self.look
+        stage.telling = self.work / 2
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._begun = True
@@ -48,6 +48,7 @@ class TrainingProgress(Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         self._see(trainer)
+        self._loss = getattr(pl_module, "latest_loss", None)  # read only when the line is drawn: no step waits for it
         done = self._epoch * self.work + self._trained
         if self._warm:
             self.stage.advance_to(done)
@@ -59,8 +60,6 @@ class TrainingProgress(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._see(trainer)
-        if isinstance(outputs, Mapping):
-            self._loss = outputs.get("loss")  # read only when the line is drawn: no step waits for it
 
     def on_validation_batch_end(
         self,
