@@ -171,7 +171,7 @@ def plain(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     import torch
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(pictures(job, given, folder), batch_size=job.data.batch_size, shuffle=True)
+    loader = DataLoader(pictures(job, given, folder), batch_size=job.data.serving.batch_size, shuffle=True)
     student, optimizer = freeze(job.student), optimizer_of(job.student)
     for _ in range(epochs):
         started = time.perf_counter()
@@ -209,7 +209,7 @@ def lightning(job: Job, given: argparse.Namespace, folder: Path, epochs: int) ->
             return optimizer_of(self.student)
 
     times = epoch_times()
-    loader = DataLoader(pictures(job, given, folder), batch_size=job.data.batch_size, shuffle=True)
+    loader = DataLoader(pictures(job, given, folder), batch_size=job.data.serving.batch_size, shuffle=True)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=epochs, callbacks=[times], default_root_dir=folder, enable_progress_bar=False,
         enable_model_summary=False,
@@ -223,7 +223,7 @@ def torchdistill(job: Job, given: argparse.Namespace, folder: Path, epochs: int)
     from torch.utils.data import RandomSampler, SequentialSampler
     from torchdistill.core.distillation import get_distillation_box
 
-    loader = {"dataset_id": "train", "kwargs": {"batch_size": job.data.batch_size, "num_workers": 0}}
+    loader = {"dataset_id": "train", "kwargs": {"batch_size": job.data.serving.batch_size, "num_workers": 0}}
     ends = {
         "student_module_path": ".",
         "student_module_io": "output",
@@ -330,7 +330,7 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
 
     settle_process("cpu")
     data, split = job.data, job.data.arrays.train
-    views = 1 if data.augment is None else data.views
+    views = 1 if data.serving.augment is None else data.serving.views
     bf16 = given.bf16 == "on"
     network = freeze(job.student).to(memory_format=torch.channels_last)
     make_faster(network, precision="bf16-mixed" if bf16 else "32-true", device="cpu")
@@ -346,7 +346,7 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     stored = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for view in range(views):
-            parts = [normalised(view, index) for index in torch.arange(len(split)).split(data.batch_size)]
+            parts = [normalised(view, index) for index in torch.arange(len(split)).split(data.serving.batch_size)]
             answers = torch.cat([teacher(part).float() for part in parts])
             if headless:
                 features = [network.forward_head(network.forward_features(p), pre_logits=True).float() for p in parts]
@@ -361,7 +361,7 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     for epoch in range(epochs):
         started = time.perf_counter()
         inputs, answers = stored[epoch % views]
-        for index in torch.randperm(len(split)).split(data.batch_size):
+        for index in torch.randperm(len(split)).split(data.serving.batch_size):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 loss = loss_of(trained(inputs[index]), answers[index], split.target[index])
             optimizer.zero_grad()

@@ -48,6 +48,13 @@ def pass_all(*args, **kwargs):
     return Handing(*args, **kwargs)
 class Orphan(Absent): ...
 class Bare: ...
+@dataclass(frozen=True)
+class Served:
+    size: PositiveFloat
+    limit: PositiveFloat | None = None
+class Data:
+    def __init__(self, root, **rest):
+        self.served = Served(**rest)
 """
 
 
@@ -100,6 +107,15 @@ def test_a_target_is_found_through_bases_renames_stars_modules_and_class_methods
 ) -> None:
     signature = signature_of(f"{nets}.{name}")
     assert signature is not None and list(signature.parameters) == expected
+
+
+def test_what_a_target_hands_on_to_a_dataclass_is_checked_as_the_fields_say_and_nothing_else_is_taken(
+    nets: str,
+) -> None:
+    signature = signature_of(f"{nets}.Data")
+    assert signature is not None and not signature.is_open, "so a misspelt word is told"
+    assert list(signature.parameters) == ["root", "size", "limit"]
+    assert mistake(-1, signature.parameters["size"].type) and signature.parameters["limit"].nullable
 
 
 def test_what_the_source_does_not_say_has_no_signature(nets: str) -> None:

@@ -1,6 +1,7 @@
 """conf/dataset/: every file composes, passes the check of its arguments, and says each default as the class does."""
 
 import inspect
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from kdistill.config.paths import conf_dir
 from kdistill.config.tree import plain
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
+from kdistill.data.serving import Serving
 
 NAMES = sorted(path.stem for path in Path(conf_dir(), "dataset").glob("*.yaml"))
 BASE = ["name=test", "role=student", "student=mnist_mlp"]
@@ -23,10 +25,10 @@ def test_a_dataset_config_composes_and_names_every_argument(name: str, tmp_path:
     config = compose_config([*BASE, f"dataset={name}", f"dataset.root={tmp_path}"])
     data = build_data(config)
     assert isinstance(data, ArrayDataModule)
-    assert isinstance(data.augment, Augment)
+    assert isinstance(data.serving.augment, Augment)
     given = plain(config.dataset, resolve=True)
-    parameters = inspect.signature(get_object(given.pop("_target_"))).parameters
-    assert set(given) == set(parameters)
+    own = set(inspect.signature(get_object(given.pop("_target_"))).parameters) - {"serving"}
+    assert set(given) == own | {field.name for field in fields(Serving)}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Order, views and batches of the data module that every data set shares."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_batches_of_small_images_come_together_and_those_of_large_ones_alone(mni
     assert [len(batch.target) for batch in batches] == [128, 128, 128, 128, 88]
     assert [len(part) for part in BatchLoader(small(mnist_root).arrays.train, 128, together=2)] == [2, 2, 1]
     large = small(mnist_root)
-    large.batch_size = 10_000
+    large.serving = replace(large.serving, batch_size=10_000)
     assert large.train_dataloader().together == 1
 
 
@@ -95,12 +96,13 @@ def test_the_key_of_views_changes_with_all_that_they_depend_on(mnist_root: Path)
     key = small(mnist_root).view_key()
     assert small(mnist_root).view_key() == key
     stronger = small(mnist_root)
-    stronger.augment = Augment(shift=3.0, elastic=1.0)
+    stronger.serving = replace(stronger.serving, augment=Augment(shift=3.0, elastic=1.0))
     fewer = small(mnist_root)
-    fewer.limit = 500
+    fewer.serving = replace(fewer.serving, limit=500)
     assert all(other.view_key() != key for other in (stronger, fewer, small(mnist_root, seed=1)))
     plain, other_seed = small(mnist_root), small(mnist_root, seed=1)
-    plain.augment = other_seed.augment = None
+    for one in (plain, other_seed):
+        one.serving = replace(one.serving, augment=None)
     assert plain.view_key() == other_seed.view_key(), "without augmentation no seed plays a part"
     assert plain.view(5) == 0
 

@@ -5,7 +5,7 @@ What cannot be read that way has no signature here, and is left to its construct
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kdistill.base.errors import UserError
@@ -31,7 +31,7 @@ class Signature:
 
     Attributes:
         parameters: its own, and those of what it hands its `**kwargs` on to, as far as its source says.
-        is_open: it has `**kwargs`, so it may take others as well.
+        is_open: it may take others as well: it has `**kwargs`, and does not just hand them on to what takes no others.
     """
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
@@ -85,9 +85,19 @@ def _decorators(node: Any) -> list[str]:
 
 def _of_class(found: Found, depth: int) -> Signature:
     constructor = member(found, "__init__")
+    assert isinstance(found.node, ast.ClassDef)
+    if "dataclass" in _decorators(found.node) and not found.node.bases and constructor is None:
+        return Signature({field.name: field for field in _fields(found.node)})
     if "dataclass" in _decorators(found.node) or (constructor is None and member(found, "__new__")):
         raise Unreadable  # what it takes is made at run time
     return _of_function(constructor, is_bound=True, depth=depth) if constructor else Signature()
+
+
+def _fields(node: ast.ClassDef) -> Iterator[Parameter]:
+    """What the constructor that a dataclass gets takes."""
+    for line in node.body:
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            yield _parameter(ast.arg(line.target.id, line.annotation), line.value)
 
 
 def _of_function(found: Found, *, is_bound: bool = False, depth: int = 0) -> Signature:
@@ -98,10 +108,14 @@ def _of_function(found: Found, *, is_bound: bool = False, depth: int = 0) -> Sig
     pairs = list(zip(positional, defaults, strict=True))[is_bound or "classmethod" in _decorators(found.node) :]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     parameters = {argument.arg: _parameter(argument, default) for argument, default in pairs}
-    if arguments.kwarg is not None and depth < _DEEPEST:
-        handed_on = dict.fromkeys(_handed_on(found, arguments.kwarg.arg, depth))
-        parameters |= {name: Parameter(name, required=False) for name in handed_on if name not in parameters}
-    return Signature(parameters, is_open=arguments.kwarg is not None)
+    if arguments.kwarg is None:
+        return Signature(parameters)
+    is_open, rest = True, arguments.kwarg.arg
+    if depth < _DEEPEST:
+        handed_on = {parameter.name: parameter for parameter in _handed_on(found, rest, depth)}
+        parameters |= {name: parameter for name, parameter in handed_on.items() if name not in parameters}
+        is_open = not _is_closed(found, rest, depth)
+    return Signature(parameters, is_open=is_open)
 
 
 def _parameter(argument: ast.arg, default: ast.expr | None) -> Parameter:
@@ -110,25 +124,45 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> Parameter:
     return Parameter(argument.arg, required=default is None, nullable=nullable, type=kind)
 
 
-def _handed_on(found: Found, rest: str, depth: int) -> Iterator[str]:
-    """The names that a function takes through its `**rest`: those it picks out, and those of what it calls with it."""
+def _is_closed(found: Found, rest: str, depth: int) -> bool:
+    """Whether all that a function does with its `**rest` is to call something with it that takes no others."""
+    calls = [node for node in ast.walk(found.node) if isinstance(node, ast.Call)]
+    handing = [call for call in calls if any(word.arg is None and _is_name(word.value, rest) for word in call.keywords)]
+    if len(handing) != 1 or sum(_is_name(node, rest) for node in ast.walk(found.node)) != 1:
+        return False
+    own_bases = getattr(found.owner.node, "bases", ()) if found.owner else ()
+    if len(own_bases) > 1 and "super()" in ast.unparse(handing[0].func):
+        return False  # whose constructor is next, another class decides
+    try:
+        return not _of(_called(found, handing[0].func), depth + 1).is_open
+    except (Unreadable, RecursionError):
+        return False
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _handed_on(found: Found, rest: str, depth: int) -> Iterator[Parameter]:
+    """What a function takes through its `**rest`: what it picks out, and the arguments of what it calls with it."""
     for node in ast.walk(found.node):
         match node:
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))) if name == rest:
-                yield key
+                yield Parameter(key, required=False)
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="pop" | "get" | "setdefault")) if (
                 name == rest
             ):
                 if node.args and isinstance(node.args[0], ast.Constant):
-                    yield str(node.args[0].value)
+                    yield Parameter(str(node.args[0].value), required=False)
             case ast.Call() if any(word.arg is None and _mentions(word.value, rest) for word in node.keywords):
                 try:
-                    taken = list(_of(_called(found, node.func), depth + 1).parameters)
+                    taken = list(_of(_called(found, node.func), depth + 1).parameters.values())
                 except (Unreadable, RecursionError):
                     continue
                 given = {word.arg for word in node.keywords}
                 passed = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
-                yield from (name for name in taken[len(passed) :] if name not in given)
+                free = (parameter for parameter in taken[len(passed) :] if parameter.name not in given)
+                yield from (replace(parameter, required=False) for parameter in free)
 
 
 def _mentions(node: ast.expr, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import ConfigDict, validate_call
@@ -10,9 +10,8 @@ from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted, did_you_mean
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.types import NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.arrays import ImageArrays, Split
-from kdistill.data.augment import Augment
 from kdistill.data.layout import ALL, LAYOUT, read_class_folders
 from kdistill.data.module import ArrayDataModule
 from kdistill.data.partition import check_classes, cut, existing_folder, image_arrays, increasing
@@ -38,14 +37,7 @@ class ImageFolder(ArrayDataModule):
         val_fraction: UnitInterval = 0.15,
         test_fraction: UnitInterval = 0.2,
         split_seed: NonNegativeInt = 0,
-        sampling: Literal["balanced"] | None = None,
-        batch_size: PositiveInt = 32,
-        eval_batch_size: PositiveInt = 64,
-        limit: PositiveInt | None = None,
-        views: PositiveInt | None = None,
-        seed: NonNegativeInt = 0,
-        augment: Augment | None = None,
-        mixup: NonNegativeFloat = 0.0,
+        **serving: Any,
     ) -> None:
         """Where the images are, and how they are served.
 
@@ -63,25 +55,8 @@ class ImageFolder(ArrayDataModule):
             test_fraction: share of all images (of train/, where there is one) that is test, stratified by class; must
                 be inside 0..1. Unused where there is a folder test/.
             split_seed: which images those are.
-            sampling: "balanced" draws every class equally often.
-            batch_size: images per training step.
-            eval_batch_size: images per step of validation and test.
-            limit: use only so many of the training images, a fair sample.
-            views: how many augmented views each image has; None makes every epoch new.
-            seed: keys order and augmentation.
-            augment: what a view is; None shows the images as they are.
-            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by; 0: none.
         """
-        super().__init__(
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            limit=limit,
-            views=views,
-            seed=seed,
-            augment=augment,
-            mixup=mixup,
-            sampling=sampling,
-        )
+        super().__init__(**serving)
         self.root = root
         self.cache = Path(cache).expanduser()
         self.image_size = image_size

@@ -1,17 +1,16 @@
 """MHIST, and any data in its layout: annotations.csv and images/, two classes, votes where there are any."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.types import NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_column
 from kdistill.data.arrays import ImageArrays, Split
-from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
 from kdistill.data.partition import existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
@@ -44,14 +43,7 @@ class MHIST(ArrayDataModule):
         positive: str = "SSA",
         annotators: PositiveInt = 7,
         targets: Literal["hard", "votes", "smoothed"] = "hard",
-        sampling: Literal["balanced"] | None = None,
-        batch_size: PositiveInt = 32,
-        eval_batch_size: PositiveInt = 64,
-        limit: PositiveInt | None = None,
-        views: PositiveInt | None = None,
-        seed: NonNegativeInt = 0,
-        augment: Augment | None = None,
-        mixup: NonNegativeFloat = 0.0,
+        **serving: Any,
     ) -> None:
         """Where the data are, and how they are served.
 
@@ -70,25 +62,8 @@ class MHIST(ArrayDataModule):
             targets: "hard": the label alone. With v the votes for the positive class, "votes": soft target v / A.
                 "smoothed": label smoothing by the share of annotators who disagree with the label, e: the label gets
                 1 - e / 2, the other class e / 2, so that unanimous images stay hard.
-            sampling: "balanced" draws both classes equally often.
-            batch_size: images per training step.
-            eval_batch_size: images per step of validation and test.
-            limit: use only so many of the training images, a fair sample.
-            views: how many augmented views each image has; None makes every epoch new.
-            seed: keys order and augmentation.
-            augment: what a view is; None shows the images as they are.
-            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by; 0: none.
         """
-        super().__init__(
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            limit=limit,
-            views=views,
-            seed=seed,
-            augment=augment,
-            mixup=mixup,
-            sampling=sampling,
-        )
+        super().__init__(**serving)
         self.root = root
         self.cache = Path(cache).expanduser()
         self.image_size = image_size

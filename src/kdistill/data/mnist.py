@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +10,8 @@ from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from kdistill.base.types import PositiveInt
 from kdistill.data.arrays import ImageArrays, Split
-from kdistill.data.augment import Augment
 from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
 from kdistill.data.module import ArrayDataModule
 
@@ -27,38 +27,17 @@ class MNIST(ArrayDataModule):
         root: str,
         *,
         verify: bool = True,
-        batch_size: PositiveInt = 256,
-        eval_batch_size: PositiveInt = 1000,
         val_size: PositiveInt = 5000,
-        limit: PositiveInt | None = None,
-        views: PositiveInt | None = None,
-        seed: NonNegativeInt = 0,
-        augment: Augment | None = None,
-        mixup: NonNegativeFloat = 0.0,
+        **serving: Any,
     ) -> None:
         """Where MNIST is, and how it is served.
 
         Args:
             root: folder of the four idx files; they are fetched into it if they are not there.
             verify: refuse content other than the original; False takes any idx files of the same names.
-            batch_size: images per training step.
-            eval_batch_size: images per step of validation and test.
             val_size: so many of the last training images are validation.
-            limit: use only the first so many of the remaining training images.
-            views: how many augmented views each image has; None makes every epoch new.
-            seed: keys order and augmentation.
-            augment: what a view is; None shows the images as they are.
-            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by; 0: none.
         """
-        super().__init__(
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            limit=limit,
-            views=views,
-            seed=seed,
-            augment=augment,
-            mixup=mixup,
-        )
+        super().__init__(**serving)
         self.root = Path(root).expanduser()
         self.verify = verify
         self.val_size = val_size

@@ -17,11 +17,11 @@ from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
-from kdistill.data.augment import Augment
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
 from kdistill.data.mixup import draw_partners
 from kdistill.data.sampling import BalancedSampler, ShuffledSampler
+from kdistill.data.serving import Serving
 
 log = logging.getLogger(__name__)
 
@@ -37,42 +37,17 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     made_up = False  # whether the images are painted by a program: then a network may train without its weights
 
-    def __init__(
-        self,
-        *,
-        batch_size: int,
-        eval_batch_size: int,
-        limit: int | None,
-        views: int | None,
-        seed: int,
-        augment: Augment | None,
-        mixup: float = 0.0,
-        sampling: str | None = None,
-    ) -> None:
+    def __init__(self, **serving: Any) -> None:
         """How the images that `load` returns are served.
 
         Args:
-            batch_size: images per training step.
-            eval_batch_size: images per step of validation and test.
-            limit: use only the first so many training images.
-            views: how many augmented views each image has; None makes every epoch new.
-            seed: keys order and augmentation.
-            augment: what a view is; None shows the images as they are.
-            mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by, targets alike; 0: none.
-            sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
+            serving: the arguments of `Serving`.
 
         `serves_images` may be set to False where a run reads no training image: all that it needs of them is replayed.
         `show_two_views` adds a second view to each training batch.
         """
         super().__init__()
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.limit = limit
-        self.views = views
-        self.seed = seed
-        self.augment = augment
-        self.mixup = mixup
-        self.sampling = sampling
+        self.serving = Serving(**serving)
         self.serves_images = True
         self.one_step_a_call = False
         self.two_views = False
@@ -110,13 +85,13 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """The data, loaded once."""
         if self._arrays is None:
             arrays = self.load()
-            if self.limit is not None:
-                if self.limit > len(arrays.train):
+            if self.serving.limit is not None:
+                if self.serving.limit > len(arrays.train):
                     raise UserError(
-                        f"dataset.limit={self.limit} of {counted(len(arrays.train), 'training image')}: "
+                        f"dataset.limit={self.serving.limit} of {counted(len(arrays.train), 'training image')}: "
                         "give a smaller number or null"
                     )
-                arrays = replace(arrays, train=arrays.train[: self.limit])
+                arrays = replace(arrays, train=arrays.train[: self.serving.limit])
             self._arrays = arrays
             self._say(arrays)
         return self._arrays
@@ -130,10 +105,10 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             log.warning(
                 "no training image is of %s: %s can't be learnt", ", ".join(absent), "they" if len(absent) > 1 else "it"
             )
-        if self.batch_size > count:
+        if self.serving.batch_size > count:
             log.warning(
                 "dataset.batch_size=%d is more than the data have (%s): each epoch is one step of all",
-                self.batch_size, counted(count, "training image"),
+                self.serving.batch_size, counted(count, "training image"),
             )  # fmt: skip
 
     def place(self, device: str) -> None:
@@ -155,9 +130,9 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def view(self, epoch: int) -> int:
         """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
-        if self.augment is None and not self.mixup:
+        if self.serving.augment is None and not self.serving.mixup:
             return 0  # all views of what is not augmented are the same
-        return epoch if self.views is None else epoch % self.views
+        return epoch if self.serving.views is None else epoch % self.serving.views
 
     def show_two_views(self) -> None:
         """From now on a training batch has the next epoch's view of its samples too, as `second`.
@@ -166,9 +141,10 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             UserError: there is but one view of each image.
         """
         if self.view(0) == self.view(1):
+            augment = "null" if self.serving.augment is None else "on"
             raise UserError(
-                f"the loss looks at two views of each image (loss.second_view=true), and dataset.views={self.views} "
-                f"with dataset.augment={'null' if self.augment is None else 'on'} shows one: give an augmentation and "
+                f"the loss looks at two views of each image (loss.second_view=true), and dataset.views="
+                f"{self.serving.views} with dataset.augment={augment} shows one: give an augmentation and "
                 "dataset.views of 2 or more, or null"
             )
         self.two_views = True
@@ -183,20 +159,20 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         arrays = self.arrays
         rows = None if arrays.train.rows is None else sha256(arrays.train.rows.cpu().numpy().tobytes()).hexdigest()
         key = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
-        if self.augment is None and not self.mixup:
+        if self.serving.augment is None and not self.serving.mixup:
             return key
-        augment = None if self.augment is None else self.augment.key()
-        return {**key, "seed": self.seed, "augment": augment, "mixup": self.mixup}
+        augment = None if self.serving.augment is None else self.serving.augment.key()
+        return {**key, "seed": self.serving.seed, "augment": augment, "mixup": self.serving.mixup}
 
     def train_dataloader(self) -> BatchLoader:
         trainer, split = self.trainer, self.arrays.train
         processes = {"rank": trainer.global_rank, "replicas": trainer.world_size} if trainer else {}
-        if self.sampling == "balanced":
-            sampler: ShuffledSampler = BalancedSampler(split.target.cpu(), seed=self.seed, **processes)
+        if self.serving.sampling == "balanced":
+            sampler: ShuffledSampler = BalancedSampler(split.target.cpu(), seed=self.serving.seed, **processes)
         else:
-            sampler = ShuffledSampler(len(split), seed=self.seed, **processes)
+            sampler = ShuffledSampler(len(split), seed=self.serving.seed, **processes)
         return BatchLoader(
-            split, self.batch_size, sampler=sampler, together=self._together(), images=self.serves_images
+            split, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images
         )
 
     def _together(self) -> int:
@@ -205,7 +181,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             return 1
         if not self.serves_images:
             return _MOST_TOGETHER
-        batch_bytes = self.batch_size * prod(self.arrays.image_shape) * 4
+        batch_bytes = self.serving.batch_size * prod(self.arrays.image_shape) * 4
         return max(1, min(_MOST_TOGETHER, _BYTES_TOGETHER // batch_bytes))
 
     def val_dataloader(self) -> BatchLoader:
@@ -216,7 +192,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def eval_loader(self, split: Split) -> BatchLoader:
         """Batches of a partition in its own order."""
-        return BatchLoader(split, self.eval_batch_size)
+        return BatchLoader(split, self.serving.eval_batch_size)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return [part.to(device) for part in batch] if isinstance(batch, list) else batch.to(device)
@@ -247,12 +223,13 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """
         if view is None:
             return batch
-        changed = self.augment is not None or self.mixup > 0
+        changed = self.serving.augment is not None or self.serving.mixup > 0
         image = self._augmented(batch, view) if changed else batch.image
-        if not self.mixup:
+        if not self.serving.mixup:
             return replace(batch, image=image, view=view)
         split = self.arrays.train
-        partner, share = draw_partners(batch.index, alpha=self.mixup, samples=len(split), seed=self.seed, view=view)
+        keyed = {"seed": self.serving.seed, "view": view}
+        partner, share = draw_partners(batch.index, alpha=self.serving.mixup, samples=len(split), **keyed)
         other = split.read(partner, images=len(image) > 0).to(batch.target.device)
         if len(image):
             image = torch.lerp(self._augmented(other, view), image, share.view(-1, 1, 1, 1))
@@ -264,7 +241,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         if len(batch.image) == 0:
             return batch.image
         image = batch.image * (1.0 / 255.0)
-        return image if self.augment is None else self.augment(image, seed=self.seed, index=batch.index, view=view)
+        augment, seed = self.serving.augment, self.serving.seed
+        return image if augment is None else augment(image, seed=seed, index=batch.index, view=view)
 
     def _probabilities(self, batch: Batch) -> Tensor:
         """A batch's targets as (N, K) probabilities."""

@@ -4,7 +4,7 @@ import csv
 import logging
 from io import StringIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -12,9 +12,8 @@ from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
 from kdistill.base.storage import one_at_a_time, whole_folder, write_text
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.types import NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
-from kdistill.data.augment import Augment
 from kdistill.data.mhist import MHIST
 from kdistill.data.tissue_painter import paint
 
@@ -46,14 +45,7 @@ class TissueDemo(MHIST):
         val_fraction: UnitInterval = 0.15,
         split_seed: NonNegativeInt = 0,
         targets: Literal["hard", "votes", "smoothed"] = "hard",
-        sampling: Literal["balanced"] | None = None,
-        batch_size: PositiveInt = 32,
-        eval_batch_size: PositiveInt = 64,
-        limit: PositiveInt | None = None,
-        views: PositiveInt | None = None,
-        seed: NonNegativeInt = 0,
-        augment: Augment | None = None,
-        mixup: NonNegativeFloat = 0.0,
+        **serving: Any,
     ) -> None:
         """What is painted, and how it is served; the other arguments are `MHIST`'s.
 
@@ -73,14 +65,7 @@ class TissueDemo(MHIST):
             positive=_CLASSES[1],
             annotators=_ANNOTATORS,
             targets=targets,
-            sampling=sampling,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            limit=limit,
-            views=views,
-            seed=seed,
-            augment=augment,
-            mixup=mixup,
+            **serving,
         )
         self.count = count
         self.size = size

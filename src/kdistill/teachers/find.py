@@ -181,8 +181,8 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
             log.info("teacher %s: found, trained before by the same recipe on the same data (%s)", name, folder)
             return folder
         log.info("teacher %s: none yet; trained first by %s and kept in %s", name, config.teacher.recipe, folder)
-        if data.limit is not None:
-            log.warning("teacher %s: dataset.limit=%d is its limit too", name, data.limit)
+        if data.serving.limit is not None:
+            log.warning("teacher %s: dataset.limit=%d is its limit too", name, data.serving.limit)
         if folder.exists() and RunFolder(folder).changed(recipe):
             shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
         train(recipe, folder)

@@ -70,7 +70,7 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
         network,
         default,
         [*others, *compiled],
-        batch_shape=(data.batch_size, *data.arrays.image_shape),
+        batch_shape=(data.serving.batch_size, *data.arrays.image_shape),
         num_classes=data.arrays.num_classes,
         steps=data.train_dataloader().steps * trainer.max_epochs,
         device=device,
@@ -81,7 +81,7 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
 def epoch_seconds(network: nn.Module, way: ComputeMode, data: ArrayDataModule, device: str) -> float:
     """Roughly how long an epoch will take, from a few steps of a copy and from reading a few batches."""
     loader, shape = data.train_dataloader(), data.arrays.image_shape
-    size = min(data.batch_size, len(data.arrays.train))
+    size = min(data.serving.batch_size, len(data.arrays.train))
     seconds = _measure(network, replace(way, compile=None), (size, *shape), data.arrays.num_classes, device, steps=3)[1]
     started = time.perf_counter()
     for _ in range(3):

@@ -78,7 +78,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     kind = "teacher" if config.role == "teacher" else "student"
     network = build_network(config[kind], kind, data)
     label = network_label(config[kind])
-    of_one = min(data.batch_size, len(arrays.train)) == 1
+    of_one = min(data.serving.batch_size, len(arrays.train)) == 1
     if of_one:
         check_batch_of_one(network, arrays.image_shape, owner=f"{kind}={label}")
     mean, std = input_normalisation(config[kind], network, arrays)

@@ -75,7 +75,7 @@ def plan_rows(
     measured = "" if config.trainer.tune == "off" else "; what is fastest is measured as the run starts (trainer.tune)"
     yield "computed", f"on {plan.device} in {plan.compute_mode}{measured}"
     steps = plan.data.train_dataloader().steps
-    yield "steps", f"{epochs} epochs of {steps:,}, of up to {plan.data.batch_size:,} images each"
+    yield "steps", f"{epochs} epochs of {steps:,}, of up to {plan.data.serving.batch_size:,} images each"
     if rehearsal.teacher is not None:
         yield "replay", _replay(config, plan, rehearsal)
     monitor, mode = chosen_by(OmegaConf.to_container(config, resolve=True)) or ("", "")  # type: ignore[arg-type]

@@ -139,7 +139,7 @@ def _replayed(
     log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
     if not decision.replay:
         return None
-    store.fill(views, outputs, batch_size=data.batch_size, what=what)
+    store.fill(views, outputs, batch_size=data.serving.batch_size, what=what)
     return lambda batch: store.read(batch.view, batch.index)
 
 

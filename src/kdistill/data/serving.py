@@ -1,0 +1,34 @@
+"""How a data set is served, whatever it is."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from kdistill.data.augment import Augment
+
+
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
+class Serving:
+    """Batches, order and views: what every data set's section of a config has, besides what the data are.
+
+    Attributes:
+        batch_size: images per training step.
+        eval_batch_size: images per step of validation and test.
+        limit: use only the first so many training images, of folders a fair sample; None: all.
+        views: how many augmented views each image has; None makes every epoch new.
+        seed: keys order and augmentation.
+        augment: what a view is; None shows the images as they are.
+        mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by, targets alike; 0: none.
+        sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
+    """
+
+    batch_size: PositiveInt = 32
+    eval_batch_size: PositiveInt = 64
+    limit: PositiveInt | None = None
+    views: PositiveInt | None = None
+    seed: NonNegativeInt = 0
+    augment: Augment | None = None
+    mixup: NonNegativeFloat = 0.0
+    sampling: Literal["balanced"] | None = None
