@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from tiny_runs import on_digits
 
 NAMES = ("smoothed", "distilled")
 KILLS_ONCE = """
@@ -102,7 +103,7 @@ def test_an_experiment_is_trained_compared_and_not_trained_again(mnist_root: Pat
 def test_a_killed_arm_goes_on_where_it_was_when_the_comparison_is_started_again(blocks: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.py").write_text(KILLS_ONCE)
     asked = [
-        *("+experiment=mnist_distill", f"dataset.root={blocks}", "dataset.verify=false", "dataset.val_size=100"),
+        *("+experiment=mnist_distill", *on_digits(blocks)),
         *(
             "trainer.max_epochs=3",
             "trainer.tune=off",

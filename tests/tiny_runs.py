@@ -7,6 +7,9 @@ import numpy as np
 from kdistill.data.idx import encode_idx
 from kdistill.data.mnist_files import TEST_FILES, TRAIN_FILES
 
+# The same for the recipe of a teacher: `teacher.recipe_overrides=[...]`.
+TINY_RECIPE = "'dataset.augment=null','dataset.batch_size=50','trainer.max_epochs=2'"
+
 
 def write_digits(root: Path) -> Path:
     """Pictures that a program makes: class c has a bright block in its own place, under noise; as idx files."""
@@ -27,13 +30,15 @@ def on_digits(digits: Path, *, val_size: int = 100) -> list[str]:
     return [f"dataset.root={digits}", "dataset.verify=false", f"dataset.val_size={val_size}"]
 
 
-def tiny(digits: Path, kept: Path) -> list[str]:
+def tiny(digits: Path, kept: Path, *, val_size: int = 100) -> list[str]:
     """Overrides that make any MNIST experiment a matter of a second; what is given after them counts.
 
     Args:
         digits: as `write_digits` leaves them.
         kept: folder for teachers and stored answers.
+        val_size: so many of the 700 images validate.
     """
     quick = ["dataset.batch_size=50", "dataset.augment=null", "trainer.max_epochs=2", "trainer.tune=off"]
     plain = ["trainer.precision=32-true", "trainer.progress_bar=false"]
-    return [*on_digits(digits), *quick, *plain, f"teacher_cache={kept / 'teachers'}", f"replay.cache={kept / 'replay'}"]
+    places = [f"teacher_cache={kept / 'teachers'}", f"replay.cache={kept / 'replay'}"]
+    return [*on_digits(digits, val_size=val_size), *quick, *plain, *places]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from records import DATA, record
+from tiny_runs import on_digits
 
 from kdistill.building.data import build_data
 from kdistill.comparison.controls import compose_arms
@@ -18,7 +19,7 @@ from kdistill.runs.folder import RunFolder, versions
 
 @pytest.fixture(scope="module")
 def sizes(blocks: Path) -> list[str]:
-    return ["+experiment=mnist_distill", f"dataset.root={blocks}", "dataset.verify=false", "dataset.val_size=100"]
+    return ["+experiment=mnist_distill", *on_digits(blocks)]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import tiny
 
 from kdistill.config.compose import check_overrides
 from kdistill.models.build import create_model
@@ -43,10 +44,8 @@ def test_a_whole_run_trains_with_it(folder: Path, blocks: Path) -> None:
     torch.manual_seed(0)
     torch.save(create_model("mnist_small_cnn", num_classes=10, in_chans=1).state_dict(), folder / "teacher.pt")
     given = [
-        "loss.power=2", "loss.standardize=true", f"dataset.root={blocks}", "dataset.verify=false", "dataset.limit=300",
-        "dataset.val_size=200", "dataset.batch_size=32", "trainer.max_epochs=3", "trainer.tune=off",
+        "loss.power=2", "loss.standardize=true", *tiny(blocks, folder), "trainer.max_epochs=3",
         "teacher.name=mnist_small_cnn", f"teacher.checkpoint={folder / 'teacher.pt'}", "teacher.gate=off",
-        f"replay.cache={folder / 'replay'}", "dataset.augment=null",
     ]  # fmt: skip
     config, problems = check_overrides([*MINE, *given], search_path=[str(folder / "conf")])
     assert problems == [] and config is not None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_runs import on_digits
 
 Begin = Callable[..., Any]
 
@@ -25,7 +26,7 @@ def quick(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A small student, and a teacher that is trained first, kept for all tests here."""
     kept = tmp_path_factory.mktemp("kept")
     return [
-        f"dataset.root={blocks}", "dataset.verify=false", "dataset.val_size=200", "dataset.batch_size=20",
+        *on_digits(blocks, val_size=200), "dataset.batch_size=20",
         "teacher.name=mnist_small_cnn", "teacher.gate=off", "teacher.recipe_overrides=['trainer.max_epochs=6']",
         "trainer.max_epochs=10", "trainer.tune=off", "trainer.precision=32-true",
         f"teacher_cache={kept}/teachers", f"replay.cache={kept}/replay",

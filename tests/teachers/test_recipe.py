@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from tiny_runs import TINY_RECIPE, tiny
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import check_overrides, compose_config
@@ -18,32 +19,26 @@ from kdistill.teachers.recipe import member_sections, recipe_key, recipe_of, tea
 from kdistill.training.run import run
 
 ONE = "_target_: kdistill.models.build.create_model"
-SHORT = "'dataset.augment=null','dataset.batch_size=50','trainer.max_epochs=2'"
 
 
 @pytest.fixture(scope="module")
 def sizes(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides that make any MNIST experiment a matter of a second or two."""
-    folder = tmp_path_factory.mktemp("kept")
-    return [
-        *(f"dataset.root={blocks}", "dataset.verify=false", "dataset.val_size=200", "dataset.batch_size=50"),
-        *(f"teacher_cache={folder / 'teachers'}", f"replay.cache={folder / 'replay'}", "trainer.precision=32-true"),
-        *("dataset.augment=null", "trainer.max_epochs=2", "trainer.tune=off"),
-    ]
+    return tiny(blocks, tmp_path_factory.mktemp("kept"), val_size=200)
 
 
 def small_chain(sizes: list[str]) -> list[str]:
     """mnist_takd with networks and trainings so small that a chain of three takes seconds."""
-    deepest = f"teacher.recipe_overrides=[{SHORT}]"
+    deepest = f"teacher.recipe_overrides=[{TINY_RECIPE}]"
     return [
         "+experiment=mnist_takd",
         *sizes,
-        f"teacher.recipe_overrides=[{SHORT},'teacher.name=mnist_mlp',\"{deepest}\"]",
+        f"teacher.recipe_overrides=[{TINY_RECIPE},'teacher.name=mnist_mlp',\"{deepest}\"]",
     ]
 
 
 def small_generations(sizes: list[str], generations: int) -> list[str]:
-    first = f"teacher.recipe_overrides=['seed=1000',{SHORT}]"
+    first = f"teacher.recipe_overrides=['seed=1000',{TINY_RECIPE}]"
     chosen = ["student=mnist_small_cnn", f"teacher.generations={generations}", first]
     return ["+experiment=mnist_born_again", *sizes, *chosen]
 
@@ -180,7 +175,7 @@ def test_a_mistake_deep_in_a_chain_is_said_with_its_way() -> None:
 
 def several(sizes: list[str], *more: str) -> list[str]:
     """Two small teachers with normalisations of their own."""
-    tail = f"recipe: mnist_teacher, recipe_overrides: [{SHORT}]"
+    tail = f"recipe: mnist_teacher, recipe_overrides: [{TINY_RECIPE}]"
     members = [
         f"{{{ONE}, name: mnist_mlp, {tail}}}",
         f"{{{ONE}, name: mnist_small_cnn, mean: [0.5], std: [0.2], {tail}}}",

@@ -14,6 +14,7 @@ import pytest
 import pytorch_lightning as pl
 import wandb
 from pytorch_lightning.loggers import Logger
+from tiny_runs import on_digits
 
 from kdistill.config.compose import compose_config
 from kdistill.tracking.wandb_run import open_run
@@ -70,8 +71,8 @@ class KillsWandb(pl.Callback):
 @pytest.fixture
 def job(blocks: Path) -> list[str]:
     return [
-        *("+experiment=mnist_scratch", f"dataset.root={blocks}", "dataset.verify=false", "dataset.limit=64"),
-        *("dataset.val_size=64", "trainer.max_epochs=2", "trainer.tune=off"),
+        *("+experiment=mnist_scratch", *on_digits(blocks, val_size=64), "dataset.limit=64"),
+        *("trainer.max_epochs=2", "trainer.tune=off"),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_runs import on_digits
 
 from kdistill.base.errors import UserError
 from kdistill.compare import job as compare_job
@@ -18,7 +19,7 @@ from kdistill.runs.record import as_plain
 from kdistill.tracking.wandb_run import open_run
 from kdistill.training.run import run
 
-SIZES = ["dataset.verify=false", "dataset.limit=100", "dataset.val_size=100", "trainer.max_epochs=2"]
+SIZES = ["dataset.limit=100", "trainer.max_epochs=2"]
 
 
 class Records:
@@ -73,7 +74,7 @@ def without_key(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 def tiny(blocks: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A scratch run of a second, where neither a key nor a terminal is there."""
     without_key(monkeypatch, tmp_path / "home")
-    return ["+experiment=mnist_scratch", f"dataset.root={blocks}", *SIZES]
+    return ["+experiment=mnist_scratch", *on_digits(blocks), *SIZES]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def distilled(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("distilled")
     (here / "cwd").mkdir()
     asked = [
-        *("+experiment=mnist_distill", f"dataset.root={blocks}", *SIZES, f"teacher_cache={here / 'teachers'}"),
+        *("+experiment=mnist_distill", *on_digits(blocks), *SIZES, f"teacher_cache={here / 'teachers'}"),
         *("teacher.recipe_overrides=['trainer.max_epochs=2']", "teacher.gate=off", f"replay.cache={here / 'replay'}"),
         *("logger=wandb", "logger.wandb.log_model=true", "logger.wandb.tags=[first,try]", "seed=3"),
     ]

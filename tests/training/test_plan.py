@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from tiny_runs import tiny
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
@@ -13,16 +14,14 @@ from kdistill.runs.folder import RunFolder
 from kdistill.training.run import run
 
 
-def config(blocks: Path, scratch: Path, *overrides: str) -> DictConfig:
+def config(blocks: Path, kept: Path, *overrides: str) -> DictConfig:
     named = any("experiment=" in text for text in overrides)
     own = [
         *([] if named else ["+experiment=mnist_scratch"]),
         "device=cpu",
-        f"dataset.root={blocks}",
-        "dataset.verify=false",
+        *tiny(blocks, kept),
     ]
-    own += ["dataset.val_size=100", "dataset.limit=200", "dataset.augment=null", "trainer.tune=off"]
-    own += ["trainer.max_epochs=1", "trainer.progress_bar=false", f"teacher_cache={scratch}/teachers"]
+    own += ["dataset.limit=200", "trainer.max_epochs=1"]
     return compose_config([*own, *overrides])
 
 

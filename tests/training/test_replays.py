@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_runs import TINY_RECIPE, on_digits
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
@@ -17,17 +18,15 @@ from kdistill.training.run import run
 
 
 @pytest.fixture(scope="module")
-def mnist(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def mnist(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A distill job on augmented images: two views, four epochs, in float32."""
     folder = tmp_path_factory.mktemp("mnist")
     return [
         "+experiment=mnist_distill",
-        f"dataset.root={mnist_root}",
+        *on_digits(blocks),
         f"teacher_cache={folder / 'teachers'}",
         f"replay.cache={folder / 'replay'}",
-        "teacher.recipe_overrides=['trainer.max_epochs=1']",
-        "dataset.limit=1500",
-        "dataset.val_size=500",
+        f"teacher.recipe_overrides=[{TINY_RECIPE}]",
         "dataset.views=2",
         "trainer.max_epochs=4",
         "trainer.precision=32-true",
@@ -142,7 +141,7 @@ def test_auto_replays_two_views_and_leaves_four_alone(mnist: list[str], tmp_path
         run(compose_config([*fresh, "dataset.views=null"]), tmp_path / "fresh")
         assert "not stored: each of 4 views is shown once" in caplog.text
         run(compose_config(fresh), tmp_path / "two")
-        assert "2 views of 1,500 samples" in caplog.text
+        assert "2 views of 600 samples" in caplog.text
         run(compose_config([*fresh, "loss.temperature=8", "loss.alpha=0.9"]), tmp_path / "hotter")
     assert "stored before" in caplog.text, "temperature and alpha share the store"
     assert len(list((tmp_path / "replay").iterdir())) == 1
@@ -158,8 +157,9 @@ def test_a_store_larger_than_allowed_is_refused_before_training(mnist: list[str]
 
 
 def test_a_network_with_nothing_frozen_is_not_cut(mnist: list[str], tmp_path: Path) -> None:
+    alone = [text for text in mnist if not text.startswith(("+experiment", "teacher"))]
     with pytest.raises(UserError, match=r"replay\.prefix=on, but student mnist_mlp can't be cut: nothing of it"):
-        run(compose_config([*mnist, "replay.prefix=on"]), tmp_path / "run")
+        run(compose_config(["+experiment=mnist_scratch", *alone, "replay.prefix=on"]), tmp_path / "run")
 
 
 @pytest.mark.slow

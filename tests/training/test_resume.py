@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 from omegaconf import OmegaConf
+from tiny_runs import on_digits
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
@@ -38,16 +39,14 @@ class Stop(pl.Callback):
 
 
 @pytest.fixture
-def job(mnist_root: Path, tmp_path: Path) -> list[str]:
+def job(blocks: Path, tmp_path: Path) -> list[str]:
     """A student with dropout on augmented images: what draws random numbers both ways. Three calls an epoch."""
     return [
         "+experiment=mnist_scratch",
-        f"dataset.root={mnist_root}",
+        *on_digits(blocks),
         "student=timm",
         "student.name=test_resnet",
         "+student.drop_rate=0.3",
-        "dataset.limit=700",
-        "dataset.val_size=500",
         "dataset.batch_size=16",
         "trainer.max_epochs=3",
         "callbacks.resume.minutes=0",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_runs import on_digits
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
@@ -13,14 +14,14 @@ from kdistill.training.run import run
 
 
 @pytest.fixture
-def job(mnist_root: Path, tmp_path: Path) -> list[str]:
+def job(blocks: Path, tmp_path: Path) -> list[str]:
     """Hints from an untrained teacher: what it knows does not matter here."""
     torch.manual_seed(0)
     teacher = tmp_path / "teacher.pt"
     torch.save(create_model("mnist_cnn", num_classes=10, in_chans=1).state_dict(), teacher)
     return [
-        *("+experiment=mnist_distill", "loss=hint", f"dataset.root={mnist_root}", "dataset.limit=320"),
-        *("dataset.val_size=500", f"replay.cache={tmp_path}", f"teacher.checkpoint={teacher}", "teacher.gate=off"),
+        *("+experiment=mnist_distill", "loss=hint", *on_digits(blocks), "dataset.limit=320"),
+        *(f"replay.cache={tmp_path}", f"teacher.checkpoint={teacher}", "teacher.gate=off"),
     ]
 
 

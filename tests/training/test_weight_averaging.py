@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from tiny_runs import on_digits
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
@@ -37,12 +38,11 @@ def job(blocks: Path, tmp_path: Path) -> list[str]:
     return [
         *(
             "+experiment=mnist_scratch",
-            f"dataset.root={blocks}",
-            "dataset.verify=false",
+            *on_digits(blocks),
             "student=timm",
             "student.name=test_resnet",
         ),
-        *("dataset.limit=90", "dataset.val_size=100", "dataset.batch_size=16", "trainer.max_epochs=2"),
+        *("dataset.limit=90", "dataset.batch_size=16", "trainer.max_epochs=2"),
         *("trainer.tune=off", "callbacks.resume.minutes=0", f"replay.cache={tmp_path / 'replay'}"),
     ]
 
