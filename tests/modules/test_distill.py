@@ -123,13 +123,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(teacher: FrozenTe
         fit(module, tmp_path, enable_checkpointing=False)
 
 
-def test_gradients_are_clipped_to_a_norm(teacher: FrozenTeacher, tmp_path: object) -> None:
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", False), ("bf16-mixed", True)])
+def test_gradients_are_clipped_to_a_norm(teacher: FrozenTeacher, tmp_path: object, precision: str, fused: bool) -> None:
     """A step of SGD at rate 1 moves the weights by the gradient: by no more than the norm that it is clipped to."""
     module = distill(teacher)
-    module.make_optimizer, module.make_scheduler = partial(torch.optim.SGD, lr=1.0), None
+    module.make_optimizer, module.make_scheduler = partial(torch.optim.SGD, lr=1.0, fused=fused), None
     module.gradient_clip_val = 1e-3
     before = nn.utils.parameters_to_vector(module.network.parameters()).detach().clone()
-    fit(module, tmp_path, enable_checkpointing=False)
+    fit(module, tmp_path, enable_checkpointing=False, precision=precision)
     moved = nn.utils.parameters_to_vector(module.network.parameters()).detach() - before
     assert 0 < float(moved.norm()) <= 8 * 1e-3 * 1.001, "2 epochs of 4 steps"
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kdistill.base.errors import UserError
@@ -183,7 +184,17 @@ class ClassifierModule(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.gradient_clip_val is not None:
-            self.clip_gradients(optimizer, self.gradient_clip_val, gradient_clip_algorithm="norm")
+            learns = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            clip_grad_norm_(learns, self.gradient_clip_val * self.gradient_scale(optimizer))
+
+    def gradient_scale(self, optimizer: torch.optim.Optimizer) -> float:
+        """What gradients are multiplied by as they are clipped: float16's scale, which a fused optimizer divides by.
+
+        Lightning's own clipping refuses a fused optimizer in any mixed precision.
+        """
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        divides = getattr(optimizer, "_step_supports_amp_scaling", False)
+        return float(scaler.get_scale()) if scaler is not None and divides else 1.0
 
     def on_train_epoch_end(self) -> None:
         """Stops what diverges, and steps a scheduler that goes by epochs, before the epoch's checkpoint is written."""
