@@ -37,7 +37,8 @@ def _taken_apart() -> Iterator[None]:
 
 def _count_by_torch(network: nn.Module, image: Tensor) -> tuple[int, UncountedOperators]:
     """MACs by torch's FlopCounterMode, which reads the operators that run; and those that it has no formula for."""
-    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS, skip_unsupported=True)
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    counter.skip_unsupported = True  # its argument since torch 2.12; before that nothing reads it
     uncounted = UncountedOperators(counter.flop_registry)
     with torch.no_grad(), _taken_apart(), uncounted, counter:
         network(image)

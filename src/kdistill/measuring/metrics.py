@@ -104,7 +104,7 @@ def best_threshold(scores: Tensor, target: Tensor) -> float:
     hits = target[order].cumsum(0).double()
     f1 = 2 * hits / (torch.arange(1, len(order) + 1, device=scores.device) + target.sum())
     ranked = scores[order].double()
-    ends = torch.cat((ranked[:-1] > ranked[1:], torch.ones(1, dtype=torch.bool)))  # equal scores stay together
+    ends = torch.cat((ranked[:-1] > ranked[1:], ranked.new_ones(1, dtype=torch.bool)))  # equal scores stay together
     last = int(torch.where(ends, f1, -1.0).argmax())
     lowest = ranked[-1]
     below = ranked[last + 1] if last + 1 < len(ranked) else torch.where(lowest > 0, 0.0, lowest - 1)

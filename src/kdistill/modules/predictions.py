@@ -10,25 +10,26 @@ from kdistill.base.errors import UserError
 from kdistill.data.loader import BatchLoader
 from kdistill.data.module import ArrayDataModule
 from kdistill.measuring.metrics import agreement, at_threshold, best_threshold, measure
+from kdistill.models.exact import without_tf32
 from kdistill.modules.base import ClassifierModule
 from kdistill.screen.progress import progress
 
 
-@torch.inference_mode()
 def predict(module: ClassifierModule, batches: BatchLoader, data: ArrayDataModule, device: str) -> dict[str, Tensor]:
     """Runs `predict_step` over a partition, without augmentation and without autocast.
 
-    Float32 whatever precision trained the module, so that figures are those of the file that is handed over and come
-    out the same on a machine without bfloat16.
+    Float32 whatever precision trained the module, and on a GPU no TF32, so that figures are those of the file that is
+    handed over and come out the same on another machine.
 
     Returns:
         index (N,), target (N,), logits (N, K) and what else the module predicts, on the CPU.
     """
-    module.eval().to(device)
+    module.eval().to(device)  # not in inference mode, which would leave it buffers that nothing may be loaded into
     outputs = []
     shown = progress().track(batches, "testing", batches.samples, "images", lambda batch: len(batch.target))
-    for step, batch in enumerate(shown):
-        outputs.append(module.predict_step(data.prepare(batch.to(device), view=None), step))
+    with torch.inference_mode(), without_tf32():
+        for step, batch in enumerate(shown):
+            outputs.append(module.predict_step(data.prepare(batch.to(device), view=None), step))
     return {name: torch.cat([output[name] for output in outputs]).cpu() for name in outputs[0]}
 
 

@@ -71,7 +71,8 @@ def find_teacher(config: DictConfig, data: ArrayDataModule, device: str, train: 
     by_place = {n: _find_one(configs[n], data, device, train) for n in given_first}  # a wrong file before a training
     found = [by_place[n] for n in range(len(configs))]
     module, facts = found[0] if "members" not in config.teacher else _joined(config, found, data, device)
-    return Teacher(FrozenTeacher(module), facts, time.perf_counter() - started)
+    # Where the student is that a loss is going to fit it to; it follows the images that it is asked about.
+    return Teacher(FrozenTeacher(module.cpu()), facts, time.perf_counter() - started)
 
 
 def _find_one(
