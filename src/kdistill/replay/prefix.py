@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from kdistill.models.exact import without_tf32
 from kdistill.models.faster import Float32Conv2d
 
 _RANDOM_FUNCTIONS = frozenset(
@@ -174,21 +175,23 @@ def _check(network: nn.Module, prefix: fx.GraphModule, rest: fx.GraphModule, exa
     """That the prefix draws no random numbers, and that both halves together are the network."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
-        _compare(network, prefix, rest, example)
+        with without_tf32():
+            _compare(network, prefix, rest, example)
     finally:
         for name, buffer in network.named_buffers():
             buffer.copy_(buffers[name])  # a norm that trains has counted the example into its statistics
 
 
 def _compare(network: nn.Module, prefix: fx.GraphModule, rest: fx.GraphModule, example: Tensor) -> None:
-    before = torch.get_rng_state()
+    before = _random_states(example.device)
     values = prefix(example)
-    if not torch.equal(before, torch.get_rng_state()):
+    if not all(map(torch.equal, before, _random_states(example.device))):
         raise CannotSplit("its frozen part draws random numbers, so that its output is not the same each time")
     for value in values:
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(example):
             raise CannotSplit("what crosses the border is not one tensor per image")
-    whole, halves = _same_draws(lambda: network(example)), _same_draws(lambda: rest(*prefix(example)))
+    device = example.device
+    whole, halves = _same_draws(device, lambda: network(example)), _same_draws(device, lambda: rest(*prefix(example)))
     if not isinstance(whole, Tensor):
         raise CannotSplit("it gives more than one output in training")
     alone = prefix(example[:1])
@@ -200,8 +203,13 @@ def _compare(network: nn.Module, prefix: fx.GraphModule, rest: fx.GraphModule, e
         raise CannotSplit("its frozen part's output for an image depends on the other images of the batch")
 
 
-def _same_draws(compute: Callable[[], Tensor]) -> Tensor:
-    with torch.random.fork_rng(devices=[]):
+def _random_states(device: torch.device) -> list[Tensor]:
+    """Of the generators that a network on a device may draw from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _same_draws(device: torch.device, compute: Callable[[], Tensor]) -> Tensor:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         return compute()
 

@@ -65,7 +65,8 @@ def replay_prefix(
     if switch == "off":
         return False
     few = torch.arange(min(2, len(data.arrays.train)))
-    example = data.prepare(data.arrays.train.read(few), view=data.view(0)).image
+    example = data.prepare(data.arrays.train.read(few).to(device), view=data.view(0)).image
+    module.to(device)
     try:
         if module.loss is not None and module.loss.student_layers:
             raise CannotSplit("the loss looks at its layers")
@@ -85,7 +86,6 @@ def replay_prefix(
             image = module.normalize(batch.image).contiguous(memory_format=module.format)
             return {str(number): value for number, value in enumerate(parts.prefix(image))}
 
-    module.to(device)
     key = {"kind": "prefix", "weights": parts.fingerprint, "boundary": parts.boundary, **_inputs(module)}
     what = f"outputs of the frozen part of {kind} {name} (up to {', '.join(parts.boundary)})"
     found = _replayed(config, switch, prefix, key, data, device, precision, f"{kind}-{name}", what)
