@@ -114,14 +114,12 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     def place(self, device: str) -> None:
         """Puts the data on a GPU if they take no more than a third of its free memory: then no batch is copied."""
         arrays = self.arrays
-        images = {split.image.data_ptr(): split.image for split in (arrays.train, arrays.val, arrays.test)}
+        splits = {"train": arrays.train, "val": arrays.val, "test": arrays.test}
+        images = {_memory(split.image): split.image for split in splits.values()}
         if device != "cuda" or sum(x.nbytes for x in images.values()) > torch.cuda.mem_get_info()[0] / 3:
             return
-        moved = {pointer: image.to(device) for pointer, image in images.items()}
-        parts = {
-            name: split.on(device, moved[split.image.data_ptr()])
-            for name, split in (("train", arrays.train), ("val", arrays.val), ("test", arrays.test))
-        }
+        moved = {memory: image.to(device) for memory, image in images.items()}
+        parts = {name: split.on(device, moved[_memory(split.image)]) for name, split in splits.items()}
         self._arrays = replace(arrays, **parts)  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
@@ -249,3 +247,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         if batch.soft_target is not None:
             return batch.soft_target
         return one_hot(batch.target, self.arrays.num_classes).float()
+
+
+def _memory(image: Tensor) -> tuple[int, int]:
+    """Which memory an array takes; partitions may share it."""
+    return image.data_ptr(), image.nbytes

@@ -90,8 +90,17 @@ class ReplayStore:
         if view not in self._open:
             if self.missing([view]):
                 raise RuntimeError(f"view {view} of {self.folder} is not filled")
-            self._open[view] = {name: self._map(view, name, "c").to(index.device) for name in self.shapes}
-        return {name: stored.index_select(0, index).float() for name, stored in self._open[view].items()}
+            place = self._place(index.device)
+            self._open[view] = {name: self._map(view, name, "c").to(place) for name in self.shapes}
+        return {
+            name: stored.index_select(0, index.to(stored.device)).to(index.device).float()
+            for name, stored in self._open[view].items()
+        }
+
+    def _place(self, device: torch.device) -> torch.device:
+        """Where the next view goes: to the device that reads it, if it takes no third of a GPU's free memory."""
+        fits = device.type != "cuda" or self.view_bytes <= torch.cuda.mem_get_info(device)[0] / 3
+        return device if fits else torch.device("cpu")
 
     def fill(
         self, views: Sequence[int], compute: Callable[[int, Tensor], Outputs], *, batch_size: int, what: str
