@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,12 @@ def epoch_seconds(network: nn.Module, way: ComputeMode, data: ArrayDataModule, d
     loader, shape = data.train_dataloader(), data.arrays.image_shape
     size = min(data.serving.batch_size, len(data.arrays.train))
     seconds = _measure(network, replace(way, compile=None), (size, *shape), data.arrays.num_classes, device, steps=3)[1]
-    started = time.perf_counter()
-    for _ in range(3):
-        data.prepare(data.arrays.train.read(torch.arange(size)).to(device), view=data.view(0))
-    return loader.steps * (seconds + (time.perf_counter() - started) / 3)
+
+    def read() -> object:
+        return data.prepare(data.arrays.train.read(torch.arange(size)).to(device), view=data.view(0))
+
+    _, *reading = [_seconds_of(read, device) for _ in range(4)]  # the first makes kernels and tables ready
+    return loader.steps * (seconds + statistics.mean(reading))
 
 
 def _compile_modes(device: str) -> tuple[str, ...]:
@@ -192,12 +194,20 @@ def _measure(
 def _step(
     network: nn.Module, image: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, way: ComputeMode, device: str
 ) -> float:
+    def step() -> None:
+        optimizer.zero_grad()
+        with autocast(way.precision, device):
+            loss = F.cross_entropy(network(image).float(), target)
+        loss.backward()
+        optimizer.step()
+
+    return _seconds_of(step, device)
+
+
+def _seconds_of(work: Callable[[], object], device: str) -> float:
+    """How long some work takes, until the device has done it."""
     started = time.perf_counter()
-    optimizer.zero_grad()
-    with autocast(way.precision, device):
-        loss = F.cross_entropy(network(image).float(), target)
-    loss.backward()
-    optimizer.step()
+    work()
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
