@@ -40,6 +40,7 @@ EPOCHS = {
     "mnist": {"plain": 3, "lightning": 3, "torchdistill": 3, "online": 3, "replay": 3, "compiled": 3, "floor": 3},
     "mhist": {"plain": 1, "lightning": 1, "torchdistill": 1, "online": 2, "replay": 4, "compiled": 4, "floor": 4},
 }
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
 LR, WEIGHT_DECAY, TEMPERATURE, ALPHA = 1e-3, 1e-2, 2.0, 0.5
 
 
@@ -96,7 +97,17 @@ def make_job(given: argparse.Namespace, folder: Path) -> Job:
     torch.manual_seed(0)
     student = build_network(config.student, "student", data)
     mean, std = input_normalisation(config.student, student, data.arrays)
-    return Job(given.job, config, data, teacher.eval().requires_grad_(False), student, mean, std)
+    teacher = teacher.eval().requires_grad_(False)
+    return Job(given.job, config, data, teacher.to(given.device), student.to(given.device), mean, std)
+
+
+def now(given: argparse.Namespace) -> float:
+    """Seconds of the clock, once the device has done all that it was given."""
+    if given.device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def loss_of(logits: Any, answers: Any, target: Any) -> Any:
@@ -174,15 +185,16 @@ def plain(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     loader = DataLoader(pictures(job, given, folder), batch_size=job.data.serving.batch_size, shuffle=True)
     student, optimizer = freeze(job.student), optimizer_of(job.student)
     for _ in range(epochs):
-        started = time.perf_counter()
+        started = now(given)
         for image, target in loader:
+            image, target = image.to(given.device), target.to(given.device)
             with torch.no_grad():
                 answers = job.teacher(image)
             loss = loss_of(student(image), answers, target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        yield time.perf_counter() - started
+        yield now(given) - started
 
 
 def lightning(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Iterator[float]:
@@ -208,11 +220,11 @@ def lightning(job: Job, given: argparse.Namespace, folder: Path, epochs: int) ->
         def configure_optimizers(self) -> Any:
             return optimizer_of(self.student)
 
-    times = epoch_times()
+    times = epoch_times(given)
     loader = DataLoader(pictures(job, given, folder), batch_size=job.data.serving.batch_size, shuffle=True)
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=epochs, callbacks=[times], default_root_dir=folder, enable_progress_bar=False,
-        enable_model_summary=False,
+        accelerator=ACCELERATORS[given.device], max_epochs=epochs, callbacks=[times], default_root_dir=folder,
+        enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Distil(), loader)
     yield from times.seconds
@@ -245,20 +257,20 @@ def torchdistill(job: Job, given: argparse.Namespace, folder: Path, epochs: int)
             "optimizer": {"key": "AdamW", "kwargs": {"lr": LR, "weight_decay": WEIGHT_DECAY}},
             "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": {"kd": {"criterion": kd, "weight": 1.0}}}},
         },
-        torch.device("cpu"),
+        torch.device(given.device),
         None,
         False,
         1,
     )
     for epoch in range(epochs):
-        started = time.perf_counter()
+        started = now(given)
         box.pre_epoch_process(epoch=epoch)
         freeze(job.student)  # the box puts the whole student in training mode
         for image, target, supplement in box.train_data_loader:
             box.pre_forward_process()
             box.post_forward_process(loss=box.forward_process(image, target, supplement))
         box.post_epoch_process()
-        yield time.perf_counter() - started
+        yield now(given) - started
 
 
 def by_kdistill(
@@ -279,11 +291,12 @@ def by_kdistill(
     config, data = job.config, job.data
     config.replay.teacher = config.replay.prefix = replay
     config.trainer.max_epochs = epochs
-    settle_process("cpu")
-    way = tune(config, job.student, data, "cpu")
+    data.place(given.device)
+    settle_process(given.device)
+    way = tune(config, job.student, data, given.device)
     facts = {"num_classes": data.arrays.num_classes, "mean": job.mean, "std": job.std}
     teacher = FrozenTeacher(TeacherModule(job.teacher, channels_last=True, **facts))
-    asked = replay_teacher(config, teacher, data, device="cpu", precision=way.precision)
+    asked = replay_teacher(config, teacher, data, device=given.device, precision=way.precision)
     module = DistillModule(
         job.student,
         teacher=asked,
@@ -293,16 +306,16 @@ def by_kdistill(
         **facts,
     )
     if any(not p.requires_grad for p in job.student.parameters()):
-        cut = replay_prefix(config, "student", module, data, device="cpu", precision=way.precision)
+        cut = replay_prefix(config, "student", module, data, device=given.device, precision=way.precision)
         data.serves_images = not (cut and asked is not teacher)
-    make_faster(job.student, precision=way.precision, device="cpu")
+    make_faster(job.student, precision=way.precision, device=given.device)
     if compiled:
         job.student.compile()
-    times = epoch_times()
+    times = epoch_times(given)
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=epochs, precision=way.precision, callbacks=[times], logger=False,  # type: ignore[arg-type]
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
-        default_root_dir=folder,
+        accelerator=ACCELERATORS[given.device], max_epochs=epochs, precision=way.precision, callbacks=[times],  # type: ignore[arg-type]
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        limit_val_batches=0, default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     torch.set_grad_enabled(True)
@@ -328,23 +341,24 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
     from kdistill.models.faster import make_faster
     from kdistill.training.allocator import settle_process
 
-    settle_process("cpu")
+    settle_process(given.device)
+    job.data.place(given.device)
     data, split = job.data, job.data.arrays.train
     views = 1 if data.serving.augment is None else data.serving.views
     bf16 = given.bf16 == "on"
     network = freeze(job.student).to(memory_format=torch.channels_last)
-    make_faster(network, precision="bf16-mixed" if bf16 else "32-true", device="cpu")
+    make_faster(network, precision="bf16-mixed" if bf16 else "32-true", device=given.device)
     teacher = job.teacher.to(memory_format=torch.channels_last)
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (job.mean, job.std))
+    mean, std = (torch.tensor(values, device=given.device).view(1, -1, 1, 1) for values in (job.mean, job.std))
 
     def normalised(view: int, index: Any) -> Any:
-        image = data.prepare(split.read(index), view=view).image
+        image = data.prepare(split.read(index).to(given.device), view=view).image
         image = ((image / 255 if image.dtype == torch.uint8 else image) - mean) / std
         return image.contiguous(memory_format=torch.channels_last)
 
     headless = given.trainable == "head" and job.name == "mhist"
     stored = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast(given.device, torch.bfloat16):
         for view in range(views):
             parts = [normalised(view, index) for index in torch.arange(len(split)).split(data.serving.batch_size)]
             answers = torch.cat([teacher(part).float() for part in parts])
@@ -359,18 +373,18 @@ def floor(job: Job, given: argparse.Namespace, folder: Path, epochs: int) -> Ite
         [p for p in network.parameters() if p.requires_grad], lr=LR, weight_decay=WEIGHT_DECAY, fused=True
     )
     for epoch in range(epochs):
-        started = time.perf_counter()
+        started = now(given)
         inputs, answers = stored[epoch % views]
-        for index in torch.randperm(len(split)).split(data.serving.batch_size):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        for index in torch.randperm(len(split)).to(split.target.device).split(data.serving.batch_size):
+            with torch.autocast(given.device, torch.bfloat16, enabled=bf16):
                 loss = loss_of(trained(inputs[index]), answers[index], split.target[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        yield time.perf_counter() - started
+        yield now(given) - started
 
 
-def epoch_times() -> Any:
+def epoch_times(given: argparse.Namespace) -> Any:
     import pytorch_lightning as pl
 
     class EpochTimes(pl.Callback):
@@ -378,21 +392,21 @@ def epoch_times() -> Any:
             self.seconds: list[float] = []
 
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            self.started = time.perf_counter()
+            self.started = now(given)
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            self.seconds.append(time.perf_counter() - self.started)
+            self.seconds.append(now(given) - self.started)
 
     return EpochTimes()
 
 
 def accuracy(job: Job) -> float:
-    """Of the trained student on the test set."""
+    """Of the trained student on the test set, on a CPU."""
     import torch
 
-    test = job.data.arrays.test.read(torch.arange(len(job.data.arrays.test)))
+    test = job.data.arrays.test.read(torch.arange(len(job.data.arrays.test))).to("cpu")
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (job.mean, job.std))
-    job.student.eval()
+    job.student.cpu().eval()
     with torch.no_grad():
         found = torch.cat([job.student((part / 255 - mean) / std).argmax(1) for part in test.image.split(1000)])
     return float((found == test.target).float().mean())
@@ -407,6 +421,10 @@ def run_arm(given: argparse.Namespace) -> dict[str, Any]:
         found = {"total": total, "once": total - sum(seconds), "epochs": seconds}
         if job.name == "mnist":
             found["accuracy"] = accuracy(job)
+        if given.device == "cuda":
+            import torch
+
+            found["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
     found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     found["seconds_per_epoch"] = statistics.median(seconds[1:] if len(seconds) > 2 else seconds)
     return found
@@ -436,6 +454,7 @@ def make_teacher(given: argparse.Namespace, folder: Path) -> Path:
         recipe = [
             "+experiment=mnist_teacher",
             f"dataset.root={given.root}",
+            f"device={given.device}",
             "trainer.max_epochs=1",
             "dataset.augment=null",
         ]
@@ -457,6 +476,7 @@ def main() -> None:
     parser.add_argument("--teacher", help="weights of the teacher")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--epochs", type=int, help="of every arm")
+    parser.add_argument("--device", choices=tuple(ACCELERATORS), default="cpu")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--bf16", choices=("on", "off"), default="off", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -470,7 +490,7 @@ def main() -> None:
             MNIST(given.root).load()  # fetched, if it is not there
         teacher = given.teacher or make_teacher(given, Path(folder))
         shared = ["--job", given.job, "--trainable", given.trainable, "--root", given.root, "--demo", given.demo]
-        shared += ["--teacher", str(teacher)]
+        shared += ["--teacher", str(teacher), "--device", given.device]
         found: dict[str, list[dict[str, Any]]] = {}
         for _ in range(given.repeats):
             for arm in given.arms:
