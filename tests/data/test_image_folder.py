@@ -108,7 +108,7 @@ def test_hidden_and_other_files_are_left_out(flat: Path, caplog: pytest.LogCaptu
     (flat / ".git").mkdir()
     with caplog.at_level("INFO"):
         assert len(data(flat).arrays.train) + len(data(flat).arrays.val) == 48
-    for word in ("4 hidden", ".git", ".DS_Store", ".ipynb_checkpoints", "Thumbs.db"):
+    for word in ("hidden files or folders", ".git", ".DS_Store", ".ipynb_checkpoints", "Thumbs.db"):
         assert word in caplog.text
 
 

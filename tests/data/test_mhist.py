@@ -145,7 +145,7 @@ def test_an_image_in_two_partitions_is_warned_of(root: Path, caplog: pytest.LogC
     (root / "images" / "T_070.png").write_bytes((root / "images" / "T_001.png").read_bytes())
     with caplog.at_level(logging.WARNING):
         data(root).load()
-    assert "1 images are in" in caplog.text
+    assert ": 1 image; figures will flatter" in caplog.text
     assert "and in test" in caplog.text
 
 

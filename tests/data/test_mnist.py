@@ -46,7 +46,7 @@ def test_limit_and_val_size_choose_deterministically(mnist_root: Path) -> None:
     whole = MNIST(str(mnist_root), val_size=1000).arrays
     assert (len(small.train), len(small.val)) == (300, 1000)
     assert torch.equal(small.train.image, whole.train.image[:300])
-    with pytest.raises(UserError, match=r"dataset\.limit=60000.*59000"):
+    with pytest.raises(UserError, match=r"dataset\.limit=60000.*59,000"):
         _ = MNIST(str(mnist_root), limit=60_000, val_size=1000).arrays
     with pytest.raises(UserError, match=r"val_size=60000 leaves nothing"):
         _ = MNIST(str(mnist_root), val_size=60_000).arrays

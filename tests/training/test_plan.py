@@ -11,6 +11,7 @@ from tiny_runs import tiny
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
 from kdistill.runs.folder import RunFolder
+from kdistill.training.plan import check_layer_names
 from kdistill.training.run import run
 
 
@@ -98,3 +99,22 @@ def test_a_folder_that_cannot_be_is_refused(blocks: Path, tmp_path: Path) -> Non
 def test_a_run_whose_callbacks_keep_no_checkpoint_is_not_lost(blocks: Path, tmp_path: Path) -> None:
     summary = run(config(blocks, tmp_path, "+callbacks.checkpoint.every_n_epochs=5"), tmp_path / "run")
     assert RunFolder(tmp_path / "run").finished and summary.best_epoch == 1
+
+
+def test_a_run_that_ends_before_its_first_epoch_leaves_no_folder(blocks: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing of it is frozen"):
+        run(config(blocks, tmp_path, "replay.prefix=on"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").touch()
+    with pytest.raises(UserError, match="nothing of it is frozen"):
+        run(config(blocks, tmp_path, "replay.prefix=on"), tmp_path / "other")
+    assert (tmp_path / "other" / "mine.txt").is_file()
+
+
+def test_a_layer_that_nobody_has_is_said_before_images_are_decoded(blocks: Path, tmp_path: Path) -> None:
+    mine = config(blocks, tmp_path, "student.name=mnist_cnn")
+    with pytest.raises(UserError, match=r"unknown layer 'convolution'.*student=mnist_cnn"):
+        check_layer_names(changed(mine, "loss.layers", [["convolution", "x"]]))
+    for layers in ("auto", [":input"], [[":maps", "anything"]]):
+        check_layer_names(changed(mine, "loss.layers", layers))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -55,6 +56,22 @@ def build_network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.M
     chosen: Any = OmegaConf.to_container(trainable) if OmegaConf.is_config(trainable) else trainable
     set_trainable(model, chosen, arrays.image_shape)
     return model
+
+
+def outline(section: DictConfig, kind: str, *, image_size: tuple[int, int]) -> nn.Module | None:
+    """A network without weights, for the names of its layers; None where only its real data can build it.
+
+    Args:
+        section: the network's.
+        kind: teacher or student.
+        image_size: (H, W) that it may have.
+    """
+    try:
+        with torch.device("meta"):
+            network = _built_network(section, kind, num_classes=2, in_chans=3, image_size=image_size)
+    except UserError:
+        return None  # built for its data it may work, or says why not
+    return network if isinstance(network, nn.Module) else None
 
 
 def build_bare_network(

@@ -126,8 +126,13 @@ def _adapted(
         if value.ndim == 4 and _is_first(network, name, first) and _without(had, 1) == _without(value, 1):
             from timm.models import adapt_input_conv
 
-            state[name] = adapt_input_conv(value.shape[1], had, base_chans=had.shape[1])
-            notes.append(f"{name} adapted from {had.shape[1]} to {value.shape[1]} channels")
+            base = _channels(network, had.shape[1])
+            each = had.shape[1] // base  # pixels that a stem folds into the channels
+            try:
+                state[name] = adapt_input_conv(value.shape[1] // each, had, base_chans=base)
+            except NotImplementedError:
+                continue  # timm has no answer either: the sizes are said not to fit
+            notes.append(f"{name} adapted from {base} to {value.shape[1] // each} channels")
         elif "pos" in name and (resized := _positions(had, value)) is not None:
             state[name] = resized
             notes.append(f"{name} resized from {had.shape[1]} to {value.shape[1]} positions")
@@ -150,6 +155,12 @@ def _is_first(network: nn.Module, name: str, first: str | None) -> bool:
     known = (getattr(network, "pretrained_cfg", None) or {}).get("first_conv")
     known = [known] if isinstance(known, str) else known or []
     return name == first or name.removesuffix(".weight") in known
+
+
+def _channels(network: nn.Module, inputs: int) -> int:
+    """The channels of the images that weights with so many inputs were trained on."""
+    known = (getattr(network, "pretrained_cfg", None) or {}).get("input_size") or (inputs,)
+    return int(known[0]) if inputs % known[0] == 0 else inputs
 
 
 def _without(value: Tensor, axis: int) -> list[int]:

@@ -93,7 +93,7 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
     try:
         for layer in layers:
             named = parse_layer(layer)
-            module = _module(network, named.module, owner)
+            module = find_layer(network, named, owner=owner)
             layout = layout_of(network, named.module)
             if layout is not None:
                 handles.append(layout.holder.register_forward_pre_hook(measure))
@@ -127,7 +127,18 @@ def _hook(module: nn.Module, named: LayerName, keep: Callable[[object], None]) -
     return module.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0].clone() if in_place else inputs[0]))
 
 
-def _module(network: nn.Module, name: str, owner: str) -> nn.Module:
+def find_layer(network: nn.Module, layer: LayerName, *, owner: str) -> nn.Module:
+    """The module that a layer's name means.
+
+    Args:
+        network: has it.
+        layer: its name, parsed.
+        owner: how messages call the network.
+
+    Raises:
+        UserError: there is none; the message has the nearest.
+    """
+    name = layer.module
     try:
         return network.get_submodule(name)
     except AttributeError as error:

@@ -69,6 +69,12 @@ class RunFolder:
         self.path.joinpath("pruned.json").unlink(missing_ok=True)  # it is started again, to be trained to its end
         write_text(self.path / CONFIG, OmegaConf.to_yaml(config, resolve=True))
 
+    def forget(self) -> None:
+        """Takes away what `begin` made, where nothing beside it is worth a folder: no epoch was over."""
+        if self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {CONFIG}:
+            (self.path / CONFIG).unlink(missing_ok=True)
+            self.path.rmdir()
+
     def begun_by(self, config: DictConfig) -> bool:
         """Whether this folder's run was started with this very config; what only reports or stores does not count."""
         path = self.path / CONFIG

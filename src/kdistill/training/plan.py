@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from kdistill.base.errors import UserError
@@ -16,11 +16,12 @@ from kdistill.building.data import build_data
 from kdistill.building.device import choose_device
 from kdistill.building.instantiate import build, build_all, network_label
 from kdistill.building.losses import build_loss
-from kdistill.building.networks import build_network, input_normalisation
+from kdistill.building.networks import build_network, input_normalisation, outline
 from kdistill.building.schedules import build_schedule
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.batch_of_one import check_batch_of_one
+from kdistill.models.taps import find_layer, parse_layer
 from kdistill.modules.options import ModuleOptions
 from kdistill.modules.schedules import with_steps
 from kdistill.modules.student import StudentModule
@@ -68,6 +69,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     """
     device = choose_device(config.device)
     check_constructors(config)
+    check_layer_names(config)
     data = build_data(config)
     data.place(device)
     arrays = data.arrays
@@ -129,6 +131,29 @@ def check_constructors(config: DictConfig) -> None:
         build_all(config.callbacks, "callbacks", dirpath="checkpoints")  # which nobody makes before training
     except (InstantiationException, TypeError) as error:
         raise UserError(f"callbacks: {error.__cause__ or error}") from error
+
+
+def check_layer_names(config: DictConfig) -> None:
+    """Looks for the layers that the loss names, before images are decoded.
+
+    Raises:
+        UserError: a network has no layer of that name; the message has the nearest.
+    """
+    given = config.loss.get("layers")
+    layers = OmegaConf.to_container(given) if OmegaConf.is_list(given) else []
+    assert isinstance(layers, list)
+    pairs = [entry if isinstance(entry, list) else [entry] for entry in layers]
+    size = config.dataset.get("image_size") or 224
+    for place, kind in enumerate(("student", "teacher")):
+        section = config.get(kind)
+        names = [str(pair[place]) for pair in pairs if len(pair) > place]
+        if not names or section is None or "members" in section or section.get("subclasses", 1) > 1:
+            continue  # several in one, and a divided class head, have names of their own
+        network = outline(section, kind, image_size=(size, size))
+        if network is None:
+            continue
+        for name in names:
+            find_layer(network, parse_layer(name), owner=f"{kind}={network_label(section)}")
 
 
 def check_figures(config: DictConfig, arrays: ImageArrays) -> None:

@@ -77,6 +77,8 @@ def run(
         raise
     finally:
         loggers.close(failed=failed)
+        if failed:
+            folder.forget()
     if on_the_way:
         log.info(f"teacher {record.label}: trained, {trained_as(record, config)}")
     elif not in_sweep:
