@@ -293,7 +293,8 @@ def test_a_comparison_is_a_run_of_its_own(
     compare_job(compose_config([runs, "arms=[mine,scratch]", "output=report", "logger=wandb"], "compare"))
     records = Records(tmp_path / "report")
     head, result = records.head, json.loads((tmp_path / "report" / "comparison.json").read_text())
-    assert (head["display_name"], head["run_group"], head["job_type"]) == ("comparison-compare", "report", "compare")
+    assert (head["run_group"], head["job_type"]) == ("report", "compare")
+    assert head["display_name"] == "mnist_distill, mnist_scratch-compare"
     columns, rows = records.table("final_table")
     assert columns[:2] == ["arm", "accuracy"] and [row[0].split("\n")[0] for row in rows] == [
         "mnist_cnn",

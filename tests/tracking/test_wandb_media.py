@@ -1,7 +1,10 @@
 """Charts for W&B as numbers: thinned curves and who is drawn beside whom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from records import TEACHER, record
 
 from kdistill.reporting.rates import roc
 from kdistill.tracking.wandb_media import (
@@ -82,7 +85,7 @@ def test_the_teachers_line_is_level_over_the_students_epochs() -> None:
         {"epoch": "1", "val/accuracy": ""},
         {"epoch": "2", "val/accuracy": ".7"},
     ]
-    found = beside_the_teacher(rows, {"teacher": {"val": {"accuracy": 0.9}}})
+    found = beside_the_teacher(rows, record("distill", teacher=replace(TEACHER, val={"accuracy": 0.9})))
     assert [side.tolist() for side in found["student"]] == [[1, 2], [0.5, 0.7]]
     assert [side.tolist() for side in found["teacher"]] == [[1, 2], [0.9, 0.9]]
-    assert beside_the_teacher(rows, {}) == {}
+    assert beside_the_teacher(rows, record("student")) == {}
