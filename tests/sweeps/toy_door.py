@@ -35,7 +35,10 @@ def train(config: DictConfig) -> None:
     if temperature == 11:
         os._exit(9)
     if temperature == 10:
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("a file is not whole")  # as torch says of a checkpoint that it was writing
     if temperature >= 12:
         time.sleep(0.5)
     print("trains", path.name)

@@ -126,11 +126,24 @@ class SweepJob:
             (folder / ERROR_FILE).write_text(f"{error}\n")
             return "failed", str(error)
         except Exception as error:
+            if (stop := stop_behind(error)) is not None:
+                raise stop from error
             if _is_pruned(error):
                 return "pruned", ""
             (folder / ERROR_FILE).write_text(traceback.format_exc())
             last = "".join(traceback.format_exception_only(error)).strip()
             return "failed", f"{last} (traceback: {folder / ERROR_FILE})"
+
+
+def stop_behind(error: BaseException) -> BaseException | None:
+    """The Ctrl-C (or another end of the process) that an error came of; None where it came of none.
+
+    Who is stopped in the middle of writing a file may complain of the file, as torch does of a checkpoint.
+    """
+    link: BaseException | None = error
+    while isinstance(link, Exception):
+        link = link.__cause__ or link.__context__
+    return link
 
 
 def _is_pruned(error: Exception) -> bool:
