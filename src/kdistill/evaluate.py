@@ -29,7 +29,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.base.spelling import counted
     from kdistill.building.data import build_data
     from kdistill.building.device import choose_channels_last, choose_device
-    from kdistill.building.restore import network_for
+    from kdistill.building.restore import Restored, joined, restore
     from kdistill.building.trust import check_trusted
     from kdistill.config.validate import validate
     from kdistill.data.arrays import per_class
@@ -38,7 +38,6 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.modules.teacher import TeacherModule
     from kdistill.runs.folder import RunFolder
     from kdistill.runs.record import Normalisation
-    from kdistill.teachers.find import joined_network
     from kdistill.teachers.recipe import member_sections
     from kdistill.training.presence import say_absent
 
@@ -72,22 +71,15 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     if tuple(test.image.shape[1:]) != facts.image_shape:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {facts.image_shape}")
 
-    def load(section: DictConfig, kind: str, weights: Path) -> Any:
-        return network_for(
-            weights,
-            section,
-            kind,
-            class_names=class_names,
-            image_shape=facts.image_shape,
-            allowed=list(config.allow),
-        )
+    def load(section: DictConfig, kind: str, weights: Path) -> Restored:
+        return restore(weights, section, kind, facts, allowed=list(config.allow))
 
     def options(network: Any, own: Normalisation) -> dict[str, Any]:
         channels_last = choose_channels_last(trained.trainer.channels_last, network)
         return {"num_classes": len(class_names), "channels_last": channels_last, "mean": own.mean, "std": own.std}
 
     kind = "teacher" if record.role == "teacher" else "student"
-    network = load(trained[kind], kind, folder.weights(record.role))
+    network = load(trained[kind], kind, folder.weights(record.role)).network
     batches = data.eval_loader(test)
     predictions = predict(StudentModule(network, **options(network, record.input)), batches, data, device)
     taught = record.teacher
@@ -97,11 +89,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         several = "members" in trained.teacher
         sections = member_sections(trained.teacher, list(config.allow)) if several else [trained.teacher]
         asked = [load(section, "teacher", Path(one.checkpoint)) for section, one in zip(sections, members, strict=True)]
-        whole = (
-            joined_network(trained.teacher, [(network, one.input) for network, one in zip(asked, members, strict=True)])
-            if several
-            else asked[0]
-        )
+        whole = joined(trained.teacher, asked) if several else asked[0].network
         predictions |= answers(TeacherModule(whole, **options(whole, taught.input)), batches, data, device)
     return {
         "run": str(folder.path),

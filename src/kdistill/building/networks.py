@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from hydra.errors import InstantiationException
@@ -12,7 +12,6 @@ from torch import nn
 from kdistill.base.errors import UserError
 from kdistill.building.instantiate import _cause, _names_taken, build, network_label
 from kdistill.config.sections import NETWORK_SIZES, SECTION_KEYS
-from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.fitting import fit_network, reason
 from kdistill.models.freeze import set_trainable
@@ -21,6 +20,19 @@ from kdistill.models.pretrained import HubUnreachable, load_pretrained
 from kdistill.models.subclass import split_classes
 
 log = logging.getLogger(__name__)
+
+
+class Seen(Protocol):
+    """What a network must know of data: those that are loaded, or those that a run's record tells of."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
 
 
 def build_network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.Module:
@@ -165,7 +177,7 @@ def _built_network(
                 del given[name]
 
 
-def input_normalisation(section: DictConfig, model: nn.Module, arrays: ImageArrays) -> tuple[list[float], list[float]]:
+def input_normalisation(section: DictConfig, model: nn.Module, arrays: Seen) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of a model's input: as configured, else timm's for it, else the data set's."""
     known = getattr(model, "pretrained_cfg", None) or {}
     for mean, std in ((section.get("mean"), section.get("std")), (known.get("mean"), known.get("std"))):

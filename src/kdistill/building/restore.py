@@ -1,7 +1,8 @@
-"""The network that a file of weights is for: that of a config section, or the changed student of a finished run."""
+"""From a file or a folder of weights to the network that it is for, ready to answer."""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,69 @@ from torch import nn
 
 from kdistill.base.classes import Match, listed, match
 from kdistill.base.errors import UserError
+from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import build, network_label
-from kdistill.building.networks import build_bare_network
+from kdistill.building.networks import Seen, build_bare_network, input_normalisation
 from kdistill.building.trust import check_trusted, is_trusted
 from kdistill.config.tree import plain, targets
 from kdistill.models.class_order import pick_classes, stored_class_names
-from kdistill.models.weights import load_weights
+from kdistill.models.weights import load_weights, stored_normalisation
 from kdistill.modules.change_student import change_student
+from kdistill.modules.ensemble import Ensemble
+from kdistill.modules.normalize import Normalize
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import Normalisation
 
 log = logging.getLogger(__name__)
 
 
-def network_for(
+@dataclass(frozen=True)
+class Restored:
+    """A network with its weights.
+
+    Attributes:
+        network: answers in the order of the wanted classes.
+        input: what its images are normalised by.
+        weights: the file that its weights are from; None of one that has none yet.
+    """
+
+    network: nn.Module
+    input: Normalisation
+    weights: Path | None
+
+
+def restore(
+    source: str | Path, section: DictConfig, kind: str, data: Seen, *, allowed: Sequence[str] = (), load: bool = True
+) -> Restored:
+    """The network of `teacher` or `student` with the weights of a file or folder, answering in the order of the data.
+
+    Args:
+        source: a file of weights, a finished run's folder, or one of Hugging Face's.
+        section: the network's.
+        kind: teacher or student.
+        data: what it answers for.
+        allowed: packages that the run folder may name, besides torch's and our own.
+        load: whether its weights are read, else they are random; what is adapted is said only then.
+
+    Raises:
+        UserError: there are no weights, they do not fit or are for other classes, or the run's teacher is not from a
+            trusted package.
+    """
+    weights = weights_path(source)
+    names = {"class_names": data.class_names, "image_shape": data.image_shape}
+    network = _network_for(weights, section, kind, **names, allowed=allowed, load=load)  # type: ignore[arg-type]
+    known = stored_normalisation(weights) if load else None
+    mean, std = known or input_normalisation(section, network, data)
+    return Restored(network, Normalisation(tuple(mean), tuple(std)), weights)
+
+
+def joined(several: DictConfig, members: Sequence[Restored]) -> nn.Module:
+    """The members of `teacher=several` as one network: an image goes in as it is, each normalises it for itself."""
+    normalised = [nn.Sequential(Normalize(one.input.mean, one.input.std), one.network) for one in members]
+    return Ensemble(normalised, shares=several.get("shares"), temperature=several.get("temperature", 1.0))
+
+
+def _network_for(
     weights: Path,
     section: DictConfig,
     kind: str,

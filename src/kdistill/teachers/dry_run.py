@@ -7,18 +7,16 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
-from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import network_label
 from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_bare_network, input_normalisation
-from kdistill.building.restore import network_for
+from kdistill.building.restore import Restored, joined, restore
 from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
 from kdistill.losses.base import WeightedSum
 from kdistill.modules.fit_checks import check_loss_of_peers, check_loss_of_several
 from kdistill.modules.layers import bind_loss
 from kdistill.runs.record import Normalisation
-from kdistill.teachers.find import joined_network
 from kdistill.teachers.recipe import recipe_of, teacher_configs
 
 log = logging.getLogger(__name__)
@@ -75,17 +73,13 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> Rehearsal:
 
 
 def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
-    members: list[tuple[nn.Module, Normalisation]] = []
-    for own in teacher_configs(config):
-        network = _one_teacher(own, arrays)
-        mean, std = input_normalisation(own.teacher, network, arrays)
-        members.append((network, Normalisation(tuple(mean), tuple(std))))
-    return joined_network(config.teacher, members) if "members" in config.teacher else members[0][0]
+    members = [_one_teacher(own, arrays) for own in teacher_configs(config)]
+    return joined(config.teacher, members) if "members" in config.teacher else members[0].network
 
 
-def _one_teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
-    if config.teacher.checkpoint is None:
-        return rehearse(recipe_of(config), arrays).network
-    weights = weights_path(config.teacher.checkpoint)
-    known: dict[str, Any] = {"class_names": arrays.class_names, "image_shape": arrays.image_shape}
-    return network_for(weights, config.teacher, "teacher", **known, load=False)
+def _one_teacher(config: DictConfig, arrays: ImageArrays) -> Restored:
+    if config.teacher.checkpoint is not None:
+        return restore(config.teacher.checkpoint, config.teacher, "teacher", arrays, load=False)
+    network = rehearse(recipe_of(config), arrays).network
+    mean, std = input_normalisation(config.teacher, network, arrays)
+    return Restored(network, Normalisation(tuple(mean), tuple(std)), None)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +17,13 @@ from kdistill.base.storage import one_at_a_time
 from kdistill.base.weight_files import weights_path
 from kdistill.building.device import choose_channels_last
 from kdistill.building.instantiate import network_label
-from kdistill.building.networks import input_normalisation
-from kdistill.building.restore import network_for
+from kdistill.building.restore import Restored, joined, restore
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.evidence.order import likely_order
 from kdistill.measuring.cost import count_cost
 from kdistill.measuring.metrics import majority_share
-from kdistill.models.weights import fingerprint, stored_normalisation
-from kdistill.modules.ensemble import Ensemble
-from kdistill.modules.normalize import Normalize
+from kdistill.models.weights import fingerprint
 from kdistill.modules.predictions import figures, predict
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.runs.folder import RunFolder
@@ -82,14 +79,12 @@ def _find_one(
     arrays = data.arrays
     given = config.teacher.checkpoint
     source = Path(given).expanduser() if given is not None else _trained(config, data, train)
-    run = RunFolder(source) if source.is_dir() else None
-    weights = weights_path(source)
-    network = network_for(
-        weights, config.teacher, "teacher", class_names=arrays.class_names, image_shape=arrays.image_shape
-    )
-    mean, std = stored_normalisation(weights) or input_normalisation(config.teacher, network, arrays)
-    module = _module(config, network, mean, std, data)
-    known = run.record() if run is not None and run.finished else None
+    restored = restore(source, config.teacher, "teacher", arrays)
+    network, weights = restored.network, restored.weights
+    assert weights is not None
+    run = RunFolder(weights.parent)
+    module = _module(config, network, restored.input, data)
+    known = run.record() if run.finished else None
     own, advice = fingerprint(network), ""
     if known is not None and (known.fingerprint, known.data.fingerprint) == (own, arrays.fingerprint):
         val, test = known.val, known.test
@@ -99,7 +94,7 @@ def _find_one(
         label=network_label(config.teacher),
         checkpoint=str(weights),
         fingerprint=own,
-        input=Normalisation(tuple(mean), tuple(std)),
+        input=restored.input,
         val=val,
         test=test,
         cost=count_cost(network, arrays.image_shape, device=device),
@@ -115,17 +110,19 @@ def _joined(
     config: DictConfig, found: list[tuple[TeacherModule, TeacherFacts]], data: ArrayDataModule, device: str
 ) -> tuple[TeacherModule, TeacherFacts]:
     """Several teachers as one, and its facts. An image goes in as it is: each member has a normalisation of its own."""
-    network = joined_network(config.teacher, [(one.network, facts.input) for one, facts in found])
+    network = joined(
+        config.teacher, [Restored(one.network, facts.input, Path(facts.checkpoint)) for one, facts in found]
+    )
     channels = data.arrays.image_shape[0]
-    mean, std = [0.0] * channels, [1.0] * channels
-    module = _module(config, network, mean, std, data)
+    as_it_is = Normalisation((0.0,) * channels, (1.0,) * channels)
+    module = _module(config, network, as_it_is, data)
     members = tuple(facts for _, facts in found)
     val, test, advice = _measured(module, data, device)
     facts = TeacherFacts(
         label=f"mean of {len(found)} teachers",
         checkpoint=", ".join(one.checkpoint for one in members),
         fingerprint=fingerprint(network),
-        input=Normalisation(tuple(mean), tuple(std)),
+        input=as_it_is,
         val=val,
         test=test,
         cost=count_cost(network, data.arrays.image_shape, device=device),
@@ -137,20 +134,12 @@ def _joined(
     return module, facts
 
 
-def joined_network(several: DictConfig, members: Sequence[tuple[nn.Module, Normalisation]]) -> nn.Module:
-    """The members of `teacher=several` as one network, of their networks and what these take in."""
-    normalised = [nn.Sequential(Normalize(own.mean, own.std), network) for network, own in members]
-    return Ensemble(normalised, shares=several.get("shares"), temperature=several.get("temperature", 1.0))
-
-
-def _module(
-    config: DictConfig, network: nn.Module, mean: list[float], std: list[float], data: ArrayDataModule
-) -> TeacherModule:
+def _module(config: DictConfig, network: nn.Module, own: Normalisation, data: ArrayDataModule) -> TeacherModule:
     return TeacherModule(
         network,
         num_classes=data.arrays.num_classes,
-        mean=mean,
-        std=std,
+        mean=own.mean,
+        std=own.std,
         channels_last=choose_channels_last(config.trainer.channels_last, network),
     )
 
