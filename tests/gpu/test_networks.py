@@ -15,7 +15,7 @@ from kdistill.models.exact import without_tf32
 from kdistill.models.faster import Float32Conv2d, make_faster, set_memory_format
 from kdistill.models.freeze import set_trainable, settle_frozen
 from kdistill.replay.prefix import CannotSplit, split_frozen
-from kdistill.training.compute_mode import Way, _measure, tuned
+from kdistill.training.compute_mode import ComputeMode, _measure, tuned
 
 pytestmark = pytest.mark.gpu
 
@@ -109,7 +109,7 @@ def test_the_probe_measures_on_the_device_and_leaves_no_trace(tmp_path: Path, de
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Dropout(), nn.Linear(8 * 900, 4))
     before, state = copy.deepcopy(network.state_dict()), _random(device)
-    ways = [Way(precision, last) for precision in ("32-true", "bf16-mixed") for last in (False, True)]
+    ways = [ComputeMode(precision, last) for precision in ("32-true", "bf16-mixed") for last in (False, True)]
     shape = (16, 3, 32, 32)
     found = tuned(
         network, ways[0], ways, batch_shape=shape, num_classes=4, steps=1000, device=device, cache=tmp_path
@@ -123,5 +123,5 @@ def test_the_probe_measures_on_the_device_and_leaves_no_trace(tmp_path: Path, de
 def test_a_compiled_network_trains_on_the_device(mode: str, device: str) -> None:
     """The second way replays CUDA graphs."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 64), nn.ReLU(), nn.Linear(64, 4))
-    first, step = _measure(network, Way("bf16-mixed", False, mode), (32, 3, 16, 16), 4, device, steps=5)
+    first, step = _measure(network, ComputeMode("bf16-mixed", False, mode), (32, 3, 16, 16), 4, device, steps=5)
     assert 0 < step < first

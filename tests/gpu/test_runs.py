@@ -55,7 +55,7 @@ def logits(folder: Path) -> np.ndarray:
 def test_a_replayed_teacher_teaches_as_one_that_is_asked(distilled: list[str], tmp_path: Path, device: str) -> None:
     for way in ("off", "on"):
         summary = run(compose_config([*distilled, f"replay.teacher={way}"]), tmp_path / way)
-        assert summary["hardware"]["device"] == device
+        assert summary.hardware.device == device
     online, replayed = tmp_path / "off", tmp_path / "on"
     assert losses(replayed) == pytest.approx(losses(online), rel=0, abs=2e-3)  # TF32 rounds a batch as its size has it
     assert (logits(replayed).argmax(1) == logits(online).argmax(1)).mean() > 0.97
@@ -64,9 +64,9 @@ def test_a_replayed_teacher_teaches_as_one_that_is_asked(distilled: list[str], t
 def test_what_was_trained_on_the_gpu_has_the_same_figures_on_a_cpu(distilled: list[str], tmp_path: Path) -> None:
     summary = run(compose_config(distilled), tmp_path / "run")
     figures = evaluate(compose_config([f"run={tmp_path / 'run'}", "device=cpu"], "evaluate"))["test"]
-    assert figures == pytest.approx(summary["test"], rel=1e-4, abs=1e-4)
+    assert figures == pytest.approx(summary.test, rel=1e-4, abs=1e-4)
     auto = evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"]
-    assert auto == pytest.approx(summary["test"], rel=1e-5, abs=1e-5)
+    assert auto == pytest.approx(summary.test, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.usefixtures("deterministic")
@@ -91,7 +91,7 @@ def test_a_run_that_began_on_the_gpu_ends_on_a_cpu(digits: list[str], tmp_path: 
     there = compose_config([*job, "device=cpu"])
     (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(there, resolve=True))
     summary = run(there, tmp_path / "run")
-    assert summary["hardware"]["device"] == "cpu" and len(losses(tmp_path / "run")) == 3
+    assert summary.hardware.device == "cpu" and len(losses(tmp_path / "run")) == 3
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_step_is_no_longer_than_the_norm_that_gradients_are_clipped_to(
 def test_several_teachers_and_a_file_of_weights_are_asked_on_the_gpu(distilled: list[str], tmp_path: Path) -> None:
     first = run(compose_config([*distilled, "loss=hint", "student=mnist_small_cnn"]), tmp_path / "first")
     weights = tmp_path / "teacher.safetensors"
-    weights.write_bytes(Path(first["teacher"]["checkpoint"]).read_bytes())
+    weights.write_bytes(Path(first.teacher.checkpoint).read_bytes())
     run(
         compose_config([*distilled, "loss=at", "student=mnist_small_cnn", f"teacher.checkpoint={weights}"]),
         tmp_path / "a",
@@ -157,7 +157,7 @@ def test_several_teachers_and_a_file_of_weights_are_asked_on_the_gpu(distilled: 
 def test_peers_learn_on_the_gpu(digits: list[str], tmp_path: Path) -> None:
     summary = run(compose_config(["+experiment=mnist_mutual", *digits]), tmp_path / "run")
     first, *_, last = losses(tmp_path / "run")
-    assert last < first and summary["peers"][0]["test"]["nll"] > 0
+    assert last < first and summary.peers[0].test["nll"] > 0
 
 
 @pytest.mark.usefixtures("deterministic")
