@@ -84,7 +84,7 @@ def test_an_experiment_is_trained_compared_and_not_trained_again(mnist_root: Pat
     more = [text for text in asked if not text.startswith(("seeds=", "controls="))]
     second = door(tmp_path, "seeds=1", "loss.temperature=8", "logger=wandb", "logger.wandb.mode=offline", *more)
     assert second.returncode == 0, second.stdout + second.stderr
-    assert f"adopted scratch-seed0: finished with the same settings on the same data in {folder}" in second.stdout
+    assert f"reused scratch-seed0: finished with the same settings on the same data in {folder}" in second.stdout
     assert "2 trainings, 1 at a time, 1 finished before" in second.stdout
     other = next(path for path in (tmp_path / "outputs" / "compare").iterdir() if path != folder)
     assert json.loads((other / "scratch-seed0" / "summary.json").read_text()) == summaries["scratch-seed0"]

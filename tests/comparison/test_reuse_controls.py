@@ -12,7 +12,7 @@ from tiny_runs import on_digits
 
 from kdistill.building.data import build_data
 from kdistill.comparison.controls import compose_arms
-from kdistill.comparison.reuse_controls import adopt
+from kdistill.comparison.reuse_controls import reuse_control
 from kdistill.config.compose import compose_config
 from kdistill.runs.folder import RunFolder, versions
 
@@ -50,13 +50,13 @@ def test_a_control_that_another_comparison_has_finished_is_copied(
     place = tmp_path / "kd-bbbb" / "scratch-seed1"
     place.parent.mkdir()
     asked = arm([*sizes, "loss.temperature=8", "logger=tensorboard"])
-    assert adopt(asked, place) == source
+    assert reuse_control(asked, place) == source
     assert {path.name for path in place.iterdir()} == {"config.yaml", "predictions.npz", "summary.json"}
     assert RunFolder(place).record() == RunFolder(source).record() and RunFolder(place).begun_by(
         arm([*sizes, "name=other"])
     )
     assert [path.name for path in place.parent.iterdir()] == ["scratch-seed1"]
-    assert adopt(asked, place) is None, "it is there"
+    assert reuse_control(asked, place) is None, "it is there"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,10 @@ def test_where_a_setting_that_trains_differs_nothing_is_taken(
     differing: str, sizes: list[str], fingerprint: str, tmp_path: Path
 ) -> None:
     finished(tmp_path / "kd-aaaa" / "scratch-seed1", arm([*sizes, differing]), fingerprint)
-    assert adopt(arm(sizes), tmp_path / "kd-bbbb" / "scratch-seed1") is None and not (tmp_path / "kd-bbbb").exists()
+    assert (
+        reuse_control(arm(sizes), tmp_path / "kd-bbbb" / "scratch-seed1") is None
+        and not (tmp_path / "kd-bbbb").exists()
+    )
 
 
 @pytest.mark.slow
@@ -80,7 +83,7 @@ def test_another_arm_seed_version_or_content_of_the_data_is_not_taken(
     finished(tmp_path / "c" / "scratch-seed1", arm(sizes), fingerprint, versions={"torch": "1.0"})
     finished(tmp_path / "d" / "scratch-seed1", arm(sizes), "other images")
     (finished(tmp_path / "e" / "scratch-seed1", arm(sizes), fingerprint) / "summary.json").unlink()
-    assert adopt(arm(sizes), place) is None and not place.parent.exists()
+    assert reuse_control(arm(sizes), place) is None and not place.parent.exists()
 
 
 @pytest.mark.slow
@@ -96,4 +99,4 @@ def test_what_settings_do_not_tell_is_trained_again(sizes: list[str], fingerprin
         ]
     ):
         finished(tmp_path / str(number) / "scratch-seed1", control, fingerprint)
-        assert adopt(control, place) is None and not place.parent.exists()
+        assert reuse_control(control, place) is None and not place.parent.exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import on_digits
 from torch import Tensor, nn
 
 from kdistill.building.data import build_data
@@ -89,9 +90,11 @@ def test_compilation_is_not_tried_where_it_cannot_pay(tmp_path: Path) -> None:
     assert "compiled" not in next(tmp_path.glob("*.json")).read_text()
 
 
-def test_what_the_config_fixes_is_kept(mnist_root: Path, tmp_path: Path) -> None:
-    job = ["+experiment=mnist_teacher", f"dataset.root={mnist_root}", f"trainer.tune_cache={tmp_path / 'tuned'}"]
-    fixed = compose_config([*job, "trainer.precision=32-true", "trainer.channels_last=off", "trainer.max_epochs=1"])
+def test_what_the_config_fixes_is_kept(blocks: Path, tmp_path: Path) -> None:
+    """A batch of 8 is fast: even a busy machine does not come to try compiled modes."""
+    job = ["+experiment=mnist_teacher", *on_digits(blocks), f"trainer.tune_cache={tmp_path / 'tuned'}"]
+    long = ["dataset.batch_size=8", "trainer.max_epochs=3"]
+    fixed = compose_config([*job, "trainer.precision=32-true", "trainer.channels_last=off", *long])
     data = build_data(fixed)
     network = build_network(fixed.teacher, "teacher", data)
     off = compose_config([*job, "trainer.tune=off"])

@@ -16,7 +16,7 @@ _INSTALLED = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")
 _LEFT = ("wandb", "*.lock")  # the W&B run is the other comparison's
 
 
-def adopt(control: DictConfig, place: Path) -> Path | None:
+def reuse_control(control: DictConfig, place: Path) -> Path | None:
     """Copies a finished run of this very control from a sibling comparison, so that it need not be trained again.
 
     That is one in the same place of another comparison's folder, where seed and all that trains are equal, and the

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.base.storage import one_at_a_time
 from kdistill.comparison.controls import DISTILLED, arms_key, compose_arms, write_arm
 from kdistill.comparison.jobs import Job, jobs_at_a_time, run_jobs
-from kdistill.comparison.reuse_controls import adopt
+from kdistill.comparison.reuse_controls import reuse_control
 from kdistill.config.hydra_setup import running_folders
 from kdistill.config.sections import wandb_sections
 from kdistill.config.words import literal
@@ -24,9 +24,9 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
     """Trains every arm with every seed, in `outputs/compare/<name>-<key>/<arm>-seed<k>`.
 
     All configs are checked before the first training starts. A control that another comparison in `outputs/compare` has
-    finished with the same settings on the same data is copied from there (`adopt`). The first distilled student goes
-    first and has the teacher trained, once for all seeds: its recipe has a seed of its own. The other distilled
-    students go last; should the teacher still be in training by then, they wait for it at its lock.
+    finished with the same settings on the same data is copied from there (`reuse_control`). The first distilled
+    student goes first and has the teacher trained, once for all seeds: its recipe has a seed of its own. The other
+    distilled students go last; should the teacher still be in training by then, they wait for it at its lock.
 
     Args:
         config: a composed `compare` config.
@@ -46,7 +46,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
         for name, arm in arms.items():
             write_arm(folder / "arms", name, arm)
         missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
-        missing = [(name, seed, place) for name, seed, place in missing if not _adopted(arms[name], seed, place)]
+        missing = [(name, seed, place) for name, seed, place in missing if not _reused(arms[name], seed, place)]
         at_a_time = jobs_at_a_time(config.jobs, config.device)
         there = len(arms) * len(seeds) - len(missing)
         what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
@@ -58,10 +58,10 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
     return folder, places, failed
 
 
-def _adopted(arm: DictConfig, seed: int, place: Path) -> bool:
-    source = adopt(OmegaConf.merge(arm, {"seed": seed}), place)  # type: ignore[arg-type]
+def _reused(arm: DictConfig, seed: int, place: Path) -> bool:
+    source = reuse_control(OmegaConf.merge(arm, {"seed": seed}), place)  # type: ignore[arg-type]
     if source is not None:
-        log.info(f"adopted {place.name}: finished with the same settings on the same data in {source}")
+        log.info(f"reused {place.name}: finished with the same settings on the same data in {source}")
     return source is not None
 
 

@@ -92,7 +92,7 @@ def search(
             "metric": objective.metric,
         },
     )
-    _adopt(study, folder, sweep)
+    _take_over(study, folder, sweep)
     _Trials(study, url, space, objective, folder, options).run(make_launcher(config))
     conclude(study, objective, folder)
 
@@ -197,7 +197,7 @@ def _objective(config: DictConfig, space: Space, loader: ConfigLoader) -> Object
     return Objective(metric, mode == "min")
 
 
-def _adopt(study: optuna.Study, folder: Path, sweep: str) -> None:
+def _take_over(study: optuna.Study, folder: Path, sweep: str) -> None:
     """Counts the jobs that an earlier start brought to an end among those of this one."""
     trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE, TrialState.PRUNED])
     for path in {Path(trial.user_attrs[FOLDER]) for trial in trials if belongs(trial, folder)}:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """What a run would join, on random weights.
 
     Attributes:
@@ -37,7 +37,7 @@ class Rehearsal:
     loss: WeightedSum
 
 
-def rehearse(config: DictConfig, arrays: ImageArrays) -> Rehearsal:
+def dry_run(config: DictConfig, arrays: ImageArrays) -> DryRun:
     """Fits networks and loss to each other as a run of this config would, down the whole chain of its teachers.
 
     No weights are read or fetched and nothing is trained or written. It draws from torch's generator, so whoever needs
@@ -57,7 +57,7 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> Rehearsal:
     loss = build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
     if config.peers:
         check_loss_of_peers(loss)
-        return Rehearsal(network, None, loss)
+        return DryRun(network, None, loss)
     if config.role == "distill" and "members" in config.teacher:
         check_loss_of_several(loss)
     teacher = _teacher(config, arrays) if config.role == "distill" else None
@@ -69,7 +69,7 @@ def rehearse(config: DictConfig, arrays: ImageArrays) -> Rehearsal:
         student_name=f"{kind}={network_label(config[kind])}",
         teacher_name=f"teacher={network_label(config.teacher)}" if config.role == "distill" else "",
     )
-    return Rehearsal(network, teacher, loss)
+    return DryRun(network, teacher, loss)
 
 
 def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
@@ -80,6 +80,6 @@ def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
 def _one_teacher(config: DictConfig, arrays: ImageArrays) -> Restored:
     if config.teacher.checkpoint is not None:
         return restore(config.teacher.checkpoint, config.teacher, "teacher", arrays, load=False)
-    network = rehearse(recipe_of(config), arrays).network
+    network = dry_run(recipe_of(config), arrays).network
     mean, std = input_normalisation(config.teacher, network, arrays)
     return Restored(network, Normalisation(tuple(mean), tuple(std)), None)

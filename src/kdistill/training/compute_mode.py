@@ -24,8 +24,8 @@ from kdistill.models.faster import make_faster, set_memory_format
 
 log = logging.getLogger(__name__)
 
-_PROBE_STEPS, _PROBE_SECONDS = 12, 1.5  # per way, after one step that is not counted
-_WORTH_IT = 0.95  # another way than the default must take at most this share of its time
+_PROBE_STEPS, _PROBE_SECONDS = 12, 1.5  # per mode, after one step that is not counted
+_WORTH_IT = 0.95  # another mode than the default must take at most this share of its time
 _MIN_STEPS = 200  # a shorter training is over before a probe pays
 _MIN_SECONDS_TO_COMPILE = 600.0
 _COMPILATIONS = 5  # for training, its smaller last batch, validation and its last batch, and the final figures
@@ -78,11 +78,13 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
     )
 
 
-def epoch_seconds(network: nn.Module, way: ComputeMode, data: ArrayDataModule, device: str) -> float:
+def epoch_seconds(network: nn.Module, mode: ComputeMode, data: ArrayDataModule, device: str) -> float:
     """Roughly how long an epoch will take, from a few steps of a copy and from reading a few batches."""
     loader, shape = data.train_dataloader(), data.arrays.image_shape
     size = min(data.serving.batch_size, len(data.arrays.train))
-    seconds = _measure(network, replace(way, compile=None), (size, *shape), data.arrays.num_classes, device, steps=3)[1]
+    seconds = _measure(network, replace(mode, compile=None), (size, *shape), data.arrays.num_classes, device, steps=3)[
+        1
+    ]
 
     def read() -> object:
         return data.prepare(data.arrays.train.read(torch.arange(size)).to(device), view=data.view(0))
@@ -106,10 +108,10 @@ def tuned(
     device: str,
     cache: Path,
 ) -> ComputeMode:
-    """The fastest way to train a network, measured now or found in the cache.
+    """The fastest mode to train a network in, measured now or found in the cache.
 
-    A way is measured by whole training steps (forward, backward, optimizer) of a copy of the network on random images.
-    The default stays unless another is at least 5 % faster. Compiled ways are tried for long trainings only, and their
+    A mode is measured by whole training steps (forward, backward, optimizer) of a copy of the network on random images.
+    The default stays unless another is at least 5 % faster. Compiled modes are tried for long trainings only, and their
     compile time counts.
 
     Args:
@@ -123,20 +125,20 @@ def tuned(
         cache: folder of what was measured before, by machine and network.
 
     Returns:
-        The way to train.
+        The mode to train in.
     """
-    ways = [default, *(way for way in others if way != default)]
-    if len(ways) == 1 or steps < _MIN_STEPS or not any(p.requires_grad for p in network.parameters()):
+    modes = [default, *(mode for mode in others if mode != default)]
+    if len(modes) == 1 or steps < _MIN_STEPS or not any(p.requires_grad for p in network.parameters()):
         return default
-    key = _key(network, ways, batch_shape, device, steps)
+    key = _key(network, modes, batch_shape, device, steps)
     file = cache / f"{key[:24]}.json"
-    # Runs that start together train in one way; so does one that is killed and goes on from where it was.
+    # Runs that start together train in one mode; so does one that is killed and goes on from where it was.
     with one_at_a_time(file.with_suffix(".lock"), waiting="tune: another run is measuring here; waiting for it"):
         if file.is_file():
             found = ComputeMode(**json.loads(file.read_text())["chosen"])
             log.info("tune: %s, measured before on this machine (%s)", found, file)
             return found
-        chosen, facts = _fastest(network, default, ways, batch_shape, num_classes, steps, device)
+        chosen, facts = _fastest(network, default, modes, batch_shape, num_classes, steps, device)
         write_json(file, facts)
     return chosen
 
@@ -144,59 +146,59 @@ def tuned(
 def _fastest(
     network: nn.Module,
     default: ComputeMode,
-    ways: Sequence[ComputeMode],
+    modes: Sequence[ComputeMode],
     batch_shape: Sequence[int],
     num_classes: int,
     steps: int,
     device: str,
 ) -> tuple[ComputeMode, dict[str, Any]]:
-    """The way that this machine is fastest in now, and what was measured."""
+    """The mode that this machine is fastest in now, and what was measured."""
     seconds: dict[ComputeMode, float] = {}
     costs: dict[ComputeMode, float] = {}
-    for way in ways:
-        if way.compile and min(seconds.values()) * steps < _MIN_SECONDS_TO_COMPILE:
+    for mode in modes:
+        if mode.compile and min(seconds.values()) * steps < _MIN_SECONDS_TO_COMPILE:
             continue
-        costs[way], seconds[way] = _measure(network, way, batch_shape, num_classes, device)
-    totals = {way: _COMPILATIONS * costs[way] * bool(way.compile) + seconds[way] * steps for way in seconds}
+        costs[mode], seconds[mode] = _measure(network, mode, batch_shape, num_classes, device)
+    totals = {mode: _COMPILATIONS * costs[mode] * bool(mode.compile) + seconds[mode] * steps for mode in seconds}
     best = min(totals, key=totals.__getitem__)
     chosen = best if totals[best] <= _WORTH_IT * totals[default] else default
-    shown = "; ".join(f"{way} {1000 * value:.3g} ms" for way, value in seconds.items())
+    shown = "; ".join(f"{mode} {1000 * value:.3g} ms" for mode, value in seconds.items())
     log.info("tune: %s (a step: %s)", chosen, shown)
-    return chosen, {"chosen": asdict(chosen), "step_ms": {str(way): 1000 * value for way, value in seconds.items()}}
+    return chosen, {"chosen": asdict(chosen), "step_ms": {str(mode): 1000 * value for mode, value in seconds.items()}}
 
 
 def _measure(
     network: nn.Module,
-    way: ComputeMode,
+    mode: ComputeMode,
     batch_shape: Sequence[int],
     num_classes: int,
     device: str,
     steps: int = _PROBE_STEPS,
 ) -> tuple[float, float]:
     """Seconds of the first training step, compilation included, and the median of those after it."""
-    memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
+    memory_format = torch.channels_last if mode.channels_last else torch.contiguous_format
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else ()):
         trained = copy.deepcopy(network).to(device)
         set_memory_format(trained, memory_format)
-        make_faster(trained, precision=way.precision, device=device)
-        if way.compile:
-            trained.compile(mode=way.compile)
+        make_faster(trained, precision=mode.precision, device=device)
+        if mode.compile:
+            trained.compile(mode=mode.compile)
         image = torch.rand(*batch_shape, device=device).contiguous(memory_format=memory_format)
         target = torch.randint(num_classes, (batch_shape[0],), device=device)
         optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=0.0)
-        first = _step(trained, image, target, optimizer, way, device)
+        first = _step(trained, image, target, optimizer, mode, device)
         times: list[float] = []
         while len(times) < steps and sum(times) < _PROBE_SECONDS:
-            times.append(_step(trained, image, target, optimizer, way, device))
+            times.append(_step(trained, image, target, optimizer, mode, device))
     return first, statistics.median(times)
 
 
 def _step(
-    network: nn.Module, image: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, way: ComputeMode, device: str
+    network: nn.Module, image: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, mode: ComputeMode, device: str
 ) -> float:
     def step() -> None:
         optimizer.zero_grad()
-        with autocast(way.precision, device):
+        with autocast(mode.precision, device):
             loss = F.cross_entropy(network(image).float(), target)
         loss.backward()
         optimizer.step()
@@ -213,14 +215,14 @@ def _seconds_of(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - started
 
 
-def _key(network: nn.Module, ways: Sequence[ComputeMode], batch_shape: Sequence[int], device: str, steps: int) -> str:
+def _key(network: nn.Module, modes: Sequence[ComputeMode], batch_shape: Sequence[int], device: str, steps: int) -> str:
     machine: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if device == "cuda" else _cpu(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
     trains = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-    content = [machine, str(network), trains, [asdict(way) for way in ways], list(batch_shape), steps]
+    content = [machine, str(network), trains, [asdict(mode) for mode in modes], list(batch_shape), steps]
     return digest(content)
 
 

@@ -25,7 +25,7 @@ from kdistill.models.taps import find_layer, parse_layer
 from kdistill.modules.options import ModuleOptions
 from kdistill.modules.schedules import with_steps
 from kdistill.modules.student import StudentModule
-from kdistill.teachers.dry_run import rehearse
+from kdistill.teachers.dry_run import dry_run
 from kdistill.training.allocator import settle_process
 from kdistill.training.compute_mode import ComputeMode, tune
 from kdistill.training.peers import build_peers
@@ -75,7 +75,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     arrays = data.arrays
     check_figures(config, arrays)
     check_presence(config, arrays)
-    rehearse(config, arrays)
+    dry_run(config, arrays)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     kind = "teacher" if config.role == "teacher" else "student"
     network = build_network(config[kind], kind, data)

@@ -19,7 +19,7 @@ from kdistill.replay.plan import decide
 from kdistill.replay.store import ReplayStore
 from kdistill.reporting.screen import flops, print_plan
 from kdistill.runs.folder import RunFolder
-from kdistill.teachers.dry_run import Rehearsal, rehearse
+from kdistill.teachers.dry_run import DryRun, dry_run
 from kdistill.teachers.find import origins
 from kdistill.training.plan import TrainingPlan, make_plan
 
@@ -40,34 +40,32 @@ def preview(config: DictConfig, path: Path) -> None:
     plain = copy.deepcopy(config)
     plain.trainer.tune = "off"  # it measures for seconds, and keeps what it found
     plan = make_plan(plain)
-    rehearsal = rehearse(config, plan.data.arrays)
-    print_plan(str(config.name), list(plan_rows(config, plan, rehearsal, folder)))
+    tried = dry_run(config, plan.data.arrays)
+    print_plan(str(config.name), list(plan_rows(config, plan, tried, folder)))
 
 
-def plan_rows(
-    config: DictConfig, plan: TrainingPlan, rehearsal: Rehearsal, folder: RunFolder
-) -> Iterator[tuple[str, str]]:
+def plan_rows(config: DictConfig, plan: TrainingPlan, tried: DryRun, folder: RunFolder) -> Iterator[tuple[str, str]]:
     """What is decided of a run, by name.
 
     Args:
         config: the run's.
         plan: made without a probe of what is fastest.
-        rehearsal: the run's networks and loss, joined on random weights.
+        tried: the run's networks and loss, joined on random weights.
         folder: the run's.
     """
     arrays, epochs = plan.data.arrays, config.trainer.max_epochs
     yield "role", f"{config.role}, seed {config.seed}"
     yield "data", f"{arrays.describe()}; images of {' x '.join(map(str, arrays.image_shape))}"
-    cost = count_cost(rehearsal.network, arrays.image_shape, device=plan.device)
+    cost = count_cost(tried.network, arrays.image_shape, device=plan.device)
     yield plan.kind, f"{plan.label}: {_cost(cost)}; trains {describe_trainable(plan.network)}"
     for section, peer in zip(config.peers, plan.peers, strict=True):
         peer_cost = count_cost(peer.network, arrays.image_shape, device=plan.device)
         yield "peer", f"{network_label(section)}: {_cost(peer_cost)}"
-    if rehearsal.teacher is not None:
+    if tried.teacher is not None:
         for label, origin in origins(config, arrays):
             yield "teacher", f"{label}: {origin}"
-        yield "its cost", _cost(count_cost(rehearsal.teacher, arrays.image_shape, device=plan.device))
-    loss = rehearsal.loss
+        yield "its cost", _cost(count_cost(tried.teacher, arrays.image_shape, device=plan.device))
+    loss = tried.loss
     weights = " + ".join(f"{weight:g} {name}" for name, weight in loss.weights.items())
     yield "loss", "; ".join([weights, *describe_layers(loss)])
     yield "optimizer", _section(config.optimizer)
@@ -76,8 +74,8 @@ def plan_rows(
     yield "computed", f"on {plan.device} in {plan.compute_mode}{measured}"
     steps = plan.data.train_dataloader().steps
     yield "steps", f"{epochs} epochs of {steps:,}, of up to {plan.data.serving.batch_size:,} images each"
-    if rehearsal.teacher is not None:
-        yield "replay", _replay(config, plan, rehearsal)
+    if tried.teacher is not None:
+        yield "replay", _replay(config, plan, tried)
     monitor, mode = chosen_by(OmegaConf.to_container(config, resolve=True)) or ("", "")  # type: ignore[arg-type]
     yield "chosen by", f"{monitor}, the {'highest' if mode == 'max' else 'lowest'}"
     goes_on = f", going on from {folder.last_checkpoint}" if folder.last_checkpoint else ""
@@ -95,11 +93,11 @@ def _section(section: DictConfig) -> str:
     return f"{plain['_target_'].rpartition('.')[2]}({arguments})"
 
 
-def _replay(config: DictConfig, plan: TrainingPlan, rehearsal: Rehearsal) -> str:
+def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
     """Whether the teacher's answers would be stored, and how much that is."""
-    assert rehearsal.teacher is not None
-    shape, layers = plan.data.arrays.image_shape, rehearsal.loss.teacher_layers
-    features, logits = layer_shapes(rehearsal.teacher, layers, shape, owner="teacher")
+    assert tried.teacher is not None
+    shape, layers = plan.data.arrays.image_shape, tried.loss.teacher_layers
+    features, logits = layer_shapes(tried.teacher, layers, shape, owner="teacher")
     samples = len(plan.data.arrays.train)
     shapes = {**features, "its logits": logits}
     cache, dtype = Path(config.replay.cache), config.replay.dtype
