@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,12 +63,15 @@ def run_part(name: str, command: list[str], given: argparse.Namespace) -> dict[s
     environment = {**os.environ, "KDISTILL_GPU_TESTS": given.device, "KDISTILL_DATA": str(given.data)}
     started = time.perf_counter()
     with (given.out / f"{name}.txt").open("w") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
-            code = subprocess.run(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=SECONDS[name], check=False
-            ).returncode
+            code = process.wait(SECONDS[name] * (1 if given.device == "cuda" else 4))
         except subprocess.TimeoutExpired:
             code = 124
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started, which would disturb the next part
+            process.wait()
     return {"exit": code, "seconds": round(time.perf_counter() - started, 1)}
 
 
