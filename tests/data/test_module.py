@@ -128,3 +128,13 @@ def test_two_views_are_those_of_this_epoch_and_the_next(mnist_root: Path) -> Non
     for options in ({"views": 1}, {"augment": None}):
         with pytest.raises(UserError, match="shows one: give an augmentation and"):
             MNIST(str(mnist_root), **{"augment": Augment(shift=2.0), **options}).show_two_views()  # type: ignore[arg-type]
+
+
+def test_partitions_that_share_their_images_count_them_once_and_share_them_on_a_device_too(mnist_root: Path) -> None:
+    arrays = small(mnist_root).arrays
+    assert arrays.train.image.data_ptr() != arrays.test.image.data_ptr()
+    shared = replace(arrays, test=replace(arrays.test, image=arrays.train.image))
+    kept = {split.image.data_ptr(): split.image.nbytes for split in (shared.train, shared.val)}
+    assert shared.nbytes == sum(kept.values())
+    moved = shared.on("meta")
+    assert moved.test.image is moved.train.image and moved.train.target.device.type == "meta"

@@ -1,7 +1,7 @@
 """Images as decoded uint8 arrays, in memory or mapped from a file; a batch is read by one index."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -96,6 +96,22 @@ class ImageArrays:
         """How many training images each class has, by class number."""
         return tuple(torch.bincount(self.train.target, minlength=self.num_classes).tolist())
 
+    @property
+    def _images(self) -> dict[tuple[int, int], Tensor]:
+        """The images by the memory that they take; partitions may share it."""
+        return {_memory(split.image): split.image for split in (self.train, self.val, self.test)}
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all images."""
+        return sum(image.nbytes for image in self._images.values())
+
+    def on(self, device: str) -> "ImageArrays":
+        """The same on a device; what partitions share they share there too."""
+        moved = {memory: image.to(device) for memory, image in self._images.items()}
+        train, val, test = (part.on(device, moved[_memory(part.image)]) for part in (self.train, self.val, self.test))
+        return replace(self, train=train, val=val, test=test)
+
     def describe(self) -> str:
         """Images per partition, in words, and per class of training."""
         train, val, test = f"{len(self.train):,}", f"{len(self.val):,}", counted(len(self.test), "test image")
@@ -118,3 +134,7 @@ def per_class(split: Split, class_names: Sequence[str]) -> str:
 
 def _at(values: Tensor | None, part: Tensor | slice) -> Tensor | None:
     return None if values is None else values[part]
+
+
+def _memory(image: Tensor) -> tuple[int, int]:
+    return image.data_ptr(), image.nbytes

@@ -113,14 +113,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def place(self, device: str) -> None:
         """Puts the data on a GPU if they take no more than a third of its free memory: then no batch is copied."""
-        arrays = self.arrays
-        splits = {"train": arrays.train, "val": arrays.val, "test": arrays.test}
-        images = {_memory(split.image): split.image for split in splits.values()}
-        if device != "cuda" or sum(x.nbytes for x in images.values()) > torch.cuda.mem_get_info()[0] / 3:
-            return
-        moved = {memory: image.to(device) for memory, image in images.items()}
-        parts = {name: split.on(device, moved[_memory(split.image)]) for name, split in splits.items()}
-        self._arrays = replace(arrays, **parts)  # type: ignore[arg-type]
+        if device == "cuda" and self.arrays.nbytes <= torch.cuda.mem_get_info()[0] / 3:
+            self._arrays = self.arrays.on(device)
 
     def setup(self, stage: str) -> None:
         """Loads the data if `arrays` was not asked for before."""
@@ -247,8 +241,3 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         if batch.soft_target is not None:
             return batch.soft_target
         return one_hot(batch.target, self.arrays.num_classes).float()
-
-
-def _memory(image: Tensor) -> tuple[int, int]:
-    """Which memory an array takes; partitions may share it."""
-    return image.data_ptr(), image.nbytes

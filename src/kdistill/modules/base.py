@@ -1,7 +1,6 @@
 """What a teacher and a student have in common: a classifier, its loss, its optimizer, its validation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Literal
 
@@ -19,35 +18,9 @@ from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
 from kdistill.models.head import new_parts
 from kdistill.models.taps import tapped
+from kdistill.modules.means import Means
 from kdistill.modules.normalize import Normalize
 from kdistill.modules.schedules import BY_BATCH, with_steps
-
-
-@dataclass
-class Means:
-    """Means of an epoch's losses over its samples; stays on the device, so that no step waits for it.
-
-    Attributes:
-        sums: (P,) sums over the samples so far, or None.
-        count: how many samples that is.
-    """
-
-    sums: Tensor | None = None
-    count: int = 0
-
-    def add(self, values: Tensor, count: int) -> None:
-        """Means (P,) of a batch of `count` samples."""
-        if self.sums is None:
-            self.sums = torch.zeros_like(values)
-        self.sums = self.sums.to(values.device).add_(values, alpha=count)
-        self.count += count
-
-    def take(self) -> Tensor:
-        """The means so far, (P,); the next epoch starts from nothing."""
-        assert self.sums is not None
-        means = self.sums / self.count
-        self.sums, self.count = None, 0
-        return means
 
 
 class ClassifierModule(pl.LightningModule):
