@@ -6,12 +6,13 @@ from typing import Any, Protocol
 
 import torch
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from kdistill.base.errors import UserError
 from kdistill.building.instantiate import _cause, _names_taken, build, network_label
 from kdistill.config.sections import NETWORK_SIZES, SECTION_KEYS
+from kdistill.config.specs import NetworkSpec
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.fitting import fit_network, reason
 from kdistill.models.freeze import set_trainable
@@ -45,13 +46,13 @@ def build_network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.M
     arrays = data.arrays
     model = build_bare_network(section, kind, num_classes=arrays.num_classes, image_shape=arrays.image_shape)
     remember_heads(model, arrays.image_shape)
-    source = section.get("weights", "none")
-    trainable = section.get("trainable", "all")
-    if source != "none":
+    spec = NetworkSpec.of(section)
+    trainable = spec.trainable
+    if spec.weights != "none":
         try:
             found = load_pretrained(
                 model,
-                source,
+                spec.weights,
                 name=network_label(section),
                 kind=kind,
                 class_names=arrays.class_names,
@@ -65,8 +66,7 @@ def build_network(section: DictConfig, kind: str, data: ArrayDataModule) -> nn.M
                 f"{error.reason}; these data are made up, so all of {kind} {network_label(section)} trains from random"
             )
             trainable = "all"
-    chosen: Any = OmegaConf.to_container(trainable) if OmegaConf.is_config(trainable) else trainable
-    set_trainable(model, chosen, arrays.image_shape)
+    set_trainable(model, trainable, arrays.image_shape)
     return model
 
 
@@ -108,8 +108,8 @@ def build_bare_network(
     Raises:
         UserError: it cannot be built, or does not fit the data.
     """
-    owner, size = f"{kind}={network_label(section)}", section.get("image_size")
-    seen = _pair(size) if size is not None else (image_shape[1], image_shape[2])
+    owner, spec = f"{kind}={network_label(section)}", NetworkSpec.of(section)
+    seen = spec.image_size or (image_shape[1], image_shape[2])
     model = _built_network(section, kind, num_classes=num_classes, in_chans=image_shape[0], image_size=seen)
     if not isinstance(model, nn.Module):
         raise UserError(
@@ -128,13 +128,9 @@ def build_bare_network(
         trains=trains,
         say=say,
     )
-    if (subclasses := section.get("subclasses", 1)) > 1:
-        split_classes(model, subclasses, owner=owner)
+    if spec.subclasses > 1:
+        split_classes(model, spec.subclasses, owner=owner)
     return model
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _built_network(
@@ -180,7 +176,8 @@ def _built_network(
 def input_normalisation(section: DictConfig, model: nn.Module, arrays: Seen) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of a model's input: as configured, else timm's for it, else the data set's."""
     known = getattr(model, "pretrained_cfg", None) or {}
-    for mean, std in ((section.get("mean"), section.get("std")), (known.get("mean"), known.get("std"))):
+    spec = NetworkSpec.of(section)
+    for mean, std in ((spec.mean, spec.std), (known.get("mean"), known.get("std"))):
         if mean is not None and std is not None and len(mean) == len(std) == arrays.image_shape[0]:
             return list(mean), list(std)
     return list(arrays.mean), list(arrays.std)

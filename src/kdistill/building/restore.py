@@ -16,6 +16,7 @@ from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import build, network_label
 from kdistill.building.networks import Seen, build_bare_network, input_normalisation
 from kdistill.building.trust import check_trusted, is_trusted
+from kdistill.config.specs import TeacherSpec
 from kdistill.config.tree import plain, targets
 from kdistill.models.class_order import pick_classes, stored_class_names
 from kdistill.models.weights import load_weights, stored_normalisation
@@ -71,7 +72,8 @@ def restore(
 def joined(several: DictConfig, members: Sequence[Restored]) -> nn.Module:
     """The members of `teacher=several` as one network: an image goes in as it is, each normalises it for itself."""
     normalised = [nn.Sequential(Normalize(one.input.mean, one.input.std), one.network) for one in members]
-    return Ensemble(normalised, shares=several.get("shares"), temperature=several.get("temperature", 1.0))
+    spec = TeacherSpec.of(several)
+    return Ensemble(normalised, shares=spec.shares, temperature=spec.temperature)
 
 
 def _network_for(

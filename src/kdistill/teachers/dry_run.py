@@ -11,6 +11,7 @@ from kdistill.building.instantiate import network_label
 from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_bare_network, input_normalisation
 from kdistill.building.restore import Restored, joined, restore
+from kdistill.config.specs import trained_kind
 from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
 from kdistill.losses.base import WeightedSum
@@ -51,7 +52,7 @@ def dry_run(config: DictConfig, arrays: ImageArrays) -> DryRun:
         UserError: two of the networks, or a network and a loss, do not fit each other; or a recipe is wrong.
     """
     validate(config)
-    kind = "teacher" if config.role == "teacher" else "student"
+    kind = trained_kind(config)
     sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
     network = build_bare_network(config[kind], kind, **sizes, say=log.debug)
     loss = build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)

@@ -18,6 +18,7 @@ from kdistill.base.weight_files import weights_path
 from kdistill.building.device import choose_channels_last
 from kdistill.building.instantiate import network_label
 from kdistill.building.restore import Restored, joined, restore
+from kdistill.config.specs import TeacherSpec
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.evidence.order import likely_order
@@ -147,7 +148,7 @@ def _module(config: DictConfig, network: nn.Module, own: Normalisation, data: Ar
 def _check_knowledge(config: DictConfig, facts: TeacherFacts, who: str, data: ArrayDataModule, advice: str) -> None:
     """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
     majority, accuracy = majority_share(data.arrays.val.target), facts.val["accuracy"]
-    if accuracy <= majority and config.teacher.get("gate", "on") == "on":
+    if accuracy <= majority and TeacherSpec.of(config.teacher).gate:
         mend = advice or (
             "give a trained teacher.checkpoint, or null to train one"
             if "members" in config.teacher or config.teacher.checkpoint is not None

@@ -15,6 +15,7 @@ from kdistill.config.compose import compose_config
 from kdistill.config.hydra_setup import sweep_name
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
+from kdistill.config.specs import NetworkSpec, TeacherSpec, trained_kind
 from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
 
@@ -39,9 +40,9 @@ def recipe_of(config: DictConfig) -> DictConfig:
     Raises:
         UserError: there is no such experiment, or it is wrong.
     """
-    section = config.teacher
-    first = compose_config([f"+experiment={section.recipe}", *section.recipe_overrides])
-    generation = section.get("generations", 1) - 1
+    spec = TeacherSpec.of(config.teacher)
+    first = compose_config([f"+experiment={spec.recipe}", *spec.recipe_overrides])
+    generation = spec.generations - 1
     if generation > 0:
         recipe = copy.deepcopy(config)
         with open_dict(recipe):
@@ -85,18 +86,18 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
 
     Of a recipe that distills, how its own teachers come to be is part of it, down the whole chain.
     """
-    kind = "teacher" if recipe.role == "teacher" else "student"
+    kind = trained_kind(recipe)
     config = plain(recipe, resolve=True)
     network = _network(config[kind])
     content = that_count({**config, "teacher": None, "student": None, kind: network}, SAME_TEACHER)
     content["data"] = [data_fingerprint, train_size]
-    weights = network.get("weights", "none")
+    weights = NetworkSpec.of(recipe[kind]).weights
     if Path(weights).expanduser().exists():
         content["weights"] = file_digest(weights_path(weights))
     if recipe.role == "distill":
         content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
-        several = config["teacher"]
-        content["mean_of_teachers"] = [several.get("shares"), several.get("temperature")]
+        spec = TeacherSpec.of(recipe.teacher)
+        content["mean_of_teachers"] = [spec.shares, spec.temperature]
         content["answers"] = recipe.replay.dtype
     return digest(content)
 
@@ -147,6 +148,6 @@ def member_sections(several: DictConfig, allowed: Sequence[str] = ()) -> list[Di
 def _of_run(path: Path, allowed: list[str]) -> DictConfig:
     run = RunFolder.open(path)
     trained = run.config()
-    section = trained["teacher" if trained.role == "teacher" else "student"]
+    section = trained[trained_kind(trained)]
     check_trusted(section, allowed, run.path / "config.yaml")
     return OmegaConf.create({**_network(plain(section, resolve=True)), "checkpoint": str(path)})

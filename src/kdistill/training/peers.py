@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from kdistill.building.instantiate import network_label
 from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_network, input_normalisation
+from kdistill.config.specs import NetworkSpec
 from kdistill.data.module import ArrayDataModule
 from kdistill.measuring.cost import count_cost
 from kdistill.models.weights import fingerprint
@@ -39,7 +40,7 @@ def build_peers(config: DictConfig, data: ArrayDataModule, options: ModuleOption
             mean=mean,
             std=std,
             loss=build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators),
-            backbone_lr=section.get("backbone_lr", 1.0),
+            backbone_lr=NetworkSpec.of(section).backbone_lr,
         )
         peers.append(StudentModule(network, **vars(own)))
     return peers

@@ -18,6 +18,7 @@ from kdistill.building.instantiate import build, build_all, network_label
 from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_network, input_normalisation, outline
 from kdistill.building.schedules import build_schedule
+from kdistill.config.specs import NetworkSpec, trained_kind
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.batch_of_one import check_batch_of_one
@@ -77,7 +78,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     check_presence(config, arrays)
     dry_run(config, arrays)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    kind = "teacher" if config.role == "teacher" else "student"
+    kind = trained_kind(config)
     network = build_network(config[kind], kind, data)
     label = network_label(config[kind])
     of_one = min(data.serving.batch_size, len(arrays.train)) == 1
@@ -95,7 +96,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         optimizer=build(config.optimizer, "optimizer"),
         **build_schedule(config),
         channels_last=mode.channels_last,
-        backbone_lr=config[kind].get("backbone_lr", 1.0),
+        backbone_lr=NetworkSpec.of(config[kind]).backbone_lr,
         gradient_clip_val=config.trainer.gradient_clip_val,
     )
     if options.loss.views > 1:
