@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.network_names import timms_name
+from kdistill.config.sections import WANDB_LOGGER
 from kdistill.config.tree import Tree, plain, targets
 
 _LIBRARIES = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")
@@ -124,9 +126,7 @@ def _classes(*, watches: bool) -> tuple[type, ...]:
 
 
 def _is_logger(found: Any) -> bool:
-    from kdistill.tracking.loggers import wandb_logger
-
-    return found is wandb_logger
+    return found is get_object(WANDB_LOGGER)
 
 
 def _is_builder(found: Any, library: str) -> bool:
