@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
 
 from kdistill.base.packages import how_to_install
+from kdistill.config.tree import Tree
 
 # What loggers import when they are made, by the last part of their target; of several packages one is enough.
 _PACKAGES = {
@@ -20,7 +20,7 @@ _PACKAGES = {
 }
 
 
-def package_problems(tree: Mapping[str, Any]) -> Iterator[str]:
+def package_problems(tree: Tree) -> Iterator[str]:
     """The loggers whose package is not installed; nothing is imported to know it.
 
     Args:

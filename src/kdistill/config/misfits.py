@@ -1,9 +1,9 @@
 """Lightning's callbacks that a run here cannot have, with what does the same."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from kdistill.config.signature import descends
+from kdistill.config.tree import Tree
 
 _AVERAGE = "pytorch_lightning.callbacks.EMAWeightAveraging (or WeightAveraging) averages, and is validated and saved"
 # By class, what to do instead. Each of them rests on Lightning's automatic optimization, which a run does not use, or
@@ -16,7 +16,7 @@ MISFITS: Mapping[str, str] = {
 }
 
 
-def callback_problems(tree: Mapping[str, Any]) -> Iterator[str]:
+def callback_problems(tree: Tree) -> Iterator[str]:
     """What is wrong with the callbacks' classes."""
     for name, callback in (tree.get("callbacks") or {}).items():
         target = callback.get("_target_") if isinstance(callback, Mapping) else None

@@ -12,8 +12,7 @@ from kdistill.base.metric_catalogue import better, validated
 from kdistill.base.spelling import did_you_mean
 from kdistill.config.sections import UNKNOWN
 from kdistill.config.signature import descends, signature_of
-
-Plain = Mapping[str, Any]
+from kdistill.config.tree import Leaves, Tree
 
 _COUNTS = ("epoch", "step")
 _SYNONYMS = {
@@ -29,7 +28,7 @@ def keeps_best(callback: Any) -> bool:
     return isinstance(target, str) and descends(target, "ModelCheckpoint")
 
 
-def chosen_by(tree: Plain) -> tuple[str, str] | None:
+def chosen_by(tree: Tree) -> tuple[str, str] | None:
     """The figure by which a run chooses its checkpoint, and whether `max` or `min` of it is better.
 
     Args:
@@ -45,14 +44,14 @@ def chosen_by(tree: Plain) -> tuple[str, str] | None:
     return None
 
 
-def plateau_by(tree: Plain) -> str:
+def plateau_by(tree: Tree) -> str:
     """The figure that ReduceLROnPlateau waits for: its own `monitor`, else what chooses the checkpoint."""
     own = (tree.get("scheduler") or {}).get("monitor")
     by = chosen_by(tree)
     return str(own or (by[0] if by else "train/loss"))
 
 
-def with_mode(section: dict[str, Any]) -> dict[str, Any]:
+def with_mode(section: Leaves) -> Leaves:
     """A callback's section with the mode that its monitored figure has, where the section leaves that open."""
     if section.get("mode") is not None or not _has_mode(section):
         return section
@@ -67,7 +66,7 @@ def waits(scheduler: Any) -> bool:
     return isinstance(target, str) and descends(target, "ReduceLROnPlateau")
 
 
-def monitor_problems(tree: Plain) -> Iterator[str]:
+def monitor_problems(tree: Tree) -> Iterator[str]:
     """What is wrong with what is monitored, by callbacks under whatever name and by the scheduler."""
     for name, callback in (tree.get("callbacks") or {}).items():
         if isinstance(callback, dict) and isinstance(monitor := callback.get("monitor"), str):
@@ -86,7 +85,7 @@ def monitor_problems(tree: Plain) -> Iterator[str]:
         )
 
 
-def _problems(key: str, monitor: str, section: Plain, tree: Plain, has_mode: bool) -> Iterator[str]:
+def _problems(key: str, monitor: str, section: Tree, tree: Tree, has_mode: bool) -> Iterator[str]:
     if not _is_logged(monitor, tree):
         yield f"{key}.monitor={monitor}: {_unknown(monitor, tree)}"
         return
@@ -102,13 +101,13 @@ def _problems(key: str, monitor: str, section: Plain, tree: Plain, has_mode: boo
         yield f"{key}.mode={mode}: {less} of {monitor} is better, so mode={mode} would look for the worst; leave it out"
 
 
-def _is_logged(name: str, tree: Plain) -> bool:
+def _is_logged(name: str, tree: Tree) -> bool:
     parts = _train_names(tree)
     known = name in (*validated(), *(parts or ())) or name.startswith("lr-")
     return known or (parts is None and name.startswith("train/"))
 
 
-def _train_names(tree: Plain) -> tuple[str, ...] | None:
+def _train_names(tree: Tree) -> tuple[str, ...] | None:
     """What training logs of its loss: the whole and its parts; None where the parts are known at run time only."""
     loss = tree.get("loss")
     name = str(loss.get("_target_", "")).rpartition(".")[2] if isinstance(loss, dict) else ""
@@ -118,7 +117,7 @@ def _train_names(tree: Plain) -> tuple[str, ...] | None:
     return tuple(f"train/{part}" for part in dict.fromkeys(("loss", "ce", own)))
 
 
-def _unknown(name: str, tree: Plain) -> str:
+def _unknown(name: str, tree: Tree) -> str:
     key = re.sub(r"^(val|valid|validation|dev|eval|test)[/_-]", "", name.lower())
     known = (*validated(), *(_train_names(tree) or ("train/loss",)))
     same = f"val/{_SYNONYMS.get(key, key)}"
@@ -130,7 +129,7 @@ def _unknown(name: str, tree: Plain) -> str:
     return f"no such figure is logged{near} (there are: {', '.join(known)})"
 
 
-def _has_mode(section: Plain) -> bool:
+def _has_mode(section: Tree) -> bool:
     """Whether a callback takes `mode`; where its source cannot be read, whether one is given."""
     try:
         signature = signature_of(str(section.get("_target_")))

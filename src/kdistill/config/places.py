@@ -11,7 +11,7 @@ from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import did_you_mean
 from kdistill.base.storage import writing_problem
 from kdistill.base.weight_files import HUB, weights_path
-from kdistill.config.tree import Tree, at, walk
+from kdistill.config.tree import Leaves, Tree, at, walk
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
 _IMAGES = ("ImageFolder", "MHIST")  # data sets whose folder must be there; others fetch or paint theirs into it
@@ -36,7 +36,7 @@ def place_problems(tree: Tree) -> Iterator[str]:
         yield from _writable("output", output)
     yield from _stores(tree)
     yield from _data(tree.get("dataset"), is_other="run" in tree)
-    sections: dict[str, Any] = {"student": tree.get("student")}
+    sections: Leaves = {"student": tree.get("student")}
     sections |= {f"peers[{number}]": peer for number, peer in enumerate(_list(tree.get("peers")))}
     teacher = tree.get("teacher")
     if tree.get("role") in ("teacher", "distill"):

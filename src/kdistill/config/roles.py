@@ -5,12 +5,12 @@ from typing import Any
 
 from kdistill.config.monitors import keeps_best
 from kdistill.config.sections import TEACHER_KEYS
+from kdistill.config.tree import Tree
 
 _NEEDS = {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student"), "mutual": ("student",)}
-Plain = dict[str, Any]
 
 
-def role_problems(tree: Plain, options: Callable[[str], str]) -> Iterator[str]:
+def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
     """What does not fit, in words.
 
     Args:
@@ -34,7 +34,7 @@ def role_problems(tree: Plain, options: Callable[[str], str]) -> Iterator[str]:
         yield "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint"
 
 
-def _one_teacher(teacher: Plain, student: Any) -> Iterator[str]:
+def _one_teacher(teacher: Tree, student: Any) -> Iterator[str]:
     if not (teacher.get("recipe") or teacher.get("checkpoint")):
         yield "the teacher has no weights: give teacher.checkpoint=<run or file> or teacher.recipe=<experiment>"
     generations = teacher.get("generations", 1)
@@ -49,13 +49,13 @@ def _one_teacher(teacher: Plain, student: Any) -> Iterator[str]:
         )
 
 
-def _unlike(teacher: Plain, student: Plain) -> list[str]:
+def _unlike(teacher: Tree, student: Tree) -> list[str]:
     """The keys in which two networks differ."""
     own = {key: value for key, value in teacher.items() if key not in TEACHER_KEYS}
     return sorted(key for key in own.keys() | student.keys() if own.get(key) != student.get(key))
 
 
-def _members(teacher: Plain) -> Iterator[str]:
+def _members(teacher: Tree) -> Iterator[str]:
     """What is wrong with `teacher=several`."""
     members, shares = teacher["members"], teacher.get("shares")
     if not isinstance(members, list):
@@ -76,7 +76,7 @@ def _members(teacher: Plain) -> Iterator[str]:
         yield f"teacher.shares: {len(shares)} numbers for {len(members)} teacher.members; give one for each, or null"
 
 
-def _peers(tree: Plain) -> Iterator[str]:
+def _peers(tree: Tree) -> Iterator[str]:
     """What is wrong with those that learn from each other."""
     role, peers, loss = tree["role"], tree.get("peers"), tree.get("loss")
     if role != "mutual":

@@ -1,12 +1,11 @@
 """What the program itself reads in the section of a network or a teacher, parsed once; the rest is its target's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig
 
-from kdistill.config.tree import plain
+from kdistill.config.tree import Leaves, plain
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ def trained_kind(config: DictConfig) -> str:
     return "teacher" if config.role == "teacher" else "student"
 
 
-def _own(spec: type[Any], section: DictConfig) -> dict[str, Any]:
+def _own(spec: type[Any], section: DictConfig) -> Leaves:
     names = {field.name for field in fields(spec)}
-    content: Mapping[str, Any] = plain(section, resolve=True)
-    return {key: value for key, value in content.items() if key in names}
+    return {key: value for key, value in plain(section, resolve=True).items() if key in names}
