@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from kdistill.base.errors import UserError
+from kdistill.data.decoding import extent
 from kdistill.data.image_folder import ImageFolder
 from kdistill.data.problems import Problems
 from kdistill.data.store import StoredImages, open_store
@@ -163,7 +164,7 @@ def test_colour_of_16_bits_is_read_where_its_upper_8_hold_it_and_refused_where_t
     with caplog.at_level("INFO"):
         stored = opened(png16(tmp_path / "full.png", ramp * 1040))
     np.testing.assert_array_equal(stored.image[0, 0].numpy(), RAMP * 1040 // 256)
-    assert "1 colour images have 16 bits a channel: the upper 8 are used" in caplog.text
+    assert "colour images of 16 bits a channel (1): the upper 8 are used" in caplog.text
     with pytest.raises(UserError, match="their values stay below 4096 of 65536"):
         opened(png16(tmp_path / "low.png", ramp * 64))
 
@@ -190,6 +191,13 @@ def test_values_that_are_no_numbers_and_slides_too_large_are_named(
     for word in ("no numbers", "holes.tif: 1 of its values", "cut them into tiles", "slide.png: 0.01 million pixels"):
         assert word in str(caught.value)
     assert "whole.tif" not in str(caught.value)
+
+
+def test_an_opaque_channel_says_nothing_of_how_bright_colours_are(tmp_path: Path) -> None:
+    dark = np.full((8, 8, 4), 15, np.uint8)
+    dark[..., 3] = 255
+    Image.fromarray(dark).save(tmp_path / "x.png")
+    assert extent(tmp_path / "x.png") == (15.0, 15.0)
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

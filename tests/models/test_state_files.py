@@ -3,6 +3,7 @@ with what the file is and how to make plain weights of it."""
 
 import argparse
 import json
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.weight_files import INDEX, weights_path
 from kdistill.models.pretrained import load_pretrained
 from kdistill.models.state_files import read_state_file
+from kdistill.models.state_fit import fit_state
 from kdistill.models.weights import fingerprint, load_weights, stored_normalisation
 
 State = dict[str, Tensor]
@@ -302,3 +304,23 @@ def test_positions_patches_and_relative_tables_of_another_size_are_adapted_as_ti
     theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=3, **wanted)
     mine, reference = target.state_dict(), theirs.state_dict()
     assert [key for key in reference if not torch.allclose(mine[key], reference[key], atol=1e-6)] == []
+
+
+def test_weights_in_a_tuple_or_pruned_or_pickled_by_others_are_had_or_their_conversion_is_said(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.save((state, {"epoch": 3}), tmp_path / "tuple.pt")
+    assert fit_state(read_state_file(tmp_path / "tuple.pt"), network).state.keys() == state.keys()
+
+    pruned = nn.utils.prune.l1_unstructured(nn.Linear(3, 2), "weight", amount=2)
+    torch.save(pruned.state_dict(), tmp_path / "pruned.pt")
+    found = fit_state(read_state_file(tmp_path / "pruned.pt"), network).state
+    assert torch.equal(found["weight"], pruned.weight) and int((found["weight"] == 0).sum()) == 2
+
+    arrays = {name: value.numpy() for name, value in state.items()}
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(arrays, protocol=4))
+    with pytest.raises(UserError, match="a pickle that torch did not write") as caught:
+        read_state_file(tmp_path / "w.pkl")
+    exec("\n".join(line.strip() for line in str(caught.value).splitlines()[1:3]))
+    found = fit_state(read_state_file(tmp_path / "w-weights.pt"), network).state
+    assert torch.equal(found["weight"], state["weight"])

@@ -83,6 +83,8 @@ def extent(path: Path) -> Range | None:
     try:
         with _opened(path) as file:
             values = np.asarray(file)
+            if file.mode in ("LA", "RGBA"):
+                values = values[..., :-1]  # what is opaque is so by its greatest value, however dark the colours are
             return (float(values.min()), float(values.max())) if np.isfinite(values).all() else None
     except UnreadableImage:
         return None

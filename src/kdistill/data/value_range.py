@@ -46,10 +46,10 @@ def settle_range(
         top = _extent(colour, paths, sources, cache, pool)[1]
         if top < _UPPER_HALF or given not in (None, (0.0, 65535.0)):
             raise UserError(
-                f"{len(colour)} colour images have 16 bits a channel, as {paths[colour[0]]}, of which Pillow reads the "
-                f"upper 8, and their values stay below {256 * (top + 1):.0f} of 65536: save them with 8 bits a channel"
+                f"colour images of 16 bits a channel ({len(colour)}, as {paths[colour[0]]}): Pillow reads the upper 8, "
+                f"and their values stay below {256 * (top + 1):.0f} of 65536: save them with 8 bits a channel"
             )
-        log.info("%d colour images have 16 bits a channel: the upper 8 are used", len(colour))
+        log.info("colour images of 16 bits a channel (%d): the upper 8 are used", len(colour))
     deep = [number for number, one in enumerate(depths) if one == "grey"]
     if not deep:
         return None

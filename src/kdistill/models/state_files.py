@@ -3,6 +3,7 @@
 import argparse
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from torch import Tensor
 from kdistill.base.errors import UserError
 from kdistill.base.weight_files import INDEX, parts_of, weights_path
 
+_TORCHS_PICKLE = 2  # the protocol that torch writes
 _DEEPEST = 3  # dicts in dicts
 # Plain values that training programs keep beside weights; making one runs no code of the file.
 _scalar: Any = np.float64(0).__reduce__()[0]  # what makes a scalar of NumPy
@@ -98,7 +100,8 @@ def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
             with safe_open(path, "pt") as file:
                 facts = {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
             return load_file(path), facts
-        with torch.serialization.safe_globals(_PLAIN):
+        with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} can't be read as plain weights: {_why(path, error)}") from error
@@ -107,6 +110,9 @@ def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _states(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    if isinstance(content, list | tuple) and depth < _DEEPEST:  # (state_dict, epoch)
+        for number, value in enumerate(content):
+            yield from _states(value, f"{place}[{number}]", depth + 1)
     if not isinstance(content, Mapping):
         return
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -141,6 +147,12 @@ def _why(path: Path, error: Exception) -> str:
     if any("/code/" in f"/{name}" or name.endswith("constants.pkl") for name in names):
         lines = f'import torch\ntorch.save(torch.jit.load("{path}", map_location="cpu").state_dict(), "{target}")'
         return f"it is a TorchScript program. {_convert(lines, target)}"
+    if start[:1] == b"\x80" and start[1] > _TORCHS_PICKLE:
+        lines = (
+            f'import pickle, torch; c = pickle.load(open("{path}", "rb")); c = c.get("model", c)\n'
+            f'torch.save({{k: torch.as_tensor(v) for k, v in c.items()}}, "{target}")'
+        )
+        return f"it is a pickle that torch did not write, maybe with arrays of NumPy. {_convert(lines, target)}"
     strange = _strange_globals(path)
     if strange:
         lines = (

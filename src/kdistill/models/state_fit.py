@@ -19,6 +19,7 @@ _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|avg)([._]|$)", re.IGNORECASE
 _WRAPPERS = re.compile(r"(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
 # What counters of operations (thop) and of averaged models leave among the weights.
 _COUNTERS = ("total_ops", "total_params", "n_averaged")
+_PRUNED = "_orig"
 _STEPS = "num_batches_tracked"  # of norms, which older files lack
 
 
@@ -66,6 +67,9 @@ def fit_state(file: StateFile, network: nn.Module) -> FittedState:
 
 def _clean(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kept = {name: value for name, value in state.items() if name.rpartition(".")[2] not in _COUNTERS}
+    for name in [name for name in kept if name.endswith(_PRUNED) and f"{name.removesuffix(_PRUNED)}_mask" in kept]:
+        whole = name.removesuffix(_PRUNED)  # torch.nn.utils.prune keeps weights and mask apart
+        kept[whole] = kept.pop(name) * kept.pop(f"{whole}_mask")
     return {_WRAPPERS.sub("", name): value for name, value in kept.items()}
 
 
