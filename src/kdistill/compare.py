@@ -56,8 +56,8 @@ def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
     refuse_ranks(os.environ)
     if not config.trainer.fit:
         raise UserError("trainer.fit=false prints the plan of one run: give it to kdistill.train")
-    folder, places, failed = train_arms(config)
-    arms = {name: [read_run(path) for path in paths if RunFolder(path).finished] for name, paths in places.items()}
+    folder, folders, failed = train_arms(config)
+    arms = {name: [read_run(path) for path in paths if RunFolder(path).finished] for name, paths in folders.items()}
     finished = {name: runs for name, runs in arms.items() if runs}
     if not finished:
         print("no training finished (see above): there is nothing to compare", file=sys.stderr)

@@ -30,9 +30,9 @@ def report(config: DictConfig) -> tuple[str, Path]:
     plain: Any = OmegaConf.to_container(config)
     given = [f"{key}={literal(value)}" for key, value in plain.items() if value]
     command = shlex.join(["python", "-m", "kdistill.report", *given])
-    place = Path(config.output) if config.output is not None else common_folder(subject)
+    path = Path(config.output) if config.output is not None else common_folder(subject)
     page = report_page(compare(subject.arms, subject.title), subject, command=command)
-    return page, place if place.suffix == ".html" else place / "report.html"
+    return page, path if path.suffix == ".html" else path / "report.html"
 
 
 def job(config: DictConfig) -> Any:

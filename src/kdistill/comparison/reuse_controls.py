@@ -16,30 +16,30 @@ _INSTALLED = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")
 _LEFT = ("wandb", "*.lock")  # the W&B run is the other comparison's
 
 
-def reuse_control(control: DictConfig, place: Path) -> Path | None:
+def reuse_control(control: DictConfig, folder: Path) -> Path | None:
     """Copies a finished run of this very control from a sibling comparison, so that it need not be trained again.
 
-    That is one in the same place of another comparison's folder, where seed and all that trains are equal, and the
+    That is one of the same name in another comparison's folder, where seed and all that trains are equal, and the
     versions of what computes too. Then the data are read, and their content must be what that run was trained on. A
     control that is the user's own code or begins from a file is not taken over: what they hold may have changed. Cost
     and latency stay as they were measured.
 
     Args:
         control: its config, with its seed.
-        place: its folder, `outputs/compare/<comparison>/<arm>-seed<k>`.
+        folder: its own, `outputs/compare/<comparison>/<arm>-seed<k>`.
 
     Returns:
-        The folder that was copied; None where there is no such run, or something lies in its place already.
+        The folder that was copied; None where there is no such run, or its folder is there already.
 
     Raises:
         UserError: a run of equal settings is there, and the data can't be read.
     """
-    if control.role != "student" or place.exists():
+    if control.role != "student" or folder.exists():
         return None
     wanted = _trained(control)
     if not _is_told_by(wanted):
         return None
-    for source in sorted(place.parent.parent.glob(f"*/{place.name}")):
+    for source in sorted(folder.parent.parent.glob(f"*/{folder.name}")):
         run = RunFolder(source)
         if not run.finished or not run.predictions("test").is_file() or _trained(run.config()) != wanted:
             continue
@@ -47,7 +47,7 @@ def reuse_control(control: DictConfig, place: Path) -> Path | None:
         if record.versions != versions():
             continue
         if record.data.fingerprint == _fingerprint(OmegaConf.to_yaml(control.dataset, resolve=True)):
-            _copy(source, place)
+            _copy(source, folder)
             return source
     return None
 
@@ -75,6 +75,6 @@ def _fingerprint(dataset: str) -> str:
     return build_data(OmegaConf.create({"dataset": OmegaConf.create(dataset)})).arrays.fingerprint
 
 
-def _copy(source: Path, place: Path) -> None:
-    with whole_folder(place) as begun:
+def _copy(source: Path, folder: Path) -> None:
+    with whole_folder(folder) as begun:
         shutil.copytree(source, begun, ignore=shutil.ignore_patterns(*_LEFT), dirs_exist_ok=True)

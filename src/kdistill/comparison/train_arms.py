@@ -40,13 +40,13 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
     arms = compose_arms(config)
     folder = Path("outputs", "compare", f"{config.name}-{arms_key(arms[DISTILLED])}").resolve()
     seeds = range(config.seed, config.seed + config.seeds)
-    places = {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in arms}
+    folders = {name: [folder / f"{name}-seed{seed}" for seed in seeds] for name in arms}
     refusal = f"another comparison is training in {folder}: let it finish"
     with one_at_a_time(folder / ".lock", refusal=refusal):
         for name, arm in arms.items():
             write_arm(folder / "arms", name, arm)
-        missing = [entry for entry in _ordered(places, seeds) if not RunFolder(entry[2]).finished]
-        missing = [(name, seed, place) for name, seed, place in missing if not _reused(arms[name], seed, place)]
+        missing = [entry for entry in _ordered(folders, seeds) if not RunFolder(entry[2]).finished]
+        missing = [(name, seed, own) for name, seed, own in missing if not _reused(arms[name], seed, own)]
         at_a_time = jobs_at_a_time(config.jobs, config.device)
         there = len(arms) * len(seeds) - len(missing)
         what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
@@ -55,30 +55,30 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
         grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
         progress().last_words = lambda: of_many("compare", folder, "trainings")
         failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
-    return folder, places, failed
+    return folder, folders, failed
 
 
-def _reused(arm: DictConfig, seed: int, place: Path) -> bool:
-    source = reuse_control(OmegaConf.merge(arm, {"seed": seed}), place)  # type: ignore[arg-type]
+def _reused(arm: DictConfig, seed: int, folder: Path) -> bool:
+    source = reuse_control(OmegaConf.merge(arm, {"seed": seed}), folder)  # type: ignore[arg-type]
     if source is not None:
-        log.info(f"reused {place.name}: finished with the same settings on the same data in {source}")
+        log.info(f"reused {folder.name}: finished with the same settings on the same data in {source}")
     return source is not None
 
 
-def _ordered(places: dict[str, list[Path]], seeds: range) -> list[tuple[str, int, Path]]:
+def _ordered(folders: dict[str, list[Path]], seeds: range) -> list[tuple[str, int, Path]]:
     """Arm, seed and folder of every training: one distilled, the controls seed by seed, the other distilled."""
-    entries = [(name, seed, places[name][place]) for place, seed in enumerate(seeds) for name in places]
+    entries = [(name, seed, folders[name][number]) for number, seed in enumerate(seeds) for name in folders]
     distilled = [entry for entry in entries if entry[0] == DISTILLED]
     return [distilled[0], *(entry for entry in entries if entry[0] != DISTILLED), *distilled[1:]]
 
 
-def _job(folder: Path, arm: str, seed: int, place: Path, more: list[str]) -> Job:
+def _job(folder: Path, arm: str, seed: int, run_folder: Path, more: list[str]) -> Job:
     command = [sys.executable, "-m", "kdistill.train", "--config-dir", str(folder / "arms"), "--config-name", arm]
-    command += [f"seed={seed}", f"hydra.run.dir={literal(str(place))}", *more]
+    command += [f"seed={seed}", f"hydra.run.dir={literal(str(run_folder))}", *more]
     if own := running_folders():  # own experiments, for the teacher's recipe
         command.append(f"hydra.searchpath=[{','.join(literal(f'file://{Path(path).resolve()}') for path in own)}]")
 
     def result() -> str:
-        return f"test accuracy {RunFolder(place).record().test['accuracy']:.2%}"
+        return f"test accuracy {RunFolder(run_folder).record().test['accuracy']:.2%}"
 
-    return Job(place.name, tuple(command), place / "train.log", result)
+    return Job(run_folder.name, tuple(command), run_folder / "train.log", result)

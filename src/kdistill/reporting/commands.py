@@ -21,8 +21,8 @@ def do_again(arms: Sequence[Arm], subject: Subject, report_command: str) -> str:
     shown = [run for arm in arms for run in arm.runs]
     runs = [(arm.name, run.path, run.seed) for arm in arms for run in arm.runs]
     for swept in subject.sweeps:
-        others = [place for place in swept.sweep.ranked if place != swept.sweep.chosen]
-        runs += [(swept.described(place), path, _seed(path)) for place in others for path in swept.runs[place]]
+        others = [settings for settings in swept.sweep.ranked if settings != swept.sweep.chosen]
+        runs += [(swept.described(settings), path, _seed(path)) for settings in others for path in swept.runs[settings]]
     parts = {
         "all of it, as it was typed": subject.commands,
         "the teacher": list(_teachers(shown)),
@@ -62,5 +62,5 @@ def _teacher(label: str, checkpoint: Path, pupil: Path) -> str:
     if found is None:
         return f"# {one_line(f'{label}: {checkpoint}')} (no run folder there to read its settings from)"
     config = RunFolder(found / checkpoint.parent).config()
-    place = shlex.quote(f"hydra.run.dir={literal(str(checkpoint.parent))}")
-    return f"# {one_line(label)}, where the runs below look for it\n{command(config)} {place}"
+    folder = shlex.quote(f"hydra.run.dir={literal(str(checkpoint.parent))}")
+    return f"# {one_line(label)}, where the runs below look for it\n{command(config)} {folder}"

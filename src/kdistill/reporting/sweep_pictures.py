@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from kdistill.reporting.plots import INK, MUTED, chart, colour, label, marker
 from kdistill.reporting.render import TEMPLATES
-from kdistill.runs.ranking import Place, Sweep, Value, shown, sortable
+from kdistill.runs.ranking import Settings, Sweep, Value, shown, sortable
 
 _SHADES = "Blues"
 _FULL = 0.5  # of its cells a heat map has figures for; with fewer it is a scatter of points
@@ -45,17 +45,17 @@ def sweep_chart(sweep: Sweep) -> str:
 def _lines(sweep: Sweep, key: str, axes: Axes) -> None:
     """The mean against one number; every seed as a point, the chosen settings ringed."""
     others = [name for name in sweep.varied if name != key]
-    groups: dict[tuple[Value, ...], list[Place]] = {}
+    groups: dict[tuple[Value, ...], list[Settings]] = {}
     lines: list[Line2D] = []
-    for place in sorted(sweep.values, key=lambda place: [sortable(value) for value in place]):
-        groups.setdefault(tuple(sweep.at(place, name) for name in others), []).append(place)
-    for number, places in enumerate(groups.values()):
-        places.sort(key=lambda place: sortable(sweep.at(place, key)))
-        x = [float(sweep.at(place, key)) for place in places]
-        for value, place in zip(x, places, strict=True):
-            figures = sweep.values[place]
+    for settings in sorted(sweep.values, key=lambda settings: [sortable(value) for value in settings]):
+        groups.setdefault(tuple(sweep.at(settings, name) for name in others), []).append(settings)
+    for number, group in enumerate(groups.values()):
+        group.sort(key=lambda settings: sortable(sweep.at(settings, key)))
+        x = [float(sweep.at(settings, key)) for settings in group]
+        for value, settings in zip(x, group, strict=True):
+            figures = sweep.values[settings]
             axes.plot([value] * len(figures), figures, ".", color=colour(number), alpha=0.6)
-        means = [sweep.means[place] for place in places]
+        means = [sweep.means[settings] for settings in group]
         lines += axes.plot(x, means, color=colour(number), marker=marker(number), linewidth=2)
     _scale(axes, "x", [float(value) for value in sweep.axis(key)])
     at = float(sweep.at(sweep.chosen, key)), sweep.means[sweep.chosen]
@@ -69,8 +69,8 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
     columns, rows = sweep.axis(x), sweep.axis(y)
     _resize(axes, 1.6 + 0.62 * len(columns), 1.2 + 0.42 * len(rows))
     cells = np.full((len(rows), len(columns)), np.nan)
-    for place, mean in sweep.means.items():
-        cells[rows.index(sweep.at(place, y)), columns.index(sweep.at(place, x))] = mean
+    for settings, mean in sweep.means.items():
+        cells[rows.index(sweep.at(settings, y)), columns.index(sweep.at(settings, x))] = mean
     low, high = np.nanmin(cells), np.nanmax(cells)
     reach = (high - low) or 1.0
     # Shades end before the darkest: the ink on them must stay readable.
@@ -81,8 +81,8 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
         value = cells[row, column]
         text, ink = ("-", INK) if np.isnan(value) else (f"{value:.4f}", "black")  # on paper; on a shade
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9, color=ink)
-    place = columns.index(sweep.at(sweep.chosen, x)), rows.index(sweep.at(sweep.chosen, y))
-    axes.add_patch(_frame(*place))
+    column, row = columns.index(sweep.at(sweep.chosen, x)), rows.index(sweep.at(sweep.chosen, y))
+    axes.add_patch(_frame(column, row))
     axes.set_xticks(np.arange(len(columns)) + 0.5, [label(shown(value)) for value in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, [label(shown(value)) for value in rows])
     axes.grid(visible=False)
@@ -91,9 +91,9 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
 
 
 def _scatter(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
-    places = sweep.ranked[::-1]  # the best are drawn last, on top
-    across, up = ([float(sweep.at(place, key)) for place in places] for key in (x, y))
-    means = [sweep.means[place] for place in places]
+    ranked = sweep.ranked[::-1]  # the best are drawn last, on top
+    across, up = ([float(sweep.at(settings, key)) for settings in ranked] for key in (x, y))
+    means = [sweep.means[settings] for settings in ranked]
     shades = f"{_SHADES}_r" if sweep.lower else _SHADES
     dots = axes.scatter(across, up, c=means, cmap=shades, s=60, edgecolors=MUTED, linewidths=0.8)
     axes.plot(across[-1], up[-1], "o", markersize=14, markerfacecolor="none", markeredgecolor=INK)
@@ -105,22 +105,22 @@ def _scatter(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
 
 
 def _dots(sweep: Sweep, axes: Axes) -> None:
-    places = sweep.ranked[:_MOST_DOTS]
+    ranked = sweep.ranked[:_MOST_DOTS]
     names = [
-        ", ".join(f"{key}={shown(sweep.at(place, key))}" if len(sweep.varied) > 1 else shown(sweep.at(place, key))
+        ", ".join(f"{key}={shown(sweep.at(settings, key))}" if len(sweep.varied) > 1 else shown(sweep.at(settings, key))
                   for key in sweep.varied)
-        for place in places
+        for settings in ranked
     ]  # fmt: skip
-    _resize(axes, 3.6 + 0.06 * max(map(len, names)), 1.0 + 0.3 * len(places))
-    for row, place in enumerate(places):
-        figures = sweep.values[place]
+    _resize(axes, 3.6 + 0.06 * max(map(len, names)), 1.0 + 0.3 * len(ranked))
+    for row, settings in enumerate(ranked):
+        figures = sweep.values[settings]
         axes.plot([min(figures), max(figures)], [row, row], color=colour(0), linewidth=2, alpha=0.5)
         axes.plot(figures, [row] * len(figures), ".", color=colour(0), alpha=0.6)
-        axes.plot(sweep.means[place], row, marker(0), color=colour(0))
-    axes.plot(sweep.means[places[0]], 0, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
-    axes.set_yticks(range(len(places)), list(map(label, names)))
+        axes.plot(sweep.means[settings], row, marker(0), color=colour(0))
+    axes.plot(sweep.means[ranked[0]], 0, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
+    axes.set_yticks(range(len(ranked)), list(map(label, names)))
     axes.invert_yaxis()
-    axes.margins(y=0.5 / max(len(places), 1))
+    axes.margins(y=0.5 / max(len(ranked), 1))
 
 
 def _scale(axes: Axes, which: str, values: list[float]) -> None:

@@ -60,9 +60,9 @@ def _table(sweep: Sweep) -> Table:
     if several:
         table.add_column("lowest to highest", justify="right", no_wrap=True)
         table.add_column("seeds", justify="right", no_wrap=True)
-    for rank, place in enumerate(sweep.ranked[:_MOST_ROWS], start=1):
-        figures = sweep.values[place]
-        row = [str(rank), *(one_line(shown(value)) for value in place), f"{sweep.means[place]:.4f}"]
+    for rank, settings in enumerate(sweep.ranked[:_MOST_ROWS], start=1):
+        figures = sweep.values[settings]
+        row = [str(rank), *(one_line(shown(value)) for value in settings), f"{sweep.means[settings]:.4f}"]
         row += [f"{min(figures):.4f} to {max(figures):.4f}", str(len(figures))] if several else []
         table.add_row(*map(Text, row), style="bold" if rank == 1 else None)
     return table

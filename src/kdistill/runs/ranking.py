@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 Value = float | str
-Place = tuple[Value, ...]
+Settings = tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,25 @@ class Sweep:
     metric: str
     lower: bool
     keys: tuple[str, ...]
-    values: Mapping[Place, Sequence[float]]
+    values: Mapping[Settings, Sequence[float]]
 
     @cached_property
-    def means(self) -> dict[Place, float]:
-        return {place: sum(figures) / len(figures) for place, figures in self.values.items()}
+    def means(self) -> dict[Settings, float]:
+        return {settings: sum(figures) / len(figures) for settings, figures in self.values.items()}
 
     @cached_property
-    def ranked(self) -> list[Place]:
+    def ranked(self) -> list[Settings]:
         """The best first; of equals, lower settings first; what is not a number comes last."""
 
-        def order(place: Place) -> tuple[bool, float, list[tuple[bool, Value]]]:
-            mean = self.means[place]
+        def order(settings: Settings) -> tuple[bool, float, list[tuple[bool, Value]]]:
+            mean = self.means[settings]
             signed = 0.0 if math.isnan(mean) else mean if self.lower else -mean
-            return math.isnan(mean), signed, [sortable(value) for value in place]
+            return math.isnan(mean), signed, [sortable(value) for value in settings]
 
         return sorted(self.values, key=order)
 
     @property
-    def chosen(self) -> Place:
+    def chosen(self) -> Settings:
         return self.ranked[0]
 
     @cached_property
@@ -54,10 +54,10 @@ class Sweep:
 
     def axis(self, key: str) -> list[Value]:
         """The values of a key, in order."""
-        return sorted({self.at(place, key) for place in self.values}, key=sortable)
+        return sorted({self.at(settings, key) for settings in self.values}, key=sortable)
 
-    def at(self, place: Place, key: str) -> Value:
-        return place[self.keys.index(key)]
+    def at(self, settings: Settings, key: str) -> Value:
+        return settings[self.keys.index(key)]
 
     def is_numeric(self, key: str) -> bool:
         return not any(isinstance(value, str) for value in self.axis(key))
@@ -74,9 +74,9 @@ def sortable(value: Value) -> tuple[bool, Value]:
     return isinstance(value, str), value
 
 
-def by_place(given: Mapping[Path, Mapping[str, str]], keys: Sequence[str]) -> dict[Place, list[Path]]:
+def by_settings(given: Mapping[Path, Mapping[str, str]], keys: Sequence[str]) -> dict[Settings, list[Path]]:
     """Runs by their settings' values in the order of `keys`; `-` where a run was not given a key."""
-    runs: dict[Place, list[Path]] = {}
+    runs: dict[Settings, list[Path]] = {}
     for path, texts in given.items():
         runs.setdefault(tuple(as_value(texts.get(key, "-")) for key in keys), []).append(path)
     return runs

@@ -8,7 +8,7 @@ from kdistill.base.metric_catalogue import table_metrics
 from kdistill.config.overrides import key_of
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.job_record import JobRecord, figure_of, judged_by, read_record
-from kdistill.runs.ranking import Place, Sweep, by_place
+from kdistill.runs.ranking import Settings, Sweep, by_settings
 
 SEED = "seed"
 
@@ -29,7 +29,7 @@ class FinishedSweep:
     folder: Path
     records: dict[Path, JobRecord]
     swept: tuple[str, ...]
-    runs: dict[Place, list[Path]]
+    runs: dict[Settings, list[Path]]
     sweep: Sweep | None
     notes: tuple[str, ...] = ()
 
@@ -56,9 +56,9 @@ def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
     if not finished:
         return FinishedSweep(folder, records, swept, {}, None)
     axes = tuple(key for key in swept if key != SEED)
-    runs = by_place({path: given[path] for path in finished}, axes)
+    runs = by_settings({path: given[path] for path in finished}, axes)
     metric, mode, notes = judged_by(finished)
-    figures = {place: [figure_of(path, metric) for path in paths] for place, paths in runs.items()}
+    figures = {settings: [figure_of(path, metric) for path in paths] for settings, paths in runs.items()}
     most = max(len(paths) for paths in runs.values())
     if any(len(paths) < most for paths in runs.values()):
         notes.append("some settings have fewer finished seeds than others")

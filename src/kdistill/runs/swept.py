@@ -13,7 +13,7 @@ from kdistill.config.tree import leaves, plain
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.job_record import FILE, figure_of, judged_by, read_record
 from kdistill.runs.places import comparison_arm
-from kdistill.runs.ranking import Place, Sweep, by_place, shown
+from kdistill.runs.ranking import Settings, Sweep, by_settings, shown
 
 _SWEEP_FILES = ("sweep.json", "multirun.yaml")
 
@@ -32,7 +32,7 @@ class SweptRuns:
 
     folder: Path
     sweep: Sweep
-    runs: Mapping[Place, Sequence[Path]]
+    runs: Mapping[Settings, Sequence[Path]]
 
     @property
     def chosen(self) -> Sequence[Path]:
@@ -42,7 +42,7 @@ class SweptRuns:
     @cached_property
     def left(self) -> set[Path]:
         """The runs of settings that were not chosen."""
-        return {path for place, paths in self.runs.items() if place != self.sweep.chosen for path in paths}
+        return {path for settings, paths in self.runs.items() if settings != self.sweep.chosen for path in paths}
 
     @property
     def note(self) -> str:
@@ -53,9 +53,9 @@ class SweptRuns:
             "test figures are of these alone; to see others on test, name arms (runs=[<run>,...] arms=[<name>,...])"
         )
 
-    def described(self, place: Place) -> str:
+    def described(self, settings: Settings) -> str:
         """Settings as people write them."""
-        return ", ".join(f"{key}={shown(self.sweep.at(place, key))}" for key in self.sweep.varied)
+        return ", ".join(f"{key}={shown(self.sweep.at(settings, key))}" for key in self.sweep.varied)
 
 
 def find_sweeps(paths: Iterable[Path]) -> list[SweptRuns]:
@@ -94,7 +94,7 @@ def _membership(path: Path) -> tuple[Any, Given]:
 def _sweep_folder(job: Path) -> Path:
     """A sweep's jobs lie in its folder or, with `hydra.sweep.subdir`, one below."""
     above = (job.parent, job.parent.parent)
-    return next((place for place in above if any((place / name).is_file() for name in _SWEEP_FILES)), job.parent)
+    return next((folder for folder in above if any((folder / name).is_file() for name in _SWEEP_FILES)), job.parent)
 
 
 def _trained(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,9 +109,9 @@ def _swept(given: Mapping[Path, Given]) -> SweptRuns:
     texts = {path: _trained(own) for path, own in given.items()}
     keys = dict.fromkeys(key for own in texts.values() for key in own)
     axes = tuple(key for key in keys if len({own.get(key) for own in texts.values()}) > 1)
-    runs = by_place(texts, axes)
+    runs = by_settings(texts, axes)
     first = next(iter(given))
     metric, mode, _ = judged_by(list(given))
-    figures = {place: [figure_of(path, metric) for path in found] for place, found in runs.items()}
+    figures = {settings: [figure_of(path, metric) for path in found] for settings, found in runs.items()}
     name = str(RunFolder(first).config().name)
     return SweptRuns(_sweep_folder(first), Sweep(name, metric, mode == "min", axes, figures), runs)

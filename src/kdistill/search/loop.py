@@ -155,8 +155,8 @@ class _Trials:
         name, text = environment(
             storage=self.url, study=self.study.study_name, number=trial.number, pruner=self.options["pruner"]
         )
-        place = quoted(Path(trial.user_attrs[FOLDER]).name)
-        own = [f"hydra.sweep.subdir={place}", f"hydra.job.env_set.{name}={quoted(text)}"]
+        subfolder = quoted(Path(trial.user_attrs[FOLDER]).name)
+        own = [f"hydra.sweep.subdir={subfolder}", f"hydra.job.env_set.{name}={quoted(text)}"]
         return [*self.space.overrides(trial.params), *own]
 
     def _tell(self, trial: FrozenTrial, was_launched: bool = False) -> bool:

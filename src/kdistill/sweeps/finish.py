@@ -43,16 +43,18 @@ def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> Finishe
 
 
 def _csv(result: FinishedSweep) -> str:
-    ranks = {place: rank for rank, place in enumerate(result.sweep.ranked, start=1)} if result.sweep else {}
-    place_of = {path: place for place, paths in result.runs.items() for path in paths}
+    ranks = {settings: rank for rank, settings in enumerate(result.sweep.ranked, start=1)} if result.sweep else {}
+    settings_of = {path: settings for settings, paths in result.runs.items() for path in paths}
     metric = result.sweep.metric if result.sweep else FALLBACK[0]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["rank", "job", "status", *result.swept, metric, "seconds"])
-    for path in sorted(result.records, key=lambda path: ranks[place_of[path]] if path in place_of else len(ranks) + 1):
+    for path in sorted(
+        result.records, key=lambda path: ranks[settings_of[path]] if path in settings_of else len(ranks) + 1
+    ):
         record, given = result.records[path], given_by(result.records[path])
-        rank: int | str = ranks[place_of[path]] if path in place_of else ""
-        figure: float | str = figure_of(path, metric) if path in place_of else ""
+        rank: int | str = ranks[settings_of[path]] if path in settings_of else ""
+        figure: float | str = figure_of(path, metric) if path in settings_of else ""
         own = [given.get(key, "") for key in result.swept]
         table.writerow([rank, path.name, record.status, *own, figure, f"{record.seconds:.1f}"])
     return text.getvalue()
@@ -66,13 +68,13 @@ def _json(result: FinishedSweep) -> dict[str, Any]:
         content["ranking"] = [
             {
                 "rank": rank,
-                "settings": dict(zip(sweep.keys, place, strict=True)),
-                "mean": sweep.means[place],
-                "lowest": min(sweep.values[place]),
-                "highest": max(sweep.values[place]),
-                "jobs": [path.name for path in result.runs[place]],
+                "settings": dict(zip(sweep.keys, settings, strict=True)),
+                "mean": sweep.means[settings],
+                "lowest": min(sweep.values[settings]),
+                "highest": max(sweep.values[settings]),
+                "jobs": [path.name for path in result.runs[settings]],
             }
-            for rank, place in enumerate(sweep.ranked, start=1)
+            for rank, settings in enumerate(sweep.ranked, start=1)
         ]
         content["chosen"] = {**content["ranking"][0], "test": result.test()}
     content["versions"] = versions_of(RunFolder(path).record() for paths in result.runs.values() for path in paths)

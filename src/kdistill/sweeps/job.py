@@ -64,8 +64,8 @@ class SweepJob:
             before = None
         if before is not None and before.status != "running":
             return before.status
-        place = job.sweep_folder
-        turn = ReadWriteLock(place / ".turn.db")
+        sweep_folder = job.sweep_folder
+        turn = ReadWriteLock(sweep_folder / ".turn.db")
         # What was running when a process was killed may be what kills it: it runs alone, and ends none but itself.
         with turn.write_lock() if before else turn.read_lock():
             if before is not None:
@@ -76,15 +76,15 @@ class SweepJob:
                     before.ended("failed", 0.0, _KILLED).write(folder)
                     return "failed"
                 record = replace(record, starts=before.starts + 1)
-            if self._is_lost(place, alone=before is not None):
+            if self._is_lost(sweep_folder, alone=before is not None):
                 return "running"
             return self._begun(record, folder, config, job.launcher)
 
-    def _is_lost(self, place: Path, alone: bool) -> bool:
+    def _is_lost(self, sweep_folder: Path, alone: bool) -> bool:
         """Whether a process was killed since, and a pool with it: what this one began would be lost."""
         if self.launch == 1:
             return False
-        records = (read_record(path) for path in find_jobs(place, self.sweep))
+        records = (read_record(path) for path in find_jobs(sweep_folder, self.sweep))
         running = [other for other in records if other.status == "running" and other.launch == self.launch]
         return any(alone or other.starts > 1 for other in running)  # whoever is alone has left, or was killed
 

@@ -85,16 +85,16 @@ def run_sweep(
         if most is not None and "max_batch_size" in settled.sweeper and settled.sweeper.max_batch_size is None:
             given.append(f"hydra.sweeper.max_batch_size={most}")
         final = hydra.compose_config(config_name, given, RunMode.MULTIRUN, with_log_configuration=False).hydra
-        place = Path(final.sweep.dir)
+        folder = Path(final.sweep.dir)
         sweep = uuid.uuid4().hex
-        place.mkdir(parents=True, exist_ok=True)
-        progress().last_words = lambda: of_many("train", place, "jobs")
+        folder.mkdir(parents=True, exist_ok=True)
+        progress().last_words = lambda: of_many("train", folder, "jobs")
         elsewhere = None if runs_in_this_process(final.launcher) else at_a_time(final.launcher)
         if elsewhere is None:
             progress().jobs = _number_of_jobs(final, overrides)
-        refusal = f"this sweep is running already, in {place}: let it finish"
-        watched = _watched(place, sweep, _number_of_jobs(final, overrides), elsewhere)
-        with one_at_a_time(place / ".lock", refusal=refusal), watched:
+        refusal = f"this sweep is running already, in {folder}: let it finish"
+        watched = _watched(folder, sweep, _number_of_jobs(final, overrides), elsewhere)
+        with one_at_a_time(folder / ".lock", refusal=refusal), watched:
 
             def launched(number: int) -> bool:
                 job = SweepJob(task, sweep, os.getcwd(), number)
@@ -102,7 +102,7 @@ def run_sweep(
 
             whole = launched(number := 1)
             begun: dict[Path, int] = {}
-            while not whole and begins_again(final.launcher) and begun != (begun := _starts(place, sweep)):
+            while not whole and begins_again(final.launcher) and begun != (begun := _starts(folder, sweep)):
                 print("a process was killed: going on with what is left", file=sys.stderr)
                 end_jobs(final.launcher)
                 whole = launched(number := number + 1)
@@ -111,8 +111,8 @@ def run_sweep(
         raise
     finally:
         forget_hydra()
-    jobs = find_jobs(place, sweep)
-    result = finish_sweep(place, jobs, command=typed_command("train")) if jobs else None
+    jobs = find_jobs(folder, sweep)
+    result = finish_sweep(folder, jobs, command=typed_command("train")) if jobs else None
     if not whole or result is None or result.failed:
         print("the same command again goes on with what is not finished", file=sys.stderr)
         raise SystemExit(1)
@@ -151,7 +151,7 @@ def _places(settled: DictConfig, overrides: Sequence[str], name: str | None) -> 
     swept = [one.get_key_element().lstrip("+") for one in given if one.is_sweep_override()]
     quiet = [key for key in keys_of(Meaning.REPORTING) if not any(is_below(one, [key]) for one in swept)]
     exclude = [*quiet, "experiment"] if "experiment" not in swept else quiet
-    places = []
+    folders = []
     if not any(key_of(text) == "hydra.sweep.dir" for text in overrides):
         shared = [str(one.input_line).lstrip("+") for one in given if not one.is_sweep_override()]
         sweeper = str(settled.runtime.choices["hydra/sweeper"])
@@ -162,15 +162,15 @@ def _places(settled: DictConfig, overrides: Sequence[str], name: str | None) -> 
         unnamed = [*quiet, *_NAMED] if known else quiet
         apart = sorted(text for text in shared if not is_below(key_of(text), unnamed))
         label = folder_name([*own, *sorted(spelt), *apart], _LONGEST)
-        place = Path(settled.sweep.dir, *([folder_name([known])] if known else []), label)
-        places.append(f"hydra.sweep.dir='{place}'")
+        folder = Path(settled.sweep.dir, *([folder_name([known])] if known else []), label)
+        folders.append(f"hydra.sweep.dir='{folder}'")
         exclude += [key_of(text) for text in shared]
     quoted = ",".join(f"'{key}'" for key in dict.fromkeys(exclude))
-    return [*places, f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"]
+    return [*folders, f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"]
 
 
 @contextmanager
-def _watched(place: Path, sweep: str, total: int, together: int | None) -> Iterator[None]:
+def _watched(folder: Path, sweep: str, total: int, together: int | None) -> Iterator[None]:
     """Shows how far the jobs are that run in other processes, so many together, and at once how each ends."""
     if together is None:
         yield
@@ -180,7 +180,7 @@ def _watched(place: Path, sweep: str, total: int, together: int | None) -> Itera
     shown = JobsElsewhere(total, together, "jobs")
 
     def look() -> None:
-        for path in find_jobs(place, sweep):
+        for path in find_jobs(folder, sweep):
             record = read_record(path)
             if path not in said and record.status == "running":
                 shown.begin(path / LOG_FILE)
@@ -204,9 +204,9 @@ def _watched(place: Path, sweep: str, total: int, together: int | None) -> Itera
         look()
 
 
-def _starts(place: Path, sweep: str) -> dict[Path, int]:
+def _starts(folder: Path, sweep: str) -> dict[Path, int]:
     """How often each job was begun that has not ended."""
-    records = {path: read_record(path) for path in find_jobs(place, sweep)}
+    records = {path: read_record(path) for path in find_jobs(folder, sweep)}
     return {path: record.starts for path, record in records.items() if record.status == "running"}
 
 
