@@ -90,7 +90,7 @@ def prepare(config: DictConfig, plan: TrainingPlan, train: Train) -> Prepared:
 
 
 def _bound(config: DictConfig, plan: TrainingPlan, teacher: Teacher | None) -> Answering | None:
-    """Joins the loss to the networks; returns who answers for the teacher: itself, or a store."""
+    """Binds the loss to the networks; returns who answers for the teacher: itself, or a store."""
     loss, shape = plan.options.loss, plan.data.arrays.image_shape
     if teacher is None:
         if not plan.peers:
