@@ -14,7 +14,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("out/a", "out/loss.alpha,loss.temperature/loss.alpha=0.5,loss.temperature=2"):
         Path(name).mkdir(parents=True)
-        Path(name, "summary.json").write_text("{}")
+        for file in ("config.yaml", "summary.json"):
+            Path(name, file).write_text("{}")
     Path("out/arms").mkdir()
     Path("out/comparison.md").write_text("")
     return tmp_path

@@ -1,4 +1,4 @@
-"""Every option of `conf/loss/`, and its other ways, trains a student on real digits; so do replayed features."""
+"""Every option of `conf/loss/`, and its other ways, trains a student on made-up digits; so do replayed features."""
 
 import copy
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from tiny_runs import on_digits
 from torch import nn
 
 from kdistill.base.errors import UserError
@@ -87,9 +88,7 @@ def student_of(kind: str) -> nn.Module:
 
 def config_of(root: Path, loss: str, *more: str) -> DictConfig:
     experiment = "mnist_scratch" if loss in ALONE else "mnist_distill"
-    return compose_config(
-        [f"+experiment={experiment}", f"loss={loss}", f"dataset.root={root}", "dataset.limit=320", *more]
-    )
+    return compose_config([f"+experiment={experiment}", f"loss={loss}", *on_digits(root), "dataset.limit=320", *more])
 
 
 def fit(module: pl.LightningModule, data: ArrayDataModule, epochs: int) -> Epochs:
@@ -104,14 +103,14 @@ def fit(module: pl.LightningModule, data: ArrayDataModule, epochs: int) -> Epoch
 
 
 @pytest.fixture(scope="module")
-def teacher(mnist_root: Path) -> nn.Module:
-    """The network of `mnist_teacher` after one epoch on 2,000 digits."""
+def teacher(blocks: Path) -> nn.Module:
+    """The network of `mnist_teacher` after two epochs on 600 digits."""
     torch.manual_seed(0)
-    config = compose_config(["+experiment=mnist_teacher", f"dataset.root={mnist_root}", "dataset.limit=2000"])
+    config = compose_config(["+experiment=mnist_teacher", *on_digits(blocks), "dataset.batch_size=20"])
     data = build_data(config)
     network = create_model("mnist_cnn", num_classes=10, in_chans=1)
     module = TeacherModule(network, **inputs(data), loss=build_loss(config.loss), **steps(config))
-    assert fit(module, data, epochs=1)[0]["train/loss"] < 2
+    assert fit(module, data, epochs=2)[1]["train/loss"] < 1
     return network
 
 
@@ -142,11 +141,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "kind", "more"), CASES)
 def test_the_training_loss_falls(
-    name: str, kind: str, more: list[str], teacher: nn.Module, mnist_root: Path, cache: Path
+    name: str, kind: str, more: list[str], teacher: nn.Module, blocks: Path, cache: Path
 ) -> None:
     name = name.split()[0]
     replay = ["replay.teacher=on", f"replay.cache={cache}", "dataset.augment=null"]
-    config = config_of(mnist_root, name, *replay, "dataset.batch_size=32", *more)
+    config = config_of(blocks, name, *replay, "dataset.batch_size=32", *more)
     if "warmup_epochs" in config.loss:
         config.loss.warmup_epochs = 0  # else the loss grows because its weight does
     data = build_data(config)
@@ -172,10 +171,10 @@ def test_the_training_loss_falls(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind", "more"), CASES)
 def test_a_batch_of_one_or_two_samples_has_a_finite_loss_and_gradient(
-    name: str, kind: str, more: list[str], teacher: nn.Module, mnist_root: Path
+    name: str, kind: str, more: list[str], teacher: nn.Module, blocks: Path
 ) -> None:
     name = name.split()[0]
-    config = config_of(mnist_root, name, *more)
+    config = config_of(blocks, name, *more)
     config.dataset.limit = 2
     data = build_data(config)
     student = student_of(kind)
@@ -195,16 +194,16 @@ def test_a_batch_of_one_or_two_samples_has_a_finite_loss_and_gradient(
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_a_loss_of_maps_refuses_a_student_without_maps(name: str, teacher: nn.Module, mnist_root: Path) -> None:
-    config = config_of(mnist_root, name)
+def test_a_loss_of_maps_refuses_a_student_without_maps(name: str, teacher: nn.Module, blocks: Path) -> None:
+    config = config_of(blocks, name)
     student = create_model("mnist_mlp", num_classes=10, in_chans=1)
     with pytest.raises(UserError, match=f"loss {name} compares feature maps"):
         bound(config, build_data(config), student, teacher)
 
 
-def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, mnist_root: Path, tmp_path: Path) -> None:
+def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, blocks: Path, tmp_path: Path) -> None:
     replay = ["replay.teacher=on", f"replay.cache={tmp_path}", "dataset.views=2"]
-    config = config_of(mnist_root, "hint", *replay, "loss.layers=[['5','2'],['7','10']]")
+    config = config_of(blocks, "hint", *replay, "loss.layers=[['5','2'],['7','10']]")
     assert config.dataset.augment is not None
     runs, kept = [], []
     for replayed in (False, True):
@@ -228,10 +227,10 @@ def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, mn
 
 @pytest.mark.parametrize("replayed", [False, True])
 def test_a_second_view_is_the_next_epochs_and_replays(
-    teacher: nn.Module, mnist_root: Path, tmp_path: Path, replayed: bool
+    teacher: nn.Module, blocks: Path, tmp_path: Path, replayed: bool
 ) -> None:
     replay = [f"replay.teacher={'on' if replayed else 'off'}", f"replay.cache={tmp_path}", "dataset.views=3"]
-    config = config_of(mnist_root, "mlkd", *replay, "loss.second_view=true", "dataset.batch_size=32")
+    config = config_of(blocks, "mlkd", *replay, "loss.second_view=true", "dataset.batch_size=32")
     data = build_data(config)
     data.show_two_views()
     torch.manual_seed(0)
@@ -256,9 +255,9 @@ def test_a_second_view_is_the_next_epochs_and_replays(
             torch.testing.assert_close(part.from_teacher, online(image).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_whose_layers_are_looked_at_is_not_cut(teacher: nn.Module, mnist_root: Path) -> None:
+def test_a_network_whose_layers_are_looked_at_is_not_cut(teacher: nn.Module, blocks: Path) -> None:
     """Its frozen part's outputs could be replayed, but then the layers inside it would never run."""
-    config = config_of(mnist_root, "hint", "replay.prefix=on")
+    config = config_of(blocks, "hint", "replay.prefix=on")
     data = build_data(config)
     student = SmallCNN()
     for parameter in student[0].parameters():

@@ -3,8 +3,10 @@
 Hydra stops at the first mistake and lets some pass (`+temperature=2`). Nothing here imports torch.
 """
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -79,26 +81,11 @@ def _compose(
     loader: ConfigLoader, config_name: str, overrides: list[str], chain: tuple[list[str], ...] = ()
 ) -> tuple[DictConfig | None, list[str]]:
     """The config of one job without what is wrong, and what is wrong; of a teacher's recipe, by `chain` of recipes."""
-    try:
-        files = ConfigFiles(loader, config_name, overrides)
-        if not files.has(config_name):
-            return None, [no_option("", config_name, files)]
-        groups = [o for o in files.overrides if files.is_group(o.key_or_group) and not isinstance(o.value(), dict)]
-        good, found = check_groups(files, groups)
-        if "experiment" in {o.key_or_group for o in groups} - {o.key_or_group for o in good}:
-            return None, found  # what the rest means depends on it
-        cfg = merge(files.load(good), found)
-    except MISTAKES as error:
-        return None, [_one_line(error)]
-    OmegaConf.set_struct(cfg, True)
-    values = [override for override in files.overrides if override not in groups]
-    for override in [o for o in values if o.is_hydra_override()]:
-        cfg = apply(override, cfg, found)
-    with open_dict(cfg):
-        cfg.pop("hydra", None)
-    for override in [o for o in values if not o.is_hydra_override()]:
-        cfg = apply(override, cfg, found)
-    found += problems(cfg)
+    merged, mistakes = _merged(loader, config_name, tuple(overrides))
+    if merged is None:
+        return None, list(mistakes)
+    cfg = copy.deepcopy(merged)
+    found = [*mistakes, *problems(cfg)]
     if cfg.get("role") == "distill":
         search = [text for text in overrides if text.startswith("hydra.searchpath=")]
         for key, recipe, changes in _recipes(cfg):
@@ -107,6 +94,36 @@ def _compose(
             wrong = circle if texts in chain else _compose(loader, "train", texts, (*chain, texts))[1]
             found += [f"{key}.recipe={recipe}: {problem}" for problem in wrong]
     return cfg, found
+
+
+@lru_cache(maxsize=64)
+def _merged(
+    loader: ConfigLoader, config_name: str, overrides: tuple[str, ...]
+) -> tuple[DictConfig | None, tuple[str, ...]]:
+    """The files that are chosen, merged, with the overrides that can be applied; and what is wrong with the others.
+
+    Kept for each loader: a teacher's recipe is asked for by every config that distils from it. Not to be changed.
+    """
+    try:
+        files = ConfigFiles(loader, config_name, overrides)
+        if not files.has(config_name):
+            return None, (no_option("", config_name, files),)
+        groups = [o for o in files.overrides if files.is_group(o.key_or_group) and not isinstance(o.value(), dict)]
+        good, found = check_groups(files, groups)
+        if "experiment" in {o.key_or_group for o in groups} - {o.key_or_group for o in good}:
+            return None, tuple(found)  # what the rest means depends on it
+        cfg = merge(files.load(good), found)
+    except MISTAKES as error:
+        return None, (_one_line(error),)
+    OmegaConf.set_struct(cfg, True)
+    values = [override for override in files.overrides if override not in groups]
+    for override in [o for o in values if o.is_hydra_override()]:
+        cfg = apply(override, cfg, found)
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+    for override in [o for o in values if not o.is_hydra_override()]:
+        cfg = apply(override, cfg, found)
+    return cfg, tuple(found)
 
 
 def _recipes(cfg: DictConfig) -> Iterator[tuple[str, str, list[str]]]:

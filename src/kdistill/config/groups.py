@@ -20,9 +20,9 @@ def check_groups(files: ConfigFiles, groups: Sequence[Override]) -> tuple[list[O
         meant = nearest(wrong[0], files.options(group)) if wrong else words
         if meant or override.is_delete():  # with what was meant, the rest can be checked
             there.append(override if not wrong else dataclasses.replace(override, _value=meant[0]))
-    by_default = files.choices([])
+    by_default = files.choices_by_default()
     added = [o for o in there if o.is_add() and o.get_key_element()[1:] not in by_default]
-    choices = files.choices(added)  # an experiment may bring groups of its own
+    choices = files.choices(added) if added else by_default  # an experiment may bring groups of its own
     for override in there:
         key, text = override.get_key_element().lstrip("+~"), str(override.input_line)
         if override in added or (key in choices and (override.is_delete() or text[0] != "+")):

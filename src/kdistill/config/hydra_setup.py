@@ -6,6 +6,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,18 @@ def parsed(text: str, loader: ConfigLoader | None = None) -> Override:
 
 
 def make_loader(folders: Sequence[str]) -> ConfigLoader:
-    """Hydra's loader on `conf/` and more folders, without the global state of `hydra.initialize`."""
+    """Hydra's loader on `conf/` and more folders, without the global state of `hydra.initialize`.
+
+    That of `conf/` alone is made once: its files do not change, those of a user's folder may.
+    """
     setup_globals()
     hydra.version.setbase(_VERSION_BASE)
-    return ConfigLoaderImpl(_search_path(folders))
+    return ConfigLoaderImpl(_search_path(folders)) if folders else _own_loader(conf_dir())
+
+
+@lru_cache(maxsize=1)
+def _own_loader(_: str) -> ConfigLoader:
+    return ConfigLoaderImpl(_search_path(()))
 
 
 def _search_path(folders: Sequence[str]) -> ConfigSearchPath:
@@ -195,6 +204,10 @@ class ConfigFiles:
         """What is chosen of each group, where some are asked for."""
         return create_defaults_list(self._repo, self._config_name, list(groups), True, True).overrides.known_choices
 
+    def choices_by_default(self) -> dict[str, str | None]:
+        """What is chosen of each group where none is asked for; found out once for each loader."""
+        return _choices_by_default(self._loader, self._config_name)
+
     def load(self, groups: Sequence[Override]) -> Iterator[tuple[str, DictConfig]]:
         """The contents of the files that are chosen, in the order in which they are merged, by path."""
         chosen = create_defaults_list(
@@ -204,6 +217,11 @@ class ConfigFiles:
             content = self._loader._load_single_config(default, self._repo).config
             assert isinstance(content, DictConfig)
             yield str(default.config_path), content
+
+
+@lru_cache(maxsize=16)
+def _choices_by_default(loader: ConfigLoader, config_name: str) -> dict[str, str | None]:
+    return ConfigFiles(loader, config_name, ()).choices(())
 
 
 def applied(override: Override, config: DictConfig) -> None:
