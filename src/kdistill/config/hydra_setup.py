@@ -33,6 +33,7 @@ from hydra.core.override_parser.types import (
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
@@ -187,6 +188,8 @@ class ConfigFiles:
         assert isinstance(loader, ConfigLoaderImpl)
         self._loader, self._config_name = loader, config_name
         self.overrides, self._repo = loader._parse_overrides_and_create_caching_repo(config_name, list(overrides))
+        if not any(override.key_or_group == "hydra.searchpath" for override in self.overrides):
+            self._repo.cache = _files_read(loader)
 
     def has(self, path: str) -> bool:
         """Whether there is a config, such as `loss/kd`."""
@@ -217,6 +220,12 @@ class ConfigFiles:
             content = self._loader._load_single_config(default, self._repo).config
             assert isinstance(content, DictConfig)
             yield str(default.config_path), content
+
+
+@lru_cache(maxsize=4)
+def _files_read(loader: ConfigLoader) -> dict[str, ConfigResult | None]:
+    """What a loader has read, by path, for all that it composes."""
+    return {}
 
 
 @lru_cache(maxsize=16)
