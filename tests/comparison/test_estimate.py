@@ -335,6 +335,7 @@ def test_what_would_train_is_refused_beside_finished_runs(runs: Path, tmp_path: 
     assert done.returncode == 2 and "leave out seeds=5, +experiment=mnist_distill" in done.stderr
 
 
+@pytest.mark.slow
 def test_comparing_finished_runs_imports_no_torch(runs: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from kdistill.compare import main; main();"

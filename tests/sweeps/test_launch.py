@@ -39,6 +39,7 @@ def test_the_best_on_validation_is_chosen_and_its_test_alone_is_shown(start, cap
     }
 
 
+@pytest.mark.slow
 def test_a_finished_job_is_skipped_when_the_sweep_is_started_again(start, capsys: pytest.CaptureFixture) -> None:
     start("loss.temperature=1,2", "loss.alpha=0.5")
     folder = Path("outputs/sweeps/mnist_distill/loss.temperature,loss.alpha=0.5")

@@ -146,6 +146,7 @@ def test_weights_that_name_no_classes_are_taken_as_they_are_and_their_likely_ord
         run(compose(*given, "dataset.classes=[bee,cat,dog,elk,ant]"), tmp_path / "turned")
 
 
+@pytest.mark.slow
 def test_several_teachers_of_unlike_orders_are_joined_by_name(
     teacher: Path, compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:

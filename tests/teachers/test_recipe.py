@@ -60,6 +60,7 @@ def chain(sizes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_chain_trains_teacher_assistant_and_student(chain: Path, sizes: list[str]) -> None:
     by_label = {found.label: found for found in cached(sizes).values()}
     assert {"mnist_mlp", "mnist_mid_cnn distilled"} <= set(by_label)
@@ -190,6 +191,7 @@ def losses(folder: Path) -> list[float]:
     return [float(cells[column]) for cells in (row.split(",") for row in rows[1:]) if cells[column]]
 
 
+@pytest.mark.slow
 def test_several_teachers_answer_with_the_mean_of_their_probabilities(sizes: list[str], tmp_path: Path) -> None:
     found = run(compose_config(several(sizes)), tmp_path / "run")
     members = found.teacher.members
@@ -217,6 +219,7 @@ def test_several_teachers_replayed_teach_the_same(sizes: list[str], tmp_path: Pa
     assert len(losses(tmp_path / "on")) == 2
 
 
+@pytest.mark.slow
 def test_finished_runs_are_members_by_their_folders_alone(chain: Path, sizes: list[str], tmp_path: Path) -> None:
     assistant = Path(summary(chain).teacher.checkpoint).parent
     given = ["+experiment=mnist_distill", *sizes, "teacher=several", f"teacher.members=['{assistant}','{chain}']"]

@@ -58,9 +58,8 @@ def curves(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    ("epoch", "batch"), [pytest.param(0, 1, marks=pytest.mark.slow), (1, 2), pytest.param(2, 0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 1), (1, 2), (2, 0)])
 def test_a_stopped_run_goes_on_bit_for_bit(job: list[str], tmp_path: Path, epoch: int, batch: int) -> None:
     whole = run(compose_config(job), tmp_path / "whole")
     target = f"{Stop.__module__}.{Stop.__qualname__}"
