@@ -273,7 +273,7 @@ def test_the_jobs_of_a_sweep_are_one_group_and_named_by_what_sets_them_apart(
 ) -> None:
     without_key(monkeypatch, tmp_path / "home")
     command = [sys.executable, "-m", "kdistill.train", "-m", "+experiment=mnist_scratch", *SIZES]
-    command += [f"dataset.root={blocks}", "optimizer.lr=1e-3,2e-3", "logger=wandb"]
+    command += [*on_digits(blocks), "optimizer.lr=1e-3,2e-3", "logger=wandb"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (sweep,) = (tmp_path / "outputs" / "sweeps" / "mnist_scratch").iterdir()
