@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from kdistill.building.device import has_bfloat16
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not has_bfloat16("cpu"), reason="without bfloat16 in hardware it takes 20 minutes: run it by hand"
+    ),
+]
 
 
 def test_the_main_job_reaches_its_figures_within_its_memory(tmp_path: Path) -> None:
