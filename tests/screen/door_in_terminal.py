@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 
 
@@ -27,9 +28,8 @@ def run(terminal: str, module: str, words: list[str], folder: str, environment: 
         os.environ.pop(name, None)
     os.chdir(folder)
     sys.argv = [module, *words]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs have it ignored
     import torch
 
     torch.set_num_threads(1)
-    if module == "kdistill.report":
-        module = "kdistill.report"
     importlib.import_module(module).main()
