@@ -46,6 +46,7 @@ def test_mistakes_of_either_kind_are_told_together_and_nothing_runs(tmp_path: Pa
     assert "did you mean 'loss.temperature'?" in done.stderr and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_experiment_without_a_teacher_has_nothing_to_prove(tmp_path: Path) -> None:
     done = door(tmp_path, "+experiment=mnist_scratch")
     assert done.returncode == 2 and "role=distill" in done.stderr and list(tmp_path.iterdir()) == []

@@ -126,13 +126,15 @@ def test_every_value_of_a_sweep_is_checked() -> None:
 
 def test_a_users_own_network_is_checked_without_running_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "raise SystemExit\nclass Net:\n    def __init__(self, num_classes: int, in_chans: int, width: int): ...\n"
-    (tmp_path / "own_nets.py").write_text(code)
+    (tmp_path / "nets_that_must_not_run.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    own = [DISTILL, "student=custom", "student._target_=own_nets.Net"]
+    own = [DISTILL, "student=custom", "student._target_=nets_that_must_not_run.Net"]
     assert mistakes(*own, "+student.width=64") == []
     assert mistakes(*own, "+student.width=wide") == ["student.width: must be a whole number, not 'wide'"]
     assert "did you mean 'student.width'" in mistakes(*own, "+student.width=64", "+student.widht=64")[0]
-    assert mistakes(*own) == ["'student.width' is not set: own_nets.Net needs it, give +student.width=..."]
+    assert mistakes(*own) == [
+        "'student.width' is not set: nets_that_must_not_run.Net needs it, give +student.width=..."
+    ]
 
 
 def test_a_folder_of_own_experiments_is_searched(tmp_path: Path) -> None:

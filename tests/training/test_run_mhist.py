@@ -29,6 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_whole_job_runs_on_made_up_tissue(demo: list[str], tmp_path: Path) -> None:
     networks = ["teacher.name=test_resnet", "teacher.weights=none", "teacher.trainable=all"]
     networks += ["student.name=test_efficientnet", "student.weights=none", "student.trainable=head"]
