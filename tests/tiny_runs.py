@@ -11,6 +11,10 @@ from kdistill.data.mnist_files import TEST_FILES, TRAIN_FILES
 TINY_RECIPE = "'dataset.augment=null','dataset.batch_size=50','trainer.max_epochs=2'"
 
 
+class PowerCut(Exception):
+    """What ends a run in its middle; nobody catches it."""
+
+
 def write_digits(root: Path) -> Path:
     """Pictures that a program makes: class c has a bright block in its own place, under noise; as idx files."""
     random = np.random.default_rng(0)
@@ -28,6 +32,12 @@ def write_digits(root: Path) -> Path:
 def on_digits(digits: Path, *, val_size: int = 100) -> list[str]:
     """Overrides of the data alone: those digits in place of MNIST, all but `val_size` of 700 to train on."""
     return [f"dataset.root={digits}", "dataset.verify=false", f"dataset.val_size={val_size}"]
+
+
+def small_resnet(digits: Path) -> list[str]:
+    """Overrides of a network with convolutions and BatchNorm, alone, on those digits; a batch is 16 images."""
+    network = ["student=timm", "student.name=test_resnet", "dataset.batch_size=16"]
+    return ["+experiment=mnist_scratch", *on_digits(digits), *network, "callbacks.resume.minutes=0"]
 
 
 def tiny(digits: Path, kept: Path, *, val_size: int = 100) -> list[str]:

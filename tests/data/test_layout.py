@@ -265,7 +265,7 @@ def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
     assert "half.png: " in text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything: no mode of a file keeps it out")
 def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
     root = fill_partitions(tmp_path / "d", train="")
     (root / "ant" / "0.png").chmod(0)

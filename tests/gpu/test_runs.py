@@ -10,6 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from tiny_runs import PowerCut
 from torch import nn
 
 from kdistill.building.data import build_data
@@ -23,10 +24,6 @@ from kdistill.training.run import run
 pytestmark = pytest.mark.gpu
 
 EMA = "+callbacks.ema={_target_: pytorch_lightning.callbacks.EMAWeightAveraging, decay: 0.9}"
-
-
-class PowerCut(Exception):
-    """Nobody catches it."""
 
 
 class Stop(pl.Callback):

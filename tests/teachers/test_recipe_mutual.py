@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from tiny_runs import tiny
+from tiny_runs import PowerCut, tiny
 
 from kdistill.base.errors import UserError
 from kdistill.comparison.controls import compose_arms
@@ -19,10 +19,6 @@ from kdistill.runs.record import RunRecord
 from kdistill.training.run import run
 
 MLP = "{_target_: kdistill.models.build.create_model, name: mnist_mlp, mean: [0.5], std: [0.5]}"
-
-
-class PowerCut(Exception):
-    """Nobody catches it."""
 
 
 class Stop(pl.Callback):

@@ -12,15 +12,11 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 from omegaconf import OmegaConf
-from tiny_runs import on_digits
+from tiny_runs import PowerCut, small_resnet
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
 from kdistill.training.run import run
-
-
-class PowerCut(Exception):
-    """Nobody catches it."""
 
 
 class Stop(pl.Callback):
@@ -41,16 +37,7 @@ class Stop(pl.Callback):
 @pytest.fixture
 def job(blocks: Path, tmp_path: Path) -> list[str]:
     """A student with dropout on augmented images: what draws random numbers both ways. Three calls an epoch."""
-    return [
-        "+experiment=mnist_scratch",
-        *on_digits(blocks),
-        "student=timm",
-        "student.name=test_resnet",
-        "+student.drop_rate=0.3",
-        "dataset.batch_size=16",
-        "trainer.max_epochs=3",
-        "callbacks.resume.minutes=0",
-    ]
+    return [*small_resnet(blocks), "+student.drop_rate=0.3", "trainer.max_epochs=3"]
 
 
 def curves(folder: Path) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from tiny_runs import on_digits
+from tiny_runs import PowerCut, small_resnet
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
@@ -18,10 +18,6 @@ from kdistill.training.run import run
 
 STEPS = 6  # an epoch of 90 images in batches of 16
 EMA = "+callbacks.ema={_target_: pytorch_lightning.callbacks.EMAWeightAveraging, decay: %s}"
-
-
-class PowerCut(Exception):
-    """Nobody catches it."""
 
 
 class Stop(pl.Callback):
@@ -35,16 +31,8 @@ class Stop(pl.Callback):
 @pytest.fixture
 def job(blocks: Path, tmp_path: Path) -> list[str]:
     """A network with BatchNorm, so that buffers are averaged too."""
-    return [
-        *(
-            "+experiment=mnist_scratch",
-            *on_digits(blocks),
-            "student=timm",
-            "student.name=test_resnet",
-        ),
-        *("dataset.limit=90", "dataset.batch_size=16", "trainer.max_epochs=2"),
-        *("trainer.tune=off", "callbacks.resume.minutes=0", f"replay.cache={tmp_path / 'replay'}"),
-    ]
+    own = ["dataset.limit=90", "trainer.max_epochs=2", "trainer.tune=off", f"replay.cache={tmp_path / 'replay'}"]
+    return [*small_resnet(blocks), *own]
 
 
 def checkpoint(folder: Path, name: str = "best") -> dict[str, Any]:
