@@ -54,12 +54,12 @@ def restore(
         section: the network's.
         kind: teacher or student.
         data: what it answers for.
-        allowed: packages that the run folder may name, besides torch's and our own.
+        allowed: what else the run folder may name: callables, or packages of the user's own.
         load: whether its weights are read, else they are random; what is adapted is said only then.
 
     Raises:
-        UserError: there are no weights, they do not fit or are for other classes, or the run's teacher is not from a
-            trusted package.
+        UserError: there are no weights, they do not fit or are for other classes, or no file may name the
+            run's teacher.
     """
     weights = weights_path(source)
     names = {"class_names": data.class_names, "image_shape": data.image_shape}
@@ -98,11 +98,11 @@ def _network_for(
         kind: teacher or student.
         class_names: what its answers are for, by number.
         image_shape: (C, H, W).
-        allowed: packages that the run folder may name, besides torch's and our own.
+        allowed: what else the run folder may name: callables, or packages of the user's own.
         load: whether its weights are read, else they are random; what is adapted is said only then.
 
     Raises:
-        UserError: the weights do not fit or are for other classes, or the run's teacher is not from a trusted package.
+        UserError: the weights do not fit or are for other classes, or no file may name the run's teacher.
     """
     owner = f"{kind}={network_label(section)}"
     known = _class_names(weights)

@@ -132,10 +132,10 @@ def member_sections(several: DictConfig, allowed: Sequence[str] = ()) -> list[Di
 
     Args:
         several: the teacher's section.
-        allowed: packages that a run folder may name, besides torch's and our own.
+        allowed: what else a run folder may name: callables, or packages of the user's own.
 
     Raises:
-        UserError: a text names no finished run, or one whose network is not from a trusted package.
+        UserError: a text names no finished run, or one whose network no file may name.
     """
     sections = []
     for member in several.members:
