@@ -1,5 +1,6 @@
 """`python -m kdistill.compare`: did distilling help? On finished runs, or on an experiment that it trains first."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,10 +16,13 @@ from kdistill.base.typed import typed_command
 from kdistill.config.cli import run_door
 from kdistill.config.hydra_setup import running_job
 
+if TYPE_CHECKING:
+    from kdistill.runs.comparison import Comparison
+
 _OWN_KEYS = ("runs", "arms", "output", "name", "logger")  # what goes with `runs`
 
 
-def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
+def of_finished_runs(config: DictConfig) -> tuple["Comparison", Path]:
     """Compares the runs that the user names; returns the comparison and the folder for its report."""
     from kdistill.base.errors import UserError
     from kdistill.comparison.estimate import compare
@@ -37,7 +41,7 @@ def of_finished_runs(config: DictConfig) -> tuple[dict[str, Any], Path]:
     return compare(subject.arms, name, notes=[swept.note for swept in subject.sweeps]), folder
 
 
-def of_an_experiment(config: DictConfig) -> tuple[dict[str, Any], Path, bool]:
+def of_an_experiment(config: DictConfig) -> tuple["Comparison", Path, bool]:
     """Trains what is not there yet of a distill experiment and its controls, and compares.
 
     Returns:
@@ -79,7 +83,7 @@ def job(config: DictConfig) -> None:
         result, folder, failed = of_an_experiment(config)
         compared = [os.path.relpath(folder)]
     if running_job():  # else nobody typed it
-        result["command"] = typed_command("compare")
+        result = dataclasses.replace(result, command=typed_command("compare"))
     folder = Path(config.output) if config.output is not None else folder
     write_json(folder / "comparison.json", as_plain(result))
     write_text(folder / "comparison.md", markdown(result))

@@ -22,6 +22,7 @@ from kdistill.base.errors import UserError
 from kdistill.comparison.estimate import compare
 from kdistill.modules.predictions import figures
 from kdistill.runs.collect import subject_of
+from kdistill.runs.comparison import Comparison
 from kdistill.runs.finished import FinishedRun, read_run
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import as_plain
@@ -98,54 +99,54 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(runs: Path) -> dict[str, Any]:
+def result(runs: Path) -> Comparison:
     return compare(named_arms([f"{runs}/plain-*", f"{runs}/kd-*"], ["plain", "kd"]), "toy")
 
 
-def test_a_clear_gain_is_called_helped_in_every_metric_it_shows_in(result: dict[str, Any]) -> None:
-    (pair,) = result["pairs"]
-    assert (pair["arm"], pair["baseline"], pair["seeds"]) == ("kd", "plain", [0, 1, 2, 3])
+def test_a_clear_gain_is_called_helped_in_every_metric_it_shows_in(result: Comparison) -> None:
+    (pair,) = result.pairs
+    assert (pair.arm, pair.baseline, pair.seeds) == ("kd", "plain", (0, 1, 2, 3))
     for metric in ("accuracy", "f1", "auroc", "nll", "nll_scaled"):
-        found = pair["metrics"][metric]
-        assert found["verdict"] == "helped" and found["p"] <= found["p_holm"] <= 0.05, metric
-        assert (found["mean"] > 0) == (metric in ("accuracy", "f1", "auroc")) and found["low"] < found["high"]
+        found = pair.metrics[metric]
+        assert found.verdict == "helped" and found.p <= found.p_holm <= 0.05, metric
+        assert (found.mean > 0) == (metric in ("accuracy", "f1", "auroc")) and found.low < found.high
 
 
-def test_means_are_those_of_the_runs_own_figures(result: dict[str, Any], runs: Path) -> None:
-    arms = {arm["name"]: arm for arm in result["arms"]}
+def test_means_are_those_of_the_runs_own_figures(result: Comparison, runs: Path) -> None:
+    arms = {arm.name: arm for arm in result.arms}
     for name in ("plain", "kd"):
         own = [RunFolder(runs / f"{name}-{seed}").record().test for seed in SEEDS]
         for metric in ("accuracy", "f1", "auroc", "nll", "ece"):
-            assert arms[name]["metrics"][metric]["values"] == pytest.approx([one[metric] for one in own], abs=1e-12)
+            assert arms[name].metrics[metric].values == pytest.approx([one[metric] for one in own], abs=1e-12)
     own = [RunFolder(runs / f"kd-{seed}").record().test["agreement_kl"] for seed in SEEDS]
-    assert arms["kd"]["metrics"]["agreement_kl"]["values"] == pytest.approx(own, rel=1e-4)
+    assert arms["kd"].metrics["agreement_kl"].values == pytest.approx(own, rel=1e-4)
 
 
-def test_the_teacher_comes_first_and_everyone_is_held_against_it(result: dict[str, Any]) -> None:
-    teacher, plain, kd = result["arms"]
-    assert (teacher["name"], teacher["role"], teacher["ratio"], plain["ratio"]) == ("big net", "teacher", 1.0, 17.0)
-    assert plain["metrics"]["agreement_top1"]["mean"] < kd["metrics"]["agreement_top1"]["mean"]
-    assert "agreement_top1" not in teacher["metrics"]
+def test_the_teacher_comes_first_and_everyone_is_held_against_it(result: Comparison) -> None:
+    teacher, plain, kd = result.arms
+    assert (teacher.name, teacher.role, teacher.ratio, plain.ratio) == ("big net", "teacher", 1.0, 17.0)
+    assert plain.metrics["agreement_top1"].mean < kd.metrics["agreement_top1"].mean
+    assert "agreement_top1" not in teacher.metrics
 
 
-def test_the_control_of_calibration_is_the_other_after_a_temperature(result: dict[str, Any]) -> None:
-    (pair,) = result["pairs"]
-    arms = {arm["name"]: arm["metrics"] for arm in result["arms"]}
+def test_the_control_of_calibration_is_the_other_after_a_temperature(result: Comparison) -> None:
+    (pair,) = result.pairs
+    arms = {arm.name: arm.metrics for arm in result.arms}
     for metric in ("nll", "ece"):
-        expected = arms["kd"][metric]["mean"] - arms["plain"][f"{metric}_scaled"]["mean"]
-        found = pair["metrics"][f"{metric}_vs_scaled"]
-        assert found["mean"] == pytest.approx(expected) and found["better"] == "lower"
+        expected = arms["kd"][metric].mean - arms["plain"][f"{metric}_scaled"].mean
+        found = pair.metrics[f"{metric}_vs_scaled"]
+        assert found.mean == pytest.approx(expected) and found.better == "lower"
 
 
 def test_of_arms_without_a_control_that_question_is_not_asked(runs: Path, tmp_path: Path) -> None:
     other = str(finished_run(tmp_path / "other", "distill", 0, temperature=8))
-    (pair,) = compare(named_arms([f"{runs}/kd-0", other], []), "toy")["pairs"]
-    assert "nll_scaled" in pair["metrics"] and "nll_vs_scaled" not in pair["metrics"]
+    (pair,) = compare(named_arms([f"{runs}/kd-0", other], []), "toy").pairs
+    assert "nll_scaled" in pair.metrics and "nll_vs_scaled" not in pair.metrics
 
 
-def test_a_metrics_verdict_is_the_same_however_many_metrics_there_are(result: dict[str, Any]) -> None:
-    (pair,) = result["pairs"]
-    assert all(found["p_holm"] == found["p"] for found in pair["metrics"].values()), "one pair: nothing to adjust for"
+def test_a_metrics_verdict_is_the_same_however_many_metrics_there_are(result: Comparison) -> None:
+    (pair,) = result.pairs
+    assert all(found.p_holm == found.p for found in pair.metrics.values()), "one pair: nothing to adjust for"
 
 
 def test_a_temperature_that_makes_the_control_worse_is_pointed_out(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_temperature_that_makes_the_control_worse_is_pointed_out(tmp_path: Pat
     val = RunFolder(paths[0]).read_predictions("val")
     val["logits"] = val["logits"] * 20  # overconfident on validation alone
     RunFolder(paths[0]).write_predictions("val", val)
-    notes = compare(named_arms([str(path) for path in paths], ["plain", "kd"]), "toy")["notes"]
+    notes = compare(named_arms([str(path) for path in paths], ["plain", "kd"]), "toy").notes
     assert any(note.startswith("the temperature from validation makes plain's NLL worse on test") for note in notes)
 
 
@@ -170,21 +171,21 @@ def test_logits_that_are_not_finite_are_refused_with_the_file(tmp_path: Path) ->
         RunFolder(path).write_predictions(part, kept)  # type: ignore[arg-type]
 
 
-def test_a_result_is_plain_json(result: dict[str, Any]) -> None:
+def test_a_result_is_plain_json(result: Comparison) -> None:
     assert json.loads(json.dumps(as_plain(result), allow_nan=False))["name"] == "toy"
 
 
 def test_one_seed_uses_the_exact_test_and_says_what_it_cannot_know(runs: Path) -> None:
     found = compare(named_arms([f"{runs}/plain-0", f"{runs}/kd-0"], []), "toy")
-    (pair,) = found["pairs"]
-    assert pair["metrics"]["accuracy"]["p"] == pytest.approx(pair["mcnemar"]["p_per_seed"][0])
-    assert found["notes"][0].startswith("one seed")
+    (pair,) = found.pairs
+    assert pair.metrics["accuracy"].p == pytest.approx(pair.mcnemar.p_per_seed[0])
+    assert found.notes[0].startswith("one seed")
 
 
 def test_with_two_classes_delong_tests_auroc(tmp_path: Path) -> None:
     arms = [str(finished_run(tmp_path / role, role, 0, classes=2)) for role in ("student", "distill")]
-    (pair,) = compare(named_arms(arms, []), "toy")["pairs"]
-    assert pair["metrics"]["auroc"]["p"] == pair["delong"]["p_per_seed"][0]
+    (pair,) = compare(named_arms(arms, []), "toy").pairs
+    assert pair.metrics["auroc"].p == pair.delong.p_per_seed[0]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -206,22 +207,22 @@ def test_a_handful_of_samples_of_one_class_give_no_number_that_is_none_and_prove
         warnings.simplefilter("error")
         found = compare(named_arms([str(tmp_path / "student*"), str(tmp_path / "distill*")], ["plain", "kd"]), "few")
     assert json.loads(json.dumps(as_plain(found), allow_nan=False))["name"] == "few"
-    arms = {arm["name"]: arm["metrics"] for arm in found["arms"]}
-    assert arms["plain"]["f1"]["mean"] == 0 and "f1" not in arms["kd"]
+    arms = {arm.name: arm.metrics for arm in found.arms}
+    assert arms["plain"]["f1"].mean == 0 and "f1" not in arms["kd"]
     assert all("auroc" not in metrics for metrics in arms.values())
-    (pair,) = found["pairs"]
-    for metric, question in pair["metrics"].items():
-        assert question["p"] >= 2 / 2**4 and question["verdict"] == "inconclusive", metric
-    notes = " ".join(found["notes"])
+    (pair,) = found.pairs
+    for metric, question in pair.metrics.items():
+        assert question.p >= 2 / 2**4 and question.verdict == "inconclusive", metric
+    notes = " ".join(found.notes)
     assert "test has no image of class 1" in notes and "left out there: F1, AUROC" in notes
     assert "no test of so few can give a p below 0.12" in notes
 
 
 def test_only_shared_seeds_are_paired(runs: Path) -> None:
     found = compare(named_arms([f"{runs}/plain-[01]", f"{runs}/kd-[123]"], ["plain", "kd"]), "toy")
-    assert found["pairs"][0]["seeds"] == [1]
+    assert found.pairs[0].seeds == (1,)
     found = compare(named_arms([f"{runs}/plain-0", f"{runs}/kd-1"], []), "toy")
-    assert found["pairs"][0]["metrics"] == {} and "no seed in common" in found["notes"][0]
+    assert found.pairs[0].metrics == {} and "no seed in common" in found.notes[0]
 
 
 def test_runs_of_equal_settings_make_an_arm_and_others_are_named_by_what_differs(runs: Path, tmp_path: Path) -> None:
@@ -239,10 +240,10 @@ def test_runs_that_differ_in_latency_alone_are_one_arm_with_their_median(tmp_pat
     arms = named_arms([f"{tmp_path}/kd-*", older], [])
     assert [len(runs) for runs in arms.values()] == [4]
     found = compare(arms, "toy")
-    teacher, student = found["arms"]
-    assert replace(student["cost"], **timing(1.5)) == student["cost"], "the median of the runs that have one"
-    assert (teacher["cost"].latency_ms, teacher["cost"].flops) == (15.0, 1700)
-    assert not any("latency" in note for note in found["notes"])
+    teacher, student = found.arms
+    assert replace(student.cost, **timing(1.5)) == student.cost, "the median of the runs that have one"
+    assert (teacher.cost.latency_ms, teacher.cost.flops) == (15.0, 1700)
+    assert not any("latency" in note for note in found.notes)
 
 
 def test_latency_of_different_devices_is_pointed_out(tmp_path: Path) -> None:
@@ -250,20 +251,20 @@ def test_latency_of_different_devices_is_pointed_out(tmp_path: Path) -> None:
     known = RunFolder(paths[0]).record()
     RunFolder(paths[0]).write_record(replace(known, cost=replace(known.cost, latency_on="cuda, some GPU")))
     found = compare(named_arms([str(path) for path in paths], []), "toy")
-    assert found["notes"][-1].startswith("latency was measured on cpu, 1 thread and on cuda, some GPU")
+    assert found.notes[-1].startswith("latency was measured on cpu, 1 thread and on cuda, some GPU")
 
 
 def test_without_validation_nothing_is_scaled_and_that_is_said(runs: Path, tmp_path: Path) -> None:
     older = shutil.copytree(runs / "kd-0", tmp_path / "older")
     (older / "val_predictions.npz").unlink()
     found = compare(named_arms([str(runs / "plain-0"), str(older)], []), "toy")
-    assert "nll_scaled" not in found["pairs"][0]["metrics"]
-    assert any("val_predictions.npz" in note for note in found["notes"])
+    assert "nll_scaled" not in found.pairs[0].metrics
+    assert any("val_predictions.npz" in note for note in found.notes)
 
 
 def test_one_arm_alone_is_shown_and_not_judged(runs: Path) -> None:
     found = compare(named_arms([f"{runs}/plain-*"], []), "toy")
-    assert found["pairs"] == [] and found["notes"][0].startswith("one arm")
+    assert found.pairs == () and found.notes[0].startswith("one arm")
 
 
 def test_runs_that_do_not_fit_are_refused_in_words(runs: Path, tmp_path: Path) -> None:
@@ -314,12 +315,12 @@ def test_of_a_sweeps_folder_the_door_shows_the_test_figures_of_the_chosen_settin
             finished_run(tmp_path / f"{temperature}-{seed}", "distill", seed, skill=skill, temperature=temperature)
     subject = subject_of([str(tmp_path)], [])
     found = compare(subject.arms, subject.title, notes=[one.note for one in subject.sweeps])
-    assert [arm["name"] for arm in found["arms"][1:]] == ["net distilled (loss.temperature=1)"]
-    assert found["notes"][0].startswith(
+    assert [arm.name for arm in found.arms[1:]] == ["net distilled (loss.temperature=1)"]
+    assert found.notes[0].startswith(
         "of 2 settings of loss.temperature, validation's accuracy chose loss.temperature=1: test figures are of these "
     )
     arms = named_arms([f"{tmp_path}/1-*", f"{tmp_path}/8-*"], ["one", "eight"])
-    assert [arm["name"] for arm in compare(arms, "named")["arms"][1:]] == ["one", "eight"]
+    assert [arm.name for arm in compare(arms, "named").arms[1:]] == ["one", "eight"]
 
 
 @pytest.mark.slow

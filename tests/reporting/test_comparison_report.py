@@ -6,60 +6,43 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from records import effect, made_comparison, mean
 from rich.console import Console
 
 from kdistill.base.cost import Cost
 from kdistill.reporting.comparison import headlines, sheets
 from kdistill.reporting.comparison_forms import markdown, page, print_comparison
+from kdistill.runs.comparison import ArmFigures, DeLongTest, McNemarTest, Pair
 
 
-def figure(mean: float) -> dict[str, Any]:
-    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "values": [mean], "df": None}
-
-
-def arm(name: str, role: str, seeds: list[int], accuracy: float, **cost: Any) -> dict[str, Any]:
+def arm(name: str, role: str, seeds: tuple[int, ...], accuracy: float, **cost: Any) -> ArmFigures:
     metrics = {"accuracy": accuracy, "f1": 0.98, "auroc": 0.99912, "nll": 0.05, "ece": 0.01, "nll_scaled": 0.04}
     full = replace(Cost(623_290, 623_290, 622_496, 1_244_992, (), ()), **cost)
-    return {
-        "name": name, "role": role, "seeds": seeds, "ratio": 17.6, "cost": full, "temperatures": [1.5] * len(seeds),
-        "metrics": {metric: figure(value) for metric, value in metrics.items()},
-    }  # fmt: skip
+    means = {metric: mean(value) for metric, value in metrics.items()}
+    return ArmFigures(name, role, name, seeds, ("folder",) * len(seeds), means, (1.5,) * len(seeds), full, ratio=17.6)
 
 
-def answer(mean: float, better: str, verdict: str, p: float) -> dict[str, Any]:
-    return {
-        "mean": mean,
-        "low": mean - 0.001,
-        "high": mean + 0.001,
-        "p": p,
-        "p_holm": p,
-        "better": better,
-        "verdict": verdict,
-    }
-
-
-RESULT: dict[str, Any] = {
-    "name": "toy <experiment>",
-    "test": {"samples": 10_000},
-    "arms": [arm("scratch", "student", [0, 1], 0.9861), arm("distilled", "distill", [0, 1], 0.9889, latency_ms=1.25)],
-    "pairs": [
-        {
-            "arm": "distilled", "baseline": "scratch", "seeds": [0, 1],
-            "metrics": {
-                "accuracy": answer(0.0028, "higher", "helped", 0.002), "nll": answer(0.01, "lower", "hurt", 1e-7),
-                "f1": answer(0.0, "higher", "inconclusive", 1.0),
-            },
-            "mcnemar": {
-                "only_arm_right": [40, 52], "only_baseline_right": [30, 31],
-                "p_per_seed": [0.28, 0.0275], "p_of_these_networks": 0.011,
-            },
-            "delong": {"p_per_seed": [0.5, 0.25]},
-        }
-    ],
-    "command": "python -m kdistill.compare 'runs=[a,b]' <x>",
-    "versions": {"python": ["3.11.1"], "torch": ["2.13.0", "2.14.0"]},
-    "notes": ["2 seeds: too few"],
-}  # fmt: skip
+PAIR = Pair(
+    "distilled",
+    "scratch",
+    (0, 1),
+    {
+        "accuracy": effect(0.0028, "higher", "helped", 0.002),
+        "nll": effect(0.01, "lower", "hurt", 1e-7),
+        "f1": effect(0.0, "higher", "inconclusive", 1.0),
+    },
+    McNemarTest((30, 31), (40, 52), (0.28, 0.0275), 0.011),
+    DeLongTest((0.5, 0.25)),
+)
+RESULT = made_comparison(
+    "toy <experiment>",
+    [arm("scratch", "student", (0, 1), 0.9861), arm("distilled", "distill", (0, 1), 0.9889, latency_ms=1.25)],
+    PAIR,
+    10_000,
+    versions={"python": ["3.11.1"], "torch": ["2.13.0", "2.14.0"]},
+    notes=("2 seeds: too few",),
+    command="python -m kdistill.compare 'runs=[a,b]' <x>",
+)
 
 
 def printed(width: int) -> str:
@@ -109,7 +92,7 @@ def test_the_counts_and_p_of_mcnemar_and_delong_stand_below_their_pair_in_all_th
 
 
 def test_the_command_and_the_versions_are_kept_and_the_screen_says_how_to_see_more() -> None:
-    assert RESULT["command"] in markdown(RESULT) and "torch 2.13.0 and 2.14.0" in markdown(RESULT)
+    assert str(RESULT.command) in markdown(RESULT) and "torch 2.13.0 and 2.14.0" in markdown(RESULT)
     assert "python -m kdistill.compare &#39;runs=[a,b]&#39; &lt;x&gt;" in page(RESULT)
     assert printed(110).splitlines()[-1].endswith("as one page: python -m kdistill.report here")
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
+from records import effect, made_comparison, mean
 from rich.console import Console
 
 from kdistill.base.cost import Cost
@@ -23,6 +24,7 @@ from kdistill.reporting.render import TEMPLATES
 from kdistill.reporting.sweep_pictures import picture
 from kdistill.reporting.sweep_screen import print_sweep
 from kdistill.runs.collect import subject_of
+from kdistill.runs.comparison import ArmFigures, Comparison, McNemarTest, Pair
 from kdistill.runs.ranking import Sweep
 from kdistill.sweeps.finish import FinishedSweep
 
@@ -136,35 +138,20 @@ def test_every_picture_of_a_sweep_shows_a_name_as_text(name: str) -> None:
         assert not {element.tag for element in ElementTree.fromstring(svg).iter()} & {"script", "img", "h1"}
 
 
-def compared(name: str) -> dict[str, Any]:
-    figure = {"mean": 0.9, "low": 0.8, "high": 1.0}
+def named(name: str) -> Comparison:
+    metrics = {metric: mean(0.9, 0.1) for metric in ("accuracy", "f1", "auroc", "nll", "ece")}
     cost = Cost(1, 1, 5, 10, (), ())
-    metrics = dict.fromkeys(("accuracy", "f1", "auroc", "nll", "ece"), figure)
-    arms = [
-        {
-            "name": arm,
-            "role": "student",
-            "seeds": [0],
-            "ratio": 1.0,
-            "cost": cost,
-            "temperatures": [],
-            "metrics": metrics,
-        }
-        for arm in (name, "other")
-    ]
-    answer = {**figure, "p": 0.5, "p_holm": 0.5, "better": "higher", "verdict": "inconclusive"}
-    pair = {"arm": name, "baseline": "other", "seeds": [0], "metrics": {"accuracy": answer}}
-    pair["mcnemar"] = {"only_arm_right": [1], "only_baseline_right": [2], "p_per_seed": [0.5]}
-    return {
-        "name": name, "test": {"samples": 10}, "arms": arms, "pairs": [pair], "command": f"compare {name} ```",
-        "notes": [f"about {name}"], "versions": {"torch": [name]},
-    }  # fmt: skip
+    arms = [ArmFigures(arm, "student", arm, (0,), ("folder",), metrics, (), cost, ratio=1.0) for arm in (name, "other")]
+    answers = {"accuracy": effect(0.9, "higher", "inconclusive", 0.5)}
+    pair = Pair(name, "other", (0,), answers, McNemarTest((2,), (1,), (0.5,), 0.5))
+    more = {"versions": {"torch": [name]}, "notes": (f"about {name}",), "command": f"compare {name} ```"}
+    return made_comparison(name, arms, pair, 10, **more)
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, *UNPRINTABLE])
 def test_markdown_reads_as_the_names_themselves(name: str) -> None:
     expected = flat(one_line(name)).strip()
-    text = markdown(compared(name))
+    text = markdown(named(name))
     assert text.encode() and "\x1b" not in text
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     inlines = [token for token in tokens if token.type == "inline"]
@@ -183,7 +170,7 @@ def test_markdown_reads_as_the_names_themselves(name: str) -> None:
 @pytest.mark.parametrize("name", [*HOSTILE, *UNPRINTABLE])
 def test_the_screen_shows_names_as_they_are(name: str, make_run: Any, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=400)
-    result = compared(name)
+    result = named(name)
     print_comparison(result, name, console, more=f"report {name}")
     rows = ((name,), [0.9]), (("other",), [0.8])
     sweep = Sweep(name, f"val/{name}", False, (f"key {name}",), dict(rows))
@@ -205,7 +192,7 @@ def test_the_screen_shows_names_as_they_are(name: str, make_run: Any, tmp_path: 
 @pytest.mark.parametrize(("name", "shown"), UNPRINTABLE.items())
 def test_what_has_no_bytes_or_steers_the_terminal_is_spelled_out(name: str, shown: str) -> None:
     assert printable(name) == one_line(name) == shown
-    text = page(compared(name))
+    text = page(named(name))
     assert text.encode() and shown in text and "\x1b" not in text
 
 

@@ -3,18 +3,18 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from kdistill.base.classes import listed
 from kdistill.base.cost import Cost
 from kdistill.base.spelling import counted
-from kdistill.comparison.pair_tests import Drawn, joint_estimate, paired, plain_estimate
+from kdistill.comparison.pair_tests import Drawn, joint_estimate, mean_of, paired
 from kdistill.evidence.calibration import fit_temperature
 from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
+from kdistill.runs.comparison import ArmFigures, Comparison, Mean, Pair, TestSet
 from kdistill.runs.finished import FinishedRun, check_fit, versions_of
 from kdistill.runs.record import TeacherFacts
 
@@ -23,7 +23,7 @@ _FEW_SEEDS = 5
 _FEW_SAMPLES = 30
 
 
-def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequence[str] = ()) -> dict[str, Any]:
+def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequence[str] = ()) -> Comparison:
     """Compares arms that were tested on the same samples.
 
     Args:
@@ -32,8 +32,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
         notes: what a reader must know of how the arms were chosen.
 
     Returns:
-        What `comparison.json` holds but for the command: name, test, arms (the teacher first), pairs
-        with their verdicts, versions, notes.
+        What `comparison.json` holds, but for the command.
 
     Raises:
         UserError: the runs do not fit together.
@@ -72,60 +71,61 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
             facts = [one for one in known_as if one.fingerprint == fingerprint]
             drawn_of = draw(run, "teacher_logits")
             rows.insert(0, _teacher(facts, drawn_of, len(run.test["target"]), temperatures.get(temperature)))
-    heaviest = next((row for row in rows if row["role"] == "teacher"), max(rows, key=lambda row: row["cost"].flops))
-    for row in rows:
-        row["ratio"] = heaviest["cost"].flops / row["cost"].flops if row["cost"].flops else None
+    heaviest = next((row for row in rows if row.role == "teacher"), max(rows, key=lambda row: row.cost.flops))
+    rows = [dataclasses.replace(row, ratio=_ratio(heaviest.cost, row.cost)) for row in rows]
     data = everyone[0].record.data
     pairs = paired(arms, drawn)
-    timed_on = list(dict.fromkeys(row["cost"].latency_on for row in rows if row["cost"].latency_on))
-    return {
-        "name": name,
-        "test": {"samples": data.test, "class_names": list(data.class_names), "fingerprint": data.fingerprint},
-        "arms": rows,
-        "pairs": pairs,
-        "versions": versions_of(run.record for run in everyone),
-        "notes": [
+    timed_on = list(dict.fromkeys(row.cost.latency_on for row in rows if row.cost.latency_on))
+    return Comparison(
+        name=name,
+        test=TestSet(data.test, data.class_names, data.fingerprint),
+        arms=tuple(rows),
+        pairs=tuple(pairs),
+        versions=versions_of(run.record for run in everyone),
+        notes=(
             *notes,
             *_notes_of_test(everyone[0].test["target"], data.class_names, rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
-        ],
-    }
+        ),
+    )
 
 
-def _arm(
-    name: str, runs: Sequence[FinishedRun], drawn: dict[int, Drawn], temperatures: dict[str, float]
-) -> dict[str, Any]:
+def _ratio(heaviest: Cost, own: Cost) -> float | None:
+    return heaviest.flops / own.flops if own.flops else None
+
+
+def _arm(name: str, runs: Sequence[FinishedRun], drawn: dict[int, Drawn], temperatures: dict[str, float]) -> ArmFigures:
     first = runs[0].record
     metrics = {
         key: _figure(ALL | AGREEMENT, key, [drawn[run.seed][key] for run in runs], len(runs[0].test["target"]))
         for key in drawn[runs[0].seed]
         if all(key in drawn[run.seed] for run in runs)
     }
-    return {
-        "name": name,
-        "role": first.role,
-        "label": first.label,
-        "seeds": [run.seed for run in runs],
-        "runs": [str(run.path) for run in runs],
-        "metrics": metrics,
-        "temperatures": [temperatures.get(f"{run.path}:logits") for run in runs],
-        "cost": _cost([run.record.cost for run in runs]),
-    }
+    return ArmFigures(
+        name=name,
+        role=first.role,
+        label=first.label,
+        seeds=tuple(run.seed for run in runs),
+        runs=tuple(str(run.path) for run in runs),
+        metrics=metrics,
+        temperatures=tuple(temperatures.get(f"{run.path}:logits") for run in runs),
+        cost=_cost([run.record.cost for run in runs]),
+    )
 
 
-def _teacher(known: Sequence[TeacherFacts], drawn: Drawn, samples: int, temperature: float | None) -> dict[str, Any]:
+def _teacher(known: Sequence[TeacherFacts], drawn: Drawn, samples: int, temperature: float | None) -> ArmFigures:
     """A teacher that is known through its students alone, as each of them knows it."""
     facts = known[0]
-    return {
-        "name": facts.label,
-        "role": "teacher",
-        "label": facts.label,
-        "seeds": [],
-        "runs": [facts.checkpoint],
-        "metrics": {metric: _figure(ALL, metric, [values], samples) for metric, values in drawn.items()},
-        "temperatures": [temperature],
-        "cost": _cost([one.cost for one in known]),
-    }
+    return ArmFigures(
+        name=facts.label,
+        role="teacher",
+        label=facts.label,
+        seeds=(),
+        runs=(facts.checkpoint,),
+        metrics={metric: _figure(ALL, metric, [values], samples) for metric, values in drawn.items()},
+        temperatures=(temperature,),
+        cost=_cost([one.cost for one in known]),
+    )
 
 
 def _cost(costs: Sequence[Cost]) -> Cost:
@@ -140,21 +140,19 @@ def _cost(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray], samples: int) -> dict[str, Any]:
+def _figure(measures: Mapping[str, Measure], metric: str, drawn: Sequence[np.ndarray], samples: int) -> Mean:
     """Mean and interval of one arm's metric, which stays within what the metric can be."""
     found = joint_estimate(drawn, samples=samples)
     least, most = measures[metric].bounds
-    return plain_estimate(
-        dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)), without=("p",)
-    )
+    return mean_of(dataclasses.replace(found, low=max(found.low, least), high=min(found.high, most)))
 
 
-def _notes_of_test(target: np.ndarray, class_names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _notes_of_test(target: np.ndarray, class_names: Sequence[str], rows: Sequence[ArmFigures]) -> list[str]:
     """What the test samples can't say."""
     notes = []
     if lacking := absent(target, class_names):
         notes.append(f"test has no image of {listed(lacking)}: means over classes are over those that it has")
-    if missing := [one.label for name, one in MEASURES.items() if any(name not in row["metrics"] for row in rows)]:
+    if missing := [one.label for name, one in MEASURES.items() if any(name not in row.metrics for row in rows)]:
         notes.append(f"not defined on these classes for some run, and left out there: {', '.join(missing)}")
     if len(target) < _FEW_SAMPLES:
         notes.append(
@@ -165,8 +163,8 @@ def _notes_of_test(target: np.ndarray, class_names: Sequence[str], rows: Sequenc
 
 
 def _notes(
-    pairs: Sequence[Mapping[str, Any]],
-    arms: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Pair],
+    arms: Sequence[ArmFigures],
     *,
     scaled: bool,
     teachers: int,
@@ -178,9 +176,9 @@ def _notes(
     if one_arm:
         notes.append("one arm: there is nothing to hold it against")
     for pair in pairs:
-        if not pair["seeds"]:
-            notes.append(f"{pair['arm']} and {pair['baseline']} have no seed in common: not compared")
-    fewest = min((len(pair["seeds"]) for pair in pairs if pair["seeds"]), default=None)
+        if not pair.seeds:
+            notes.append(f"{pair.arm} and {pair.baseline} have no seed in common: not compared")
+    fewest = min((len(pair.seeds) for pair in pairs if pair.seeds), default=None)
     if fewest == 1:
         notes.append(
             "one seed: interval and verdict are about these very networks on new samples, not about the recipe; "
@@ -195,9 +193,9 @@ def _notes(
         notes.append(f"{teachers} different teachers taught the distilled students")
     if not scaled:
         notes.append("a run kept no val_predictions.npz: no temperature was fitted, scaled figures are left out")
-    metrics = {arm["name"]: arm["metrics"] for arm in arms}
-    for name in dict.fromkeys(pair["baseline"] for pair in pairs if "nll_vs_scaled" in pair["metrics"]):
-        own, after = (metrics[name][metric]["mean"] for metric in ("nll", "nll_scaled"))
+    metrics = {arm.name: arm.metrics for arm in arms}
+    for name in dict.fromkeys(pair.baseline for pair in pairs if "nll_vs_scaled" in pair.metrics):
+        own, after = (metrics[name][metric].mean for metric in ("nll", "nll_scaled"))
         if after > own:
             notes.append(
                 f"the temperature from validation makes {name}'s NLL worse on test ({own:.4f} to {after:.4f}): go by "

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from kdistill.runs.comparison import ArmFigures, Comparison
 from kdistill.runs.finished import FinishedRun
 from kdistill.runs.folder import RunFolder
 
@@ -25,7 +25,7 @@ class Arm:
     """
 
     number: int
-    row: Mapping[str, Any]
+    row: ArmFigures
     runs: Sequence[FinishedRun]
     logits: Sequence[np.ndarray]
     target: np.ndarray
@@ -33,15 +33,15 @@ class Arm:
 
     @property
     def name(self) -> str:
-        return self.row["name"]
+        return self.row.name
 
     @property
     def role(self) -> str:
-        return self.row["role"]
+        return self.row.role
 
     def mean(self, metric: str) -> float:
         """Of test, over the seeds."""
-        return self.row["metrics"][metric]["mean"]
+        return self.row.metrics[metric].mean
 
     @cached_property
     def curves(self) -> list[dict[str, dict[int, float]]]:
@@ -58,7 +58,7 @@ def _curves(run: FinishedRun) -> dict[str, dict[int, float]]:
     return found
 
 
-def shown_arms(result: Mapping[str, Any], arms: Mapping[str, Sequence[FinishedRun]]) -> list[Arm]:
+def shown_arms(result: Comparison, arms: Mapping[str, Sequence[FinishedRun]]) -> list[Arm]:
     """The comparison's arms in its order: first the teachers that are known through their students alone.
 
     Args:
@@ -67,16 +67,16 @@ def shown_arms(result: Mapping[str, Any], arms: Mapping[str, Sequence[FinishedRu
     """
     everyone = [run for runs in arms.values() for run in runs]
     target = everyone[0].test["target"]
-    teachers = len(result["arms"]) - len(arms)
+    teachers = len(result.arms) - len(arms)
     shown = []
-    for number, row in enumerate(result["arms"]):
+    for number, row in enumerate(result.arms):
         if number < teachers:
-            pupil = next(run for run in everyone if _teacher_of(run) == row["runs"][0])
+            pupil = next(run for run in everyone if _teacher_of(run) == row.runs[0])
             known = pupil.record.teacher
             val = known.val if known else {}
             shown.append(Arm(number, row, (), (pupil.test["teacher_logits"],), target, val))
         else:
-            runs = arms[row["name"]]
+            runs = arms[row.name]
             shown.append(Arm(number, row, runs, [run.test["logits"] for run in runs], target))
     return shown
 

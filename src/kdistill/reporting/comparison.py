@@ -1,13 +1,11 @@
 """A comparison as tables and sentences, the same for the screen, for Markdown and for a page."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from kdistill.base.metric_catalogue import METRICS, Metric
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, QUESTIONS
 from kdistill.reporting.plain_text import one_line
 from kdistill.reporting.screen import flops, latency, lower_bounds
 from kdistill.reporting.sheet import Sheet
+from kdistill.runs.comparison import ArmFigures, Comparison, Pair
 
 _LABELS = {name: measure.label for name, measure in (QUESTIONS | AGREEMENT).items()}
 METHOD = (
@@ -30,115 +28,112 @@ METHOD = (
 )
 
 
-def sheets(result: Mapping[str, Any]) -> list[Sheet]:
+def sheets(result: Comparison) -> list[Sheet]:
     """The tables of a comparison: the arms, what else is known of them, and each pair."""
     return [*arm_sheets(result), *pair_sheets(result)]
 
 
-def arm_sheets(result: Mapping[str, Any]) -> list[Sheet]:
+def arm_sheets(result: Comparison) -> list[Sheet]:
     """The arms, and what else is known of them."""
     return [_arms(result), *_more(result)]
 
 
-def pair_sheets(result: Mapping[str, Any]) -> list[Sheet]:
+def pair_sheets(result: Comparison) -> list[Sheet]:
     """Each pair of arms that shares seeds."""
-    return [_pair(pair) for pair in result["pairs"] if pair["metrics"]]
+    return [_pair(pair) for pair in result.pairs if pair.metrics]
 
 
-def trained_with(result: Mapping[str, Any]) -> str:
+def trained_with(result: Comparison) -> str:
     """The versions that the runs were trained with; nothing if no run has kept them."""
-    versions = result.get("versions") or {}
-    found = ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in versions.items())
+    found = ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in result.versions.items())
     return f"Trained with {found}" if found else ""
 
 
-def headlines(result: Mapping[str, Any]) -> list[str]:
+def headlines(result: Comparison) -> list[str]:
     """One sentence per pair: what helped, what hurt, what is open."""
     lines = []
-    for pair in result["pairs"]:
+    for pair in result.pairs:
         words: dict[str, list[str]] = {"helped": [], "hurt": [], "inconclusive": []}
-        for metric, found in pair["metrics"].items():
-            words[found["verdict"]].append(_LABELS[metric])
+        for metric, found in pair.metrics.items():
+            words[found.verdict].append(_LABELS[metric])
         said = "; ".join(f"{word}: {', '.join(names)}" for word, names in words.items() if names)
-        lines.append(f"{pair['arm']} against {pair['baseline']}: {said or 'not compared'}")
+        lines.append(f"{pair.title}: {said or 'not compared'}")
     return lines
 
 
-def _arms(result: Mapping[str, Any]) -> Sheet:
-    arms = result["arms"]
+def _arms(result: Comparison) -> Sheet:
+    arms = result.arms
     columns: dict[str, list[str]] = {
-        "": [f"{one_line(arm['name'])}\n{_seeds(arm)}" for arm in arms],
+        "": [f"{one_line(arm.name)}\n{_seeds(arm)}" for arm in arms],
         **{_LABELS[metric]: [_with_interval(arm, metric) for arm in arms] for metric in MEASURES},
-        "params": [f"{arm['cost'].params_total:,}" for arm in arms],
+        "params": [f"{arm.cost.params_total:,}" for arm in arms],
     }
-    if any(arm["cost"].params_trainable != arm["cost"].params_total for arm in arms):
-        columns["trainable"] = [f"{arm['cost'].params_trainable:,}" for arm in arms]
-    columns["FLOPs"] = [flops(arm["cost"]) for arm in arms]
-    columns["ratio"] = [f"{arm['ratio']:.1f} x" if arm["ratio"] else "-" for arm in arms]
-    if any(arm["cost"].latency_ms is not None for arm in arms):
-        columns["latency"] = [latency(arm["cost"]) for arm in arms]
-    title = f"{result['name']}: {result['test']['samples']:,} test images, mean and 95 % interval"
-    return Sheet.of_columns(title, columns, tuple(lower_bounds((arm["name"], arm["cost"]) for arm in arms)))
+    if any(arm.cost.params_trainable != arm.cost.params_total for arm in arms):
+        columns["trainable"] = [f"{arm.cost.params_trainable:,}" for arm in arms]
+    columns["FLOPs"] = [flops(arm.cost) for arm in arms]
+    columns["ratio"] = [f"{arm.ratio:.1f} x" if arm.ratio else "-" for arm in arms]
+    if any(arm.cost.latency_ms is not None for arm in arms):
+        columns["latency"] = [latency(arm.cost) for arm in arms]
+    title = f"{result.name}: {result.test.samples:,} test images, mean and 95 % interval"
+    return Sheet.of_columns(title, columns, tuple(lower_bounds((arm.name, arm.cost) for arm in arms)))
 
 
-def _more(result: Mapping[str, Any]) -> list[Sheet]:
+def _more(result: Comparison) -> list[Sheet]:
     """What a temperature makes of the calibration, and how far each arm follows the teacher."""
     metrics = [name for name in (*ALL, *AGREEMENT) if name not in MEASURES]
-    shown = [name for name in metrics if any(name in arm["metrics"] for arm in result["arms"])]
-    arms = [arm for arm in result["arms"] if any(name in arm["metrics"] for name in shown)]
+    shown = [name for name in metrics if any(name in arm.metrics for arm in result.arms)]
+    arms = [arm for arm in result.arms if any(name in arm.metrics for name in shown)]
     if not arms:
         return []
-    columns = {"": [one_line(arm["name"]) for arm in arms]}
-    if any(temperature is not None for arm in arms for temperature in arm["temperatures"]):
-        columns["temperature"] = [
-            " ".join("-" if t is None else f"{t:.2f}" for t in arm["temperatures"]) for arm in arms
-        ]
+    columns = {"": [one_line(arm.name) for arm in arms]}
+    if any(temperature is not None for arm in arms for temperature in arm.temperatures):
+        columns["temperature"] = [" ".join("-" if t is None else f"{t:.2f}" for t in arm.temperatures) for arm in arms]
     columns |= {_LABELS[name]: [_with_interval(arm, name) for arm in arms] for name in shown}
     return [Sheet.of_columns("calibrated by one temperature from validation; agreement with the teacher", columns)]
 
 
-def _pair(pair: Mapping[str, Any]) -> Sheet:
+def _pair(pair: Pair) -> Sheet:
     columns: dict[str, list[str]] = {"": [], "verdict": [], "difference": [], "95 % interval": [], "p": [], "Holm": []}
-    for metric, found in pair["metrics"].items():
+    for metric, found in pair.metrics.items():
         cells = (
-            f"{_LABELS[metric]} {'↑' if found['better'] == 'higher' else '↓'}",
-            found["verdict"],
-            _metric(metric).difference(found["mean"]) + " pp" * _metric(metric).in_percent,
-            f"{_metric(metric).difference(found['low'])} .. {_metric(metric).difference(found['high'])}",
-            _p(found["p"]),
-            _p(found["p_holm"]),
+            f"{_LABELS[metric]} {'↑' if found.better == 'higher' else '↓'}",
+            found.verdict,
+            _metric(metric).difference(found.mean) + " pp" * _metric(metric).in_percent,
+            f"{_metric(metric).difference(found.low)} .. {_metric(metric).difference(found.high)}",
+            _p(found.p),
+            _p(found.p_holm),
         )
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
-    return Sheet.of_columns(f"{pair['arm']} against {pair['baseline']}, {_seeds(pair)}", columns, _tests(pair))
+    return Sheet.of_columns(f"{pair.title}, {_seeds(pair)}", columns, _tests(pair))
 
 
-def _tests(pair: Mapping[str, Any]) -> tuple[str, ...]:
+def _tests(pair: Pair) -> tuple[str, ...]:
     """McNemar's counts and p, and DeLong's p of two classes, seed by seed."""
     lines = []
-    if "mcnemar" in pair:
-        found = pair["mcnemar"]
-        alone = [f"{pair[side]} {' '.join(map(str, found[f'only_{side}_right']))}" for side in ("arm", "baseline")]
-        together = f", together {_p(found['p_of_these_networks'])}" if len(pair["seeds"]) > 1 else ""
-        shown = " ".join(map(_p, found["p_per_seed"]))
+    if (found := pair.mcnemar) is not None:
+        right = {pair.arm: found.only_arm_right, pair.baseline: found.only_baseline_right}
+        alone = [f"{name} {' '.join(map(str, counts))}" for name, counts in right.items()]
+        together = f", together {_p(found.p_of_these_networks)}" if len(pair.seeds) > 1 else ""
+        shown = " ".join(map(_p, found.p_per_seed))
         lines.append(f"McNemar, images that only one has right: {', '.join(alone)}; exact p {shown}{together}")
-    if "delong" in pair:
-        lines.append(f"DeLong, AUROC: p {' '.join(map(_p, pair['delong']['p_per_seed']))}")
+    if pair.delong is not None:
+        lines.append(f"DeLong, AUROC: p {' '.join(map(_p, pair.delong.p_per_seed))}")
     return ("; ".join(lines),) if lines else ()
 
 
-def _seeds(found: Mapping[str, Any]) -> str:
-    seeds = len(found["seeds"])
+def _seeds(found: ArmFigures | Pair) -> str:
+    seeds = len(found.seeds)
     return f"{seeds} seed{'s' * (seeds > 1)}" if seeds else ""
 
 
-def _with_interval(arm: Mapping[str, Any], metric: str) -> str:
-    if metric not in arm["metrics"]:
+def _with_interval(arm: ArmFigures, metric: str) -> str:
+    if metric not in arm.metrics:
         return "-"
-    found = arm["metrics"][metric]
+    found = arm.metrics[metric]
     shown = _metric(metric).shown
-    ends = (shown(found[end]).rstrip("%").removeprefix("0") for end in ("low", "high"))
-    return f"{shown(found['mean'])}\n{'-'.join(ends)}"
+    ends = (shown(end).rstrip("%").removeprefix("0") for end in (found.low, found.high))
+    return f"{shown(found.mean)}\n{'-'.join(ends)}"
 
 
 def _metric(question: str) -> Metric:

@@ -1,8 +1,6 @@
 """A comparison where people read it: on the screen, as Markdown, and as a page that needs no other file."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -13,11 +11,12 @@ from kdistill.reporting.comparison import METHOD, headlines, sheets, trained_wit
 from kdistill.reporting.plain_text import markdown_item, markdown_text, one_line, printable
 from kdistill.reporting.render import render
 from kdistill.reporting.sheet import NAME_WIDTH, Sheet
+from kdistill.runs.comparison import Comparison
 from kdistill.screen.progress import screen
 
 
 def print_comparison(
-    result: Mapping[str, Any], folder: str, console: Console | None = None, *, more: str | None = None
+    result: Comparison, folder: str, console: Console | None = None, *, more: str | None = None
 ) -> None:
     """The tables, the verdicts, what to know of them, where the report lies, and the command that shows more."""
     console = console or screen()
@@ -25,7 +24,7 @@ def print_comparison(
         console.print(_rich(sheet))
         for line in sheet.below:
             console.print(Text(f"{one_line(line)}\n"), soft_wrap=True)
-    lines = [*headlines(result), *(f"note: {note}" for note in result["notes"]), f"report: {folder}"]
+    lines = [*headlines(result), *(f"note: {note}" for note in result.notes), f"report: {folder}"]
     for line in lines:
         console.print(Text(one_line(line)), soft_wrap=True)
     if more is not None:  # with its line ends: it is for the shell
@@ -49,18 +48,18 @@ def _rich(sheet: Sheet) -> Table:
     return table
 
 
-def markdown(result: Mapping[str, Any]) -> str:
+def markdown(result: Comparison) -> str:
     """The comparison for a README or an issue."""
-    parts = [f"# {markdown_text(result['name'])}"]
+    parts = [f"# {markdown_text(result.name)}"]
     parts.append("\n".join(map(markdown_item, headlines(result))))
     for sheet in sheets(result):
         rule = ["---"] + ["---:"] * (len(sheet.columns) - 1)
         lines = [_cells(sheet.columns), rule, *map(_cells, sheet.rows)]
         parts += [f"## {markdown_text(sheet.title)}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
         parts += map(markdown_text, sheet.below)
-    parts += ["\n".join(markdown_item(f"note: {note}") for note in result["notes"]), METHOD]
-    if "command" in result:
-        command = printable(result["command"])
+    parts += ["\n".join(markdown_item(f"note: {note}") for note in result.notes), METHOD]
+    if result.command is not None:
+        command = printable(result.command)
         fence = "`" * max([3, *(1 + len(ticks) for ticks in re.findall("`+", command))])
         parts += ["## Do it again", f"{fence}\n{command}\n{fence}"]
     parts.append(markdown_text(trained_with(result)))
@@ -71,15 +70,15 @@ def _cells(row: tuple[str, ...]) -> list[str]:
     return ["<br>".join(map(markdown_text, cell.split("\n"))) for cell in row]
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(result: Comparison) -> str:
     """The comparison as one HTML file, light or dark as the reader's system is."""
     return render(
         "comparison.html.j2",
-        title=result["name"],
+        title=result.name,
         headlines=headlines(result),
         sheets=sheets(result),
-        notes=result["notes"],
+        notes=result.notes,
         method=METHOD,
-        command=result.get("command"),
+        command=result.command,
         trained_with=trained_with(result),
     )

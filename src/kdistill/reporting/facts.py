@@ -45,15 +45,15 @@ def cost(arms: Sequence[Arm]) -> CostSheet:
     rows = [_cost_row(arm) for arm in arms]
     kept = [n for n in range(len(columns)) if any(row[n] != "-" for row in rows)]
     names, *cells = (tuple(row[n] for n in kept) for row in (columns, *rows))
-    uncounted = sorted({name for arm in arms for name in arm.row["cost"].uncounted_ops})
-    timed_on = dict.fromkeys(arm.row["cost"].latency_on for arm in arms if arm.row["cost"].latency_on)
-    bounds = lower_bounds((arm.name, arm.row["cost"]) for arm in arms)
+    uncounted = sorted({name for arm in arms for name in arm.row.cost.uncounted_ops})
+    timed_on = dict.fromkeys(arm.row.cost.latency_on for arm in arms if arm.row.cost.latency_on)
+    bounds = lower_bounds((arm.name, arm.row.cost) for arm in arms)
     return CostSheet(Sheet("cost of each network", names, tuple(cells)), list(timed_on), uncounted, list(bounds))
 
 
 def _cost_row(arm: Arm) -> list[str]:
-    found: Cost = arm.row["cost"]
-    ratio = f"{arm.row['ratio']:.1f} x" if arm.row["ratio"] else "-"
+    found: Cost = arm.row.cost
+    ratio = f"{arm.row.ratio:.1f} x" if arm.row.ratio else "-"
     counts = [f"{count:,}" for count in (found.params_total, found.params_trainable)]
     bound = ">= " if found.heavy_uncounted_ops else ""
     counts += [f"{bound}{count:,}" for count in (found.macs, found.flops)]

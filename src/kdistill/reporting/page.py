@@ -1,9 +1,7 @@
 """The report: one HTML file that needs no other, for the screen, the phone and paper."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kdistill.reporting import facts
 from kdistill.reporting.arms import shown_arms
@@ -18,6 +16,7 @@ from kdistill.reporting.render import render
 from kdistill.reporting.sweep import sweeps
 from kdistill.reporting.tradeoff import accuracy_against_flops
 from kdistill.runs.collect import Subject
+from kdistill.runs.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Section:
         return f"sections/{self.name}.html.j2"
 
 
-def report_page(result: Mapping[str, Any], subject: Subject, *, command: str) -> str:
+def report_page(result: Comparison, subject: Subject, *, command: str) -> str:
     """The whole page; of a sweep alone the sweep comes first.
 
     Args:
@@ -54,14 +53,14 @@ def report_page(result: Mapping[str, Any], subject: Subject, *, command: str) ->
         command: that makes this page.
     """
     arms = shown_arms(result, subject.arms)
-    names = result["test"]["class_names"]
+    names = result.test.class_names
     first = [
-        Section("Verdict" if result["pairs"] else "Test", "verdict", _verdict(result)),
+        Section("Verdict" if result.pairs else "Test", "verdict", _verdict(result)),
         Section("Sweep", "sweep", sweeps(subject.sweeps)),
     ]
     cost = {"tradeoff": accuracy_against_flops(arms), "cost": facts.cost(arms)}
     sections = [
-        *(first if result["pairs"] else reversed(first)),
+        *(first if result.pairs else reversed(first)),
         Section("Learning curves", "curves", learning_curves(arms), has_legend=True),
         Section("Accuracy and cost", "cost", cost, has_legend=True),
         Section("Ranking and calibration", "ranking", ranking_curves(arms, names), has_legend=True),
@@ -73,19 +72,19 @@ def report_page(result: Mapping[str, Any], subject: Subject, *, command: str) ->
     ]
     return render(
         "report.html.j2",
-        title=result["name"],
+        title=result.name,
         runs=sum(map(len, subject.arms.values())) + sum(len(swept.left) for swept in subject.sweeps),
-        samples=f"{result['test']['samples']:,}",
+        samples=f"{result.test.samples:,}",
         classes=len(names),
         sections=[section for section in sections if section.view],
         legend=legend([arm.name for arm in arms]),
     )
 
 
-def _verdict(result: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(result: Comparison) -> dict[str, object]:
     return {
         "headlines": headlines(result),
-        "notes": result["notes"],
+        "notes": result.notes,
         "arms": arm_sheets(result),
         "pairs": pair_sheets(result),
         "method": METHOD,

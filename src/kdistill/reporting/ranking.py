@@ -30,7 +30,7 @@ class Ranking:
 def ranking_curves(arms: Sequence[Arm], class_names: Sequence[str]) -> Ranking:
     """Of two classes the second's curves; of more, one against the rest, as macro and as micro average."""
     binary = len(class_names) == 2
-    lowest = min((arm.mean("auroc") for arm in arms if "auroc" in arm.row["metrics"]), default=0.0)
+    lowest = min((arm.mean("auroc") for arm in arms if "auroc" in arm.row.metrics), default=0.0)
     corner = next(width for auroc, width in _CORNERS if lowest >= auroc)
     figures = []
     for average in ("binary",) if binary else ("macro", "micro"):

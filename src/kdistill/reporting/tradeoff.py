@@ -23,18 +23,18 @@ class Tradeoff:
 
 def accuracy_against_flops(arms: Sequence[Arm]) -> Tradeoff | None:
     """The teacher and the students by FLOPs and test accuracy; nothing if no arm has a count."""
-    counted = [arm for arm in arms if arm.row["cost"].flops]
+    counted = [arm for arm in arms if arm.row.cost.flops]
     if not counted:
         return None
-    flops = [float(arm.row["cost"].flops) for arm in counted]
+    flops = [float(arm.row.cost.flops) for arm in counted]
     accuracy = [100 * arm.mean("accuracy") for arm in counted]
     front = pareto_front(flops, accuracy)
 
     def draw(axes: Axes) -> None:
         axes.plot([flops[n] for n in front], [accuracy[n] for n in front], "--", color=MUTED, drawstyle="steps-post")
         for arm, x, y in zip(counted, flops, accuracy, strict=True):
-            ends = arm.row["metrics"]["accuracy"]
-            axes.plot([x, x], [100 * ends["low"], 100 * ends["high"]], color=colour(arm.number), linewidth=1.2)
+            ends = arm.row.metrics["accuracy"]
+            axes.plot([x, x], [100 * ends.low, 100 * ends.high], color=colour(arm.number), linewidth=1.2)
             axes.plot([x], [y], marker=marker(arm.number), color=colour(arm.number), markersize=8)
         axes.set_xscale("log")
         low, high = min(flops), max(flops)

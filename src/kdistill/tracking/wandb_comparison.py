@@ -1,6 +1,5 @@
 """A comparison as a W&B run of its own, beside those of its arms: table, verdicts, the page."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.config.sections import wandb_sections
 from kdistill.reporting.comparison import headlines, sheets
 from kdistill.reporting.comparison_forms import page
+from kdistill.runs.comparison import Comparison
 from kdistill.runs.record import as_plain
 from kdistill.tracking.wandb_run import open_run, staged_in
 
 _OF_A_PAIR = ("mean", "low", "high", "verdict", "p", "p_holm")
 
 
-def log_comparison(config: DictConfig, result: Mapping[str, Any], folder: Path) -> None:
+def log_comparison(config: DictConfig, result: Comparison, folder: Path) -> None:
     """Logs a comparison to each W&B logger of the config; one made again goes on in the same W&B run.
 
     Args:
@@ -25,11 +25,14 @@ def log_comparison(config: DictConfig, result: Mapping[str, Any], folder: Path) 
     """
     settings = {"runs": list(config.runs)} if config.runs else OmegaConf.to_container(config, resolve=True)
     assert isinstance(settings, dict)
-    compared = {arm["name"]: {key: arm[key] for key in ("role", "label", "seeds", "runs")} for arm in result["arms"]}
+    compared = {
+        arm.name: {key: as_plain(getattr(arm, key)) for key in ("role", "label", "seeds", "runs")}
+        for arm in result.arms
+    }
     for section in wandb_sections(config).values():  # its keys of one training (experiment, seed) may have no value
         opened = open_run(
             project=section.project,
-            name=f"{result['name']}-compare",
+            name=f"{result.name}-compare",
             group=section.group or folder.name,
             job_type="compare",
             tags=list(section.tags),
@@ -37,21 +40,21 @@ def log_comparison(config: DictConfig, result: Mapping[str, Any], folder: Path) 
             save_dir=folder,
         )
         with opened as run:
-            run.config.update({**settings, "compared": compared, "test": result["test"]}, allow_val_change=True)
+            run.config.update({**settings, "compared": compared, "test": as_plain(result.test)}, allow_val_change=True)
             with staged_in(folder):
                 run.log(_media(result))
             run.summary.update(_figures(result))
 
 
-def _media(result: Mapping[str, Any]) -> dict[str, Any]:
+def _media(result: Comparison) -> dict[str, Any]:
     import wandb
 
     table = sheets(result)[0]
-    lines = [*headlines(result), *(f"note: {note}" for note in result["notes"])]
+    lines = [*headlines(result), *(f"note: {note}" for note in result.notes)]
     verdicts = [
-        [pair["arm"], pair["baseline"], metric, *(found[key] for key in _OF_A_PAIR)]
-        for pair in result["pairs"]
-        for metric, found in pair["metrics"].items()
+        [pair.arm, pair.baseline, metric, *(getattr(found, key) for key in _OF_A_PAIR)]
+        for pair in result.pairs
+        for metric, found in pair.metrics.items()
     ]
     return {
         "final_table": wandb.Table(columns=["arm", *table.columns[1:]], data=[list(row) for row in table.rows]),
@@ -61,11 +64,8 @@ def _media(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figures(result: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(result: Comparison) -> dict[str, Any]:
     """Means by arm and metric, cost by arm, and each verdict's word."""
-    words = {
-        f"{pair['arm']} against {pair['baseline']}": {name: found["verdict"] for name, found in pair["metrics"].items()}
-        for pair in result["pairs"]
-    }
-    means = {arm["name"]: {name: one["mean"] for name, one in arm["metrics"].items()} for arm in result["arms"]}
-    return {"test": means, "cost": {arm["name"]: as_plain(arm["cost"]) for arm in result["arms"]}, "verdicts": words}
+    words = {pair.title: {name: found.verdict for name, found in pair.metrics.items()} for pair in result.pairs}
+    means = {arm.name: {name: one.mean for name, one in arm.metrics.items()} for arm in result.arms}
+    return {"test": means, "cost": {arm.name: as_plain(arm.cost) for arm in result.arms}, "verdicts": words}
