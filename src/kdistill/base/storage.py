@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -133,13 +133,13 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def one_at_a_time(path: Path, *, waiting: str = "", refusal: str = "") -> Iterator[None]:
+def one_at_a_time(path: Path, *, waiting: str = "", refusal: str | Callable[[], str] = "") -> Iterator[None]:
     """A block that one process at a time is in; who comes while another is in it waits, or is turned away.
 
     Args:
         path: the lock's file; its folder is made if need be.
         waiting: the line of the log for who has to wait.
-        refusal: in its stead the message for who is turned away.
+        refusal: in its stead the message for who is turned away, or what makes it then.
 
     Raises:
         UserError: with `refusal`, and another process is in the block.
@@ -152,7 +152,7 @@ def one_at_a_time(path: Path, *, waiting: str = "", refusal: str = "") -> Iterat
         lock.acquire(timeout=0)
     except Timeout as error:
         if refusal:
-            raise UserError(refusal) from error
+            raise UserError(refusal if isinstance(refusal, str) else refusal()) from error
         log.info(waiting)
         lock.acquire()
     try:

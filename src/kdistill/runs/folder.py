@@ -13,7 +13,8 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -27,6 +28,7 @@ from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
 from kdistill.base.storage import write_json, write_npz, write_text, writing_problem
 from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
 from kdistill.config.tree import as_written
+from kdistill.runs.hold import LOCK, NOTE, held, refuse_second
 from kdistill.runs.record import RunRecord, as_plain, from_plain
 from kdistill.runs.stored_config import read_config
 
@@ -52,8 +54,24 @@ class RunFolder:
         """Checks that a run may begin or go on here; makes nothing.
 
         Raises:
-            UserError: a finished run lies there already, or one that another config began, or nothing can be written.
+            UserError: a finished run lies there already, or one that another config began, or a process trains there
+                now, or nothing can be written.
         """
+        refuse_second(self.path)
+        self._check_content(config)
+
+    @contextmanager
+    def held(self, config: DictConfig) -> Iterator[None]:
+        """A block in which this process alone writes here, for a run of a config that may begin or go on.
+
+        Raises:
+            UserError: as `check` does.
+        """
+        with held(self.path):
+            self._check_content(config)  # what held it until now may have finished its run
+            yield
+
+    def _check_content(self, config: DictConfig) -> None:
         if self.finished:
             raise UserError(f"{self.path} holds a finished run; {_ELSEWHERE}")
         if wrong := writing_problem(self.path):
@@ -71,8 +89,9 @@ class RunFolder:
 
     def forget(self) -> None:
         """Takes away what `begin` made, where nothing beside it is worth a folder: no epoch was over."""
-        if self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {CONFIG}:
-            (self.path / CONFIG).unlink(missing_ok=True)
+        if self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {CONFIG, LOCK, NOTE}:
+            for name in (CONFIG, NOTE, LOCK):
+                (self.path / name).unlink(missing_ok=True)
             self.path.rmdir()
 
     def begun_by(self, config: DictConfig) -> bool:

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from kdistill.building.instantiate import build_all
 from kdistill.runs.folder import RunFolder
@@ -100,7 +101,7 @@ def fit(
             log_every_n_steps=config.trainer.log_every_n_steps,
             logger=loggers,
             callbacks=[*callbacks, *([told] if shown else []), *more],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # one process, also where SLURM has started it
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
@@ -19,7 +20,7 @@ from kdistill.tracking.loggers import Loggers
 from kdistill.training.callbacks.checkpoints import logged_until
 from kdistill.training.fit import fit
 from kdistill.training.outcome import test, write
-from kdistill.training.plan import make_plan
+from kdistill.training.plan import TrainingPlan, make_plan
 from kdistill.training.prepare import prepare
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,40 @@ def run(
     folder.check(config)
     if not in_sweep and not on_the_way:
         print_settings(config, path)
-    plan = make_plan(config)
+    with folder.held(config):
+        last = folder.last_checkpoint
+        rows = folder.curves(until=logged_until(last)) if last else []  # a damaged file is told before data are loaded
+        plan = make_plan(config)
+        record = _trained(config, plan, folder, rows, callbacks, on_the_way=on_the_way, started=started)
+    if on_the_way:
+        log.info(f"teacher {record.label}: trained, {trained_as(record, config)}")
+    elif not in_sweep:
+        print_result(record, str(path))
+        print_next(next_commands(record, path))
+    return record
+
+
+def _train_teacher(recipe: DictConfig, folder: Path) -> object:
+    """Trains the teacher of a run that is under way."""
+    return run(recipe, folder, on_the_way=True)
+
+
+def _trained(
+    config: DictConfig,
+    plan: TrainingPlan,
+    folder: RunFolder,
+    rows: Sequence[Mapping[str, Any]],
+    callbacks: Sequence[Callback],
+    *,
+    on_the_way: bool,
+    started: float,
+) -> RunRecord:
+    """From the plan, and the curves of a run that goes on, to the finished folder."""
     folder.begin(config)
-    last = folder.last_checkpoint
-    loggers = Loggers(config, path, rows=folder.curves(until=logged_until(last)) if last else ())
+    loggers = Loggers(config, folder.path, rows=rows)
     failed = True
     try:
-        with progress().part(str(path)):
+        with progress().part(str(folder.path)):
             prepared = prepare(config, plan, _train_teacher)
             if prepared.teacher is not None:
                 loggers.taught_by(prepared.teacher.facts)
@@ -79,14 +107,4 @@ def run(
         loggers.close(failed=failed)
         if failed:
             folder.forget()
-    if on_the_way:
-        log.info(f"teacher {record.label}: trained, {trained_as(record, config)}")
-    elif not in_sweep:
-        print_result(record, str(path))
-        print_next(next_commands(record, path))
     return record
-
-
-def _train_teacher(recipe: DictConfig, folder: Path) -> object:
-    """Trains the teacher of a run that is under way."""
-    return run(recipe, folder, on_the_way=True)

@@ -1,9 +1,11 @@
 """Checkpoints that are either whole or not there."""
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,9 +15,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import TIE_BREAKER
 from kdistill.base.storage import whole_file
 from kdistill.base.types import NonNegativeFloat
+
+_PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "epoch": int}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -25,10 +30,78 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with whole_file(Path(path)) as file:
             torch.save(checkpoint, file)
 
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """What the file holds, with the paths of the run's own checkpoints in the folder where the file lies now."""
+        return at_home(read_checkpoint(Path(path)), Path(path).parent)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint that a run can go on from, on the CPU.
+
+    Raises:
+        UserError: the file is damaged, or no run has written it.
+    """
+    mend = (
+        f"the run cannot go on from it. Restore the file, or remove {path} and start again: the run then begins "
+        "anew in its folder"
+    )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        reason = str(error).strip().splitlines()
+        raise UserError(f"{path} is damaged ({reason[0][:120] if reason else 'it is cut short'}): {mend}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("loops"), dict):
+        raise UserError(f"{path} is not what a run has written: {mend}")
+    for name, kind in _PARTS.items():
+        if not isinstance(content.get(name), kind):
+            raise UserError(f"{path} is not what a run has written, for it lacks {name}: {mend}")
+    try:
+        _logged_until(content)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not what a run has written, for its place in the epoch is lost: {mend}") from error
+    return content
+
+
+def at_home(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A checkpoint whose callbacks know the checkpoints of this folder, where it was copied or moved to.
+
+    Raises:
+        UserError: one of those is not there.
+    """
+    here = os.path.realpath(folder)
+    for state in content["callbacks"].values():
+        if not isinstance(state, dict) or not isinstance(state.get("dirpath"), str):
+            continue
+        there = state["dirpath"]
+
+        def moved(node: Any, there: str = there) -> Any:
+            if isinstance(node, dict):
+                return {moved(key): moved(value) for key, value in node.items()}
+            if isinstance(node, str) and (node == there or node.startswith(f"{there}{os.sep}")):
+                return here + node.removeprefix(there)
+            return node
+
+        state |= moved(state)
+        for path in {*state.get("best_k_models", ()), state.get("best_model_path")} - {None, ""}:
+            if not Path(path).is_file():
+                raise UserError(
+                    f"{path} is gone, the best checkpoint so far, which this run would go on with: restore it, or "
+                    f"remove {Path(here, 'last.ckpt')} too and start again"
+                )
+    return content
+
 
 def logged_until(checkpoint: Path) -> int:
-    """The last step that a run had logged when it wrote a checkpoint; -1 if none."""
-    loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]["fit_loop"]
+    """The last step that a run had logged when it wrote a checkpoint; -1 if none.
+
+    Raises:
+        UserError: the file is damaged, or no run has written it.
+    """
+    return _logged_until(read_checkpoint(checkpoint))
+
+
+def _logged_until(content: dict[str, Any]) -> int:
+    loops = content["loops"]["fit_loop"]
     done = int(loops["epoch_loop.state_dict"]["_batches_that_stepped"])
     # The next epoch's first row has the number after this epoch's last one; a batch is counted after its checkpoint.
     return done - 1 if loops["epoch_loop.batch_progress"]["is_last_batch"] else done
