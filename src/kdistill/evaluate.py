@@ -1,25 +1,32 @@
 """`python -m kdistill.evaluate run=<folder>`: a finished run's test figures, from its files."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from omegaconf import DictConfig
 
 from kdistill.config.cli import run_door
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kdistill.runs.evaluation import Evaluation
+
+Module = TypeVar("Module")
 log = logging.getLogger(__name__)
 
 
-def evaluate(config: DictConfig) -> dict[str, Any]:
+def evaluate(config: DictConfig) -> "Evaluation":
     """Rebuilds a run's network from its folder and tests it, in float32.
 
     Args:
         config: a composed `evaluate` config.
 
     Returns:
-        run, label, dataset_root, test (figures), recorded (the run's own, where the data are the same), and teacher:
-        for a distilled student, the weights that were asked again, or that they are gone.
+        The figures, beside the run's own where the data are the same.
 
     Raises:
         UserError: no finished run there, a target that is not trusted, or data of another shape.
@@ -36,6 +43,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     from kdistill.modules.predictions import answers, figures, predict
     from kdistill.modules.student import StudentModule
     from kdistill.modules.teacher import TeacherModule
+    from kdistill.runs.evaluation import Evaluation
     from kdistill.runs.folder import RunFolder
     from kdistill.runs.record import Normalisation
     from kdistill.teachers.recipe import member_sections
@@ -74,14 +82,14 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     def load(section: DictConfig, kind: str, weights: Path) -> Restored:
         return restore(weights, section, kind, facts, allowed=list(config.allow))
 
-    def options(network: Any, own: Normalisation) -> dict[str, Any]:
+    def as_module(kind: Callable[..., Module], network: "nn.Module", own: Normalisation) -> Module:
         channels_last = choose_channels_last(trained.trainer.channels_last, network)
-        return {"num_classes": len(class_names), "channels_last": channels_last, "mean": own.mean, "std": own.std}
+        return kind(network, num_classes=len(class_names), channels_last=channels_last, mean=own.mean, std=own.std)
 
     kind = "teacher" if record.role == "teacher" else "student"
     network = load(trained[kind], kind, folder.weights(record.role)).network
     batches = data.eval_loader(test)
-    predictions = predict(StudentModule(network, **options(network, record.input)), batches, data, device)
+    predictions = predict(as_module(StudentModule, network, record.input), batches, data, device)
     taught = record.teacher
     members = () if taught is None else taught.each
     gone = [one.checkpoint for one in members if not Path(one.checkpoint).is_file()]
@@ -90,15 +98,16 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         sections = member_sections(trained.teacher, list(config.allow)) if several else [trained.teacher]
         asked = [load(section, "teacher", Path(one.checkpoint)) for section, one in zip(sections, members, strict=True)]
         whole = joined(trained.teacher, asked) if several else asked[0].network
-        predictions |= answers(TeacherModule(whole, **options(whole, taught.input)), batches, data, device)
-    return {
-        "run": str(folder.path),
-        "label": record.label,
-        "dataset_root": trained.dataset.root,
-        "teacher": taught and (f"{', '.join(gone)} is gone: no agreement" if gone else taught.checkpoint),
-        "test": figures(predictions),
-        "recorded": None if other_data else record.test,
-    }
+        predictions |= answers(as_module(TeacherModule, whole, taught.input), batches, data, device)
+    asked_again = f"{', '.join(gone)} is gone: no agreement" if gone else taught.checkpoint if taught else None
+    return Evaluation(
+        run=str(folder.path),
+        label=record.label,
+        dataset_root=trained.dataset.root,
+        teacher=asked_again,
+        test=figures(predictions),
+        recorded=None if other_data else record.test,
+    )
 
 
 def _same_folder(one: str | None, other: str) -> bool:
@@ -113,7 +122,7 @@ def job(config: DictConfig) -> None:
     result = evaluate(config)
     print_evaluation(result)
     if config.output is not None:
-        write_json(Path(config.output), result)
+        write_json(Path(config.output), asdict(result))
 
 
 def main() -> None:

@@ -60,9 +60,9 @@ def test_a_replayed_teacher_teaches_as_one_that_is_asked(distilled: list[str], t
 
 def test_what_was_trained_on_the_gpu_has_the_same_figures_on_a_cpu(distilled: list[str], tmp_path: Path) -> None:
     summary = run(compose_config(distilled), tmp_path / "run")
-    figures = evaluate(compose_config([f"run={tmp_path / 'run'}", "device=cpu"], "evaluate"))["test"]
+    figures = evaluate(compose_config([f"run={tmp_path / 'run'}", "device=cpu"], "evaluate")).test
     assert figures == pytest.approx(summary.test, rel=1e-4, abs=1e-4)
-    auto = evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"]
+    auto = evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate")).test
     assert auto == pytest.approx(summary.test, rel=1e-5, abs=1e-5)
 
 

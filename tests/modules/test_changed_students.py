@@ -86,7 +86,7 @@ def test_simkd_counts_and_saves_the_projector_and_the_teachers_head(
 def test_simkd_is_evaluated_from_its_files(reused: tuple[Path, dict[str, Any]]) -> None:
     folder, found = reused
     result = evaluate(compose_config([f"run={folder}"], "evaluate"))
-    assert result["test"] == found.test
+    assert result.test == found.test
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_a_teacher_invents_subclasses_and_a_student_learns_them(mnist_root: Path
     (teacher,) = (tmp_path / "teachers").glob("mnist_small_cnn-*")
     assert load_file(teacher / "teacher.safetensors")["7.subclasses.weight"].shape == (20, 400)
     assert "train/spread" in (teacher / "metrics.csv").read_text()
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found.test
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate")).test == found.test
 
 
 @pytest.mark.parametrize("divided", [False, True])

@@ -176,7 +176,7 @@ def test_weights_to_start_from_keep_their_head_for_the_same_classes_alone(
 
 
 def evaluated(folder: Path, root: Path) -> dict[str, Any]:
-    return evaluate(compose_config([f"run={folder}", f"dataset.root={root}"], "evaluate"))["test"]
+    return evaluate(compose_config([f"run={folder}", f"dataset.root={root}"], "evaluate")).test
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_chain_trains_teacher_assistant_and_student(chain: Path, sizes: list[s
     assert last.teacher.test == assistant.test
     assert (last.cost.params_total, last.teacher.cost.params_total) == (5_258, 22_666)
     result = evaluate(compose_config([f"run={chain}"], "evaluate"))
-    assert result["test"] == last.test, "agreement with the assistant included"
+    assert result.test == last.test, "agreement with the assistant included"
 
 
 @pytest.mark.slow
@@ -208,7 +208,7 @@ def test_several_teachers_answer_with_the_mean_of_their_probabilities(sizes: lis
         assert getattr(found.teacher.cost, part) == sum(getattr(one.cost, part) for one in members)
     assert found.teacher.label == "mean of 2 teachers"
     result = evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))
-    assert result["test"] == found.test, "agreement with the mean included"
+    assert result.test == found.test, "agreement with the mean included"
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_the_student_is_what_the_run_hands_over(finished: Path) -> None:
     state = load_file(finished / "student.safetensors")
     create_model("mnist_small_cnn", num_classes=10, in_chans=1).load_state_dict(state)
     result = evaluate(compose_config([f"run={finished}"], "evaluate"))
-    assert result["test"] == summary(finished).test and result["teacher"] is None
+    assert result.test == summary(finished).test and result.teacher is None
     kept = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     every = sum(value.numel() for name, value in kept["state_dict"].items() if "normalize" not in name)
     assert every == 5_258 + 5_258 + 623_290

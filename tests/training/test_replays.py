@@ -96,7 +96,7 @@ def test_the_saved_model_is_the_whole_model(tissue: list[str], tmp_path: Path) -
     from kdistill.evaluate import evaluate
 
     found = run(compose_config([*tissue, "replay.prefix=on"]), tmp_path / "run")
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found.test
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate")).test == found.test
     state = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     whole = [
         value.numel() for name, value in state.items() if name.startswith("network.") and value.is_floating_point()

@@ -155,12 +155,12 @@ def test_the_student_without_a_teacher_runs_and_evaluates(small: Slice, tmp_path
     assert found.role == "student"
     assert found.teacher is None and "teacher" not in json.loads((tmp_path / "scratch" / "summary.json").read_text())
     result = evaluate(compose_config([f"run={tmp_path / 'scratch'}"], "evaluate"))
-    assert result["test"] == found.test == result["recorded"]
+    assert result.test == found.test == result.recorded
 
 
 def test_evaluate_reproduces_the_test_figures_from_the_files(distilled: Path) -> None:
     result = evaluate(compose_config([f"run={distilled}"], "evaluate"))
-    assert result["test"] == summary(distilled).test, "agreement with the teacher included"
+    assert result.test == summary(distilled).test, "agreement with the teacher included"
 
 
 def test_evaluate_takes_other_data_of_the_same_shape(distilled: Path, blocks: Path, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_evaluate_takes_other_data_of_the_same_shape(distilled: Path, blocks: Pa
     result = evaluate(compose_config([f"run={distilled}", f"dataset.root={tmp_path}"], "evaluate"))
     stored = np.load(distilled / "predictions.npz")
     right = stored["logits"][:50].argmax(1) == stored["target"][:50]
-    assert result["test"]["accuracy"] == pytest.approx(right.mean(), abs=1e-7)
-    assert result["recorded"] is None
+    assert result.test["accuracy"] == pytest.approx(right.mean(), abs=1e-7)
+    assert result.recorded is None
     for name, part in zip(TEST_FILES, (images[:50, :20], labels[:50]), strict=True):
         (tmp_path / name).write_bytes(encode_idx(part))
     with pytest.raises(UserError, match=r"test images are \(1, 20, 28\), the run's were \(1, 28, 28\)"):
@@ -272,7 +272,7 @@ def test_a_network_of_the_users_own_needs_no_code_of_ours(
     with pytest.raises(UserError, match=r"allow=\[their_nets\]"):
         evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))
     result = evaluate(compose_config([f"run={tmp_path / 'run'}", "allow=[their_nets]"], "evaluate"))
-    assert result["test"] == found.test
+    assert result.test == found.test
 
 
 def test_a_timm_name_is_a_student(small: Slice, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_whole_job_runs_on_made_up_tissue(demo: list[str], tmp_path: Path) -
     assert sum(group["n"] for group in found.test_by_agreement.values()) == found.data.test
     assert 0 < found.threshold.value < 1 and {"f1", "balanced_accuracy"} <= set(found.threshold.test)
     assert (found.input.mean, found.input.std) != (found.data.mean, found.data.std), "the model's own, not the data's"
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == found.test
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate")).test == found.test
 
 
 def test_votes_as_targets_and_balanced_classes_train(demo: list[str], tmp_path: Path) -> None:

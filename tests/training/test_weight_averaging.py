@@ -53,7 +53,7 @@ def test_the_average_of_every_step_is_validated_chosen_saved_and_tested(job: lis
         validated = [float(row["val/accuracy"]) for row in csv.DictReader(file) if row["val/accuracy"]]
     logged = validated[best["epoch"]]
     assert summary.val["accuracy"] == pytest.approx(logged), "what validation saw is what is handed over"
-    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate"))["test"] == pytest.approx(summary.test)
+    assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate")).test == pytest.approx(summary.test)
 
 
 @pytest.mark.slow

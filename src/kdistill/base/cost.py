@@ -1,6 +1,7 @@
 """What a network costs, as it is counted, kept and shown; `measuring` counts it."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,11 @@ class Cost:
     latency_ms: float | None = None
     latency_iqr_ms: float | None = None
     latency_on: str | None = None
+
+
+class Latency(TypedDict):
+    """What is measured of a `Cost`."""
+
+    latency_ms: float
+    latency_iqr_ms: float
+    latency_on: str

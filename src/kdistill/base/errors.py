@@ -1,7 +1,5 @@
 """Errors that a user can mend."""
 
-from typing import Any
-
 
 class UserError(Exception):
     """Something the user gave is wrong: the message says what was given, what is allowed and what to do.
@@ -17,8 +15,6 @@ class Pruned(Exception):
         facts: metric, value, epoch (from 1) and trial, as `pruned.json` holds them.
     """
 
-    def __init__(self, facts: dict[str, Any]) -> None:
-        super().__init__(
-            f"trial {facts['trial']} is pruned after epoch {facts['epoch']}: {facts['metric']} is {facts['value']:.4f}"
-        )
-        self.facts = facts
+    def __init__(self, *, trial: int, epoch: int, metric: str, value: float) -> None:
+        super().__init__(f"trial {trial} is pruned after epoch {epoch}: {metric} is {value:.4f}")
+        self.facts = {"trial": trial, "epoch": epoch, "metric": metric, "value": value}

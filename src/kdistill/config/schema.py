@@ -6,16 +6,16 @@ against its signature. `Literal` and ranged types are checked there too (OmegaCo
 
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le
 from omegaconf import MISSING
 
-from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt, Role
 from kdistill.config.hydra_setup import store_schema
 from kdistill.config.tree import Leaves, below
 
-ROLES = ("teacher", "student", "distill", "mutual")
+ROLES = get_args(Role)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
 THRESHOLDS = ("half", "f1")

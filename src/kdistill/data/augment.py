@@ -1,7 +1,7 @@
 """Augmentation as a pure function of (seed, sample, view): one sampling grid, one gather per image."""
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import NonNegativeFloat, UnitInterval
+from kdistill.base.types import Json, NonNegativeFloat, UnitInterval
 from kdistill.data.colour import NUMBERS as _COLOUR_NUMBERS
 from kdistill.data.colour import jitter
 from kdistill.data.philox import normal, uniform
@@ -70,7 +70,7 @@ class Augment:
         self.colour = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
         self.padding = padding
 
-    def key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, Json]:
         """All that the pixels of a view depend on, besides (seed, sample, view), as plain data."""
         return {"version": VERSION, **vars(self)}
 

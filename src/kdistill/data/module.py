@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
+from kdistill.base.types import Json
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
@@ -146,11 +147,11 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         first = [self.view(epoch) for epoch in range(epochs)]
         return first + ([self.view(epoch + 1) for epoch in range(epochs)] if self.two_views else [])
 
-    def view_key(self) -> dict[str, Any]:
+    def view_key(self) -> dict[str, Json]:
         """All that the training images of a view depend on, besides its number, as plain data."""
         arrays = self.arrays
         rows = None if arrays.train.rows is None else sha256(arrays.train.rows.cpu().numpy().tobytes()).hexdigest()
-        key = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
+        key: dict[str, Json] = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
         if self.serving.augment is None and not self.serving.mixup:
             return key
         augment = None if self.serving.augment is None else self.serving.augment.key()

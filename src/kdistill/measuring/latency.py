@@ -3,17 +3,18 @@
 import copy
 import logging
 import time
-from typing import Any
 
 import torch
 from torch import nn
+
+from kdistill.base.cost import Latency
 
 _THREADS = 1
 _REPEATS = 10
 _LEAST_SECONDS, _MOST_SECONDS = 0.3, 2.0  # of measuring; between them as long as the repeats take
 
 
-def measure_latency(network: nn.Module, image_shape: tuple[int, int, int], *, device: str = "cpu") -> dict[str, Any]:
+def measure_latency(network: nn.Module, image_shape: tuple[int, int, int], *, device: str = "cpu") -> Latency:
     """Times a copy of a network in eval mode on one image in float32; the network itself is not touched.
 
     Batch 1, without a gradient and without compilation, weights in the ordinary memory format: what loading the weights
@@ -26,9 +27,7 @@ def measure_latency(network: nn.Module, image_shape: tuple[int, int, int], *, de
         device: cpu or cuda, where the copy runs.
 
     Returns:
-        latency_ms: the median, in milliseconds.
-        latency_iqr_ms: interquartile range of the timings, in milliseconds.
-        latency_on: device and threads, in words.
+        What a `Cost` holds of it.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # looks for CUDA's compiler, not needed here
     from torch.utils.benchmark import Timer, timer

@@ -1,7 +1,6 @@
 """Predictions of a trained module on a whole partition, in float32."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,8 +47,10 @@ def figures(predictions: dict[str, Tensor]) -> dict[str, float]:
     return values
 
 
-def chosen_threshold(val: dict[str, Tensor], test: dict[str, Tensor]) -> dict[str, Any]:
-    """The decision threshold with the best F1 on validation, and what it gives on validation and test.
+def chosen_threshold(
+    val: dict[str, Tensor], test: dict[str, Tensor]
+) -> tuple[float, dict[str, float], dict[str, float]]:
+    """The decision threshold with the best F1 on validation, and the figures that it gives on validation and test.
 
     Raises:
         UserError: there are more than two classes.
@@ -58,11 +59,7 @@ def chosen_threshold(val: dict[str, Tensor], test: dict[str, Tensor]) -> dict[st
         raise UserError(f"decision_threshold=f1 needs two classes, not {val['logits'].shape[1]}; use half")
     scores = {name: part["logits"].double().softmax(1)[:, 1] for name, part in (("val", val), ("test", test))}
     value = best_threshold(scores["val"], val["target"])
-    return {
-        "value": value,
-        "val": at_threshold(scores["val"], val["target"], value),
-        "test": at_threshold(scores["test"], test["target"], value),
-    }
+    return value, at_threshold(scores["val"], val["target"], value), at_threshold(scores["test"], test["target"], value)
 
 
 def load_checkpoint(module: ClassifierModule, path: Path) -> int:

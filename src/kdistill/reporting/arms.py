@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kdistill.base.types import Role
 from kdistill.runs.comparison import ArmFigures, Comparison
 from kdistill.runs.finished import FinishedRun
 from kdistill.runs.folder import RunFolder
@@ -36,7 +37,7 @@ class Arm:
         return self.row.name
 
     @property
-    def role(self) -> str:
+    def role(self) -> Role:
         return self.row.role
 
     def mean(self, metric: str) -> float:

@@ -16,6 +16,7 @@ from kdistill.base.cost import Cost
 from kdistill.base.metric_catalogue import METRICS, Metric, table_metrics
 from kdistill.config.hydra_setup import running_job
 from kdistill.reporting.plain_text import printable
+from kdistill.runs.evaluation import Evaluation
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord, TeacherFacts
 from kdistill.screen.progress import screen
@@ -174,16 +175,16 @@ def _remarks(record: RunRecord) -> Iterator[str]:
     yield "time: " + ", ".join(f"{name} {value:.0f} s" for name, value in asdict(record.time_s).items() if value)
 
 
-def print_evaluation(result: Mapping[str, Any], console: Console | None = None) -> None:
+def print_evaluation(result: Evaluation, console: Console | None = None) -> None:
     """Figures of `kdistill.evaluate`, beside the run's own where the data are the same."""
     console = console or screen()
-    table = Table(title=f"{result['label']}: test set of {result['dataset_root']}", title_justify="left", **_PLAIN)
+    table = Table(title=f"{result.label}: test set of {result.dataset_root}", title_justify="left", **_PLAIN)
     for column in ("", "now", "recorded"):
         table.add_column(column, justify="left" if column == "" else "right")
-    recorded = result["recorded"] or {}
-    for name, value in result["test"].items():
+    recorded = result.recorded or {}
+    for name, value in result.test.items():
         table.add_row(name, f"{value:.6f}", f"{recorded[name]:.6f}" if name in recorded else "-")
     console.print(table)
-    if result["teacher"]:
-        console.print(f"teacher: {result['teacher']}", soft_wrap=True)
-    console.print(f"run folder: {result['run']}", soft_wrap=True)
+    if result.teacher:
+        console.print(f"teacher: {result.teacher}", soft_wrap=True)
+    console.print(f"run folder: {result.run}", soft_wrap=True)

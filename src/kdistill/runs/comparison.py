@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kdistill.base.cost import Cost
+from kdistill.base.types import Role
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ArmFigures:
     """
 
     name: str
-    role: str
+    role: Role
     label: str
     seeds: tuple[int, ...]
     runs: tuple[str, ...]

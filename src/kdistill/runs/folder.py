@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
 from kdistill.base.storage import write_json, write_npz, write_text, writing_problem
+from kdistill.base.types import Role
 from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
 from kdistill.config.tree import as_written
 from kdistill.runs.hold import LOCK, NOTE, held, refuse_second
@@ -145,7 +146,7 @@ class RunFolder:
         with path.open(newline="") as file:
             return [row for row in csv.DictReader(file) if until is None or int(row["step"]) <= until]
 
-    def weights(self, role: str) -> Path:
+    def weights(self, role: Role) -> Path:
         """Where the chosen weights lie."""
         return self.path / ("teacher.safetensors" if role == "teacher" else "student.safetensors")
 

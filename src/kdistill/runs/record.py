@@ -6,6 +6,7 @@ from typing import Any
 
 from kdistill.base.cost import Cost
 from kdistill.base.errors import UserError
+from kdistill.base.types import Role
 
 Figures = dict[str, float]  # by the catalogue's keys; NaN, and null in the file, where one is not defined
 
@@ -137,7 +138,7 @@ class RunRecord:
     """
 
     experiment: str
-    role: str
+    role: Role
     label: str
     seed: int
     best_epoch: int

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kdistill.config.key_identity import SAME_SETTINGS, counts
 from kdistill.config.overrides import key_of
@@ -14,6 +14,8 @@ from kdistill.runs.folder import RunFolder
 from kdistill.runs.job_record import FILE, figure_of, judged_by, read_record
 from kdistill.runs.places import comparison_arm
 from kdistill.runs.ranking import Settings, Sweep, by_settings, shown
+
+Value = TypeVar("Value")
 
 _SWEEP_FILES = ("sweep.json", "multirun.yaml")
 
@@ -97,7 +99,7 @@ def _sweep_folder(job: Path) -> Path:
     return next((folder for folder in above if any((folder / name).is_file() for name in _SWEEP_FILES)), job.parent)
 
 
-def _trained(given: Mapping[str, Any]) -> dict[str, Any]:
+def _trained(given: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in given.items() if counts(key, SAME_SETTINGS)}
 
 

@@ -48,7 +48,7 @@ class TrialWatch(pl.Callback):
         gives_up = self._report(epoch, value) if trainer.is_global_zero else False
         gives_up = trainer.strategy.broadcast(gives_up)
         if gives_up and epoch + 1 < (trainer.max_epochs or math.inf):  # what has been trained to the end is kept
-            self.verdict = Pruned({"trial": self.number, "epoch": epoch + 1, "metric": self.metric, "value": value})
+            self.verdict = Pruned(trial=self.number, epoch=epoch + 1, metric=self.metric, value=value)
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,9 +1,9 @@
 """How a teacher comes to be: the experiment that trains it, on a run's own data, and the key that the result has."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -20,6 +20,8 @@ from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
 
 # What a member of `teacher=several` need not say.
+Value = TypeVar("Value")
+
 _MEMBER: dict[str, Any] = {
     **{"weights": "none", "trainable": "all", "backbone_lr": 1.0, "mean": None, "std": None, "image_size": None},
     **{"checkpoint": None, "recipe": None, "recipe_overrides": [], "gate": "on"},
@@ -109,7 +111,7 @@ def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
     return recipe_key(recipe_of(config), data_fingerprint, train_size)
 
 
-def _network(section: dict[str, Any]) -> dict[str, Any]:
+def _network(section: Mapping[str, Value]) -> dict[str, Value]:
     """What a student's section has too: the network, without where a teacher's weights come from."""
     return {key: value for key, value in section.items() if key not in TEACHER_KEYS}
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -134,13 +133,24 @@ def tuned(
     file = cache / f"{key[:24]}.json"
     # Runs that start together train in one mode; so does one that is killed and goes on from where it was.
     with one_at_a_time(file.with_suffix(".lock"), waiting="tune: another run is measuring here; waiting for it"):
-        if file.is_file():
-            found = ComputeMode(**json.loads(file.read_text())["chosen"])
-            log.info("tune: %s, measured before on this machine (%s)", found, file)
+        if (found := _measured_before(file, modes)) is not None:
             return found
-        chosen, facts = _fastest(network, default, modes, batch_shape, num_classes, steps, device)
-        write_json(file, facts)
+        chosen, step_ms = _fastest(network, default, modes, batch_shape, num_classes, steps, device)
+        write_json(file, {"chosen": asdict(chosen), "step_ms": step_ms})
     return chosen
+
+
+def _measured_before(file: Path, modes: Sequence[ComputeMode]) -> ComputeMode | None:
+    if not file.is_file():
+        return None
+    try:
+        chosen = json.loads(file.read_bytes())["chosen"]
+        found = next(mode for mode in modes if asdict(mode) == chosen)
+    except (ValueError, KeyError, TypeError, StopIteration):
+        log.warning("tune: %s is damaged: measuring again", file)
+        return None
+    log.info("tune: %s, measured before on this machine (%s)", found, file)
+    return found
 
 
 def _fastest(
@@ -151,8 +161,8 @@ def _fastest(
     num_classes: int,
     steps: int,
     device: str,
-) -> tuple[ComputeMode, dict[str, Any]]:
-    """The mode that this machine is fastest in now, and what was measured."""
+) -> tuple[ComputeMode, dict[str, float]]:
+    """The mode that this machine is fastest in now, and the milliseconds that a step takes in each."""
     seconds: dict[ComputeMode, float] = {}
     costs: dict[ComputeMode, float] = {}
     for mode in modes:
@@ -164,7 +174,7 @@ def _fastest(
     chosen = best if totals[best] <= _WORTH_IT * totals[default] else default
     shown = "; ".join(f"{mode} {1000 * value:.3g} ms" for mode, value in seconds.items())
     log.info("tune: %s (a step: %s)", chosen, shown)
-    return chosen, {"chosen": asdict(chosen), "step_ms": {str(mode): 1000 * value for mode, value in seconds.items()}}
+    return chosen, {str(mode): 1000 * value for mode, value in seconds.items()}
 
 
 def _measure(
@@ -216,7 +226,7 @@ def _seconds_of(work: Callable[[], object], device: str) -> float:
 
 
 def _key(network: nn.Module, modes: Sequence[ComputeMode], batch_shape: Sequence[int], device: str, steps: int) -> str:
-    machine: dict[str, Any] = {
+    machine = {
         "device": torch.cuda.get_device_name() if device == "cuda" else _cpu(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

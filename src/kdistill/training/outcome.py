@@ -140,7 +140,7 @@ def data_facts(arrays: ImageArrays) -> DataFacts:
 def _threshold(config: DictConfig, outcome: Outcome) -> Threshold | None:
     if config.decision_threshold != "f1":
         return None
-    return Threshold(**chosen_threshold(outcome.val, outcome.test))
+    return Threshold(*chosen_threshold(outcome.val, outcome.test))
 
 
 def _by_agreement(arrays: ImageArrays, outcome: Outcome) -> dict[str, Figures] | None:

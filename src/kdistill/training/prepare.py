@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from kdistill.base.cost import Cost
+from kdistill.base.types import Role
 from kdistill.building.instantiate import network_label
 from kdistill.measuring.cost import count_cost
 from kdistill.models.faster import make_faster
@@ -110,7 +111,7 @@ def _bound(config: DictConfig, plan: TrainingPlan, teacher: Teacher | None) -> A
     return replay_teacher(config, teacher.answers, plan.data, device=plan.device, precision=precision)
 
 
-def _module(role: str, plan: TrainingPlan, answering: Answering | None) -> ClassifierModule:
+def _module(role: Role, plan: TrainingPlan, answering: Answering | None) -> ClassifierModule:
     options = vars(plan.options)
     if answering is not None:
         return DistillModule(plan.network, teacher=answering, **options)

@@ -1,15 +1,15 @@
 """Puts replay into a run: the teacher's answers, and the outputs of a network's frozen leading part."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from kdistill.base.errors import UserError
+from kdistill.base.types import Json
 from kdistill.building.device import autocast
 from kdistill.building.instantiate import network_label
 from kdistill.config.hydra_setup import running_job
@@ -105,7 +105,7 @@ def _replayed(
     config: DictConfig,
     switch: str,
     compute: Compute,
-    key: dict[str, Any],
+    key: Mapping[str, Json],
     data: ArrayDataModule,
     device: str,
     precision: str,
@@ -143,7 +143,7 @@ def _replayed(
     return lambda batch: store.read(batch.view, batch.index)
 
 
-def _inputs(module: ClassifierModule) -> dict[str, Any]:
+def _inputs(module: ClassifierModule) -> dict[str, Json]:
     """What becomes of an image before a module's network sees it."""
     mean, std = (tensor.flatten().tolist() for tensor in (module.normalize.mean, module.normalize.std))
     return {"mean": mean, "std": std, "channels_last": module.format == torch.channels_last}
