@@ -9,6 +9,7 @@ import torch
 from tiny_runs import on_digits
 from torch import Tensor, nn
 
+from kdistill.base.checked import read_note, write_note
 from kdistill.building.data import build_data
 from kdistill.building.device import choose_precision
 from kdistill.building.networks import build_network
@@ -58,8 +59,13 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     network = SlowIn(torch.contiguous_format)
     assert choose(network, tmp_path) == LAST
     (file,) = tmp_path.glob("*.json")
-    file.write_text(file.read_text().replace('"channels_last": true', '"channels_last": false'))
+    facts = read_note(file)
+    assert facts is not None
+    facts["chosen"]["channels_last"] = False
+    write_note(file, facts)
     assert choose(network, tmp_path) == PLAIN, "as the file says"
+    file.write_text(file.read_text().replace("false", "true "))
+    assert choose(network, tmp_path) == LAST, "a damaged file says nothing"
 
 
 def test_runs_that_start_together_train_in_one_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

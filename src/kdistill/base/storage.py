@@ -1,5 +1,6 @@
 """Files and folders that are either whole or not there, what identifies plain data, and locks between processes."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NO_PROMISE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that does not know of allocation
 _LEAST_SPACE = 2**20  # bytes: a disk with less is full
 
 
@@ -93,6 +95,36 @@ def writing_problem(folder: Path) -> str | None:
     except OSError as error:
         return f"{nearest} cannot be written to: {error.strerror}"
     return None
+
+
+def missing_space(folder: Path, needed: int, free: int) -> str:
+    """How much space lacks in a folder, in words; sizes in bytes."""
+    needs, has, lacks = (
+        f"{size / 1e9:.3g} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB" for size in (needed, free, needed - free)
+    )
+    return f"{needs} are needed in {folder}, {has} are free: {lacks} are missing"
+
+
+def allocated_file(path: Path, size: int) -> None:
+    """Makes a file of zeros that has its space already, where the file system can promise that.
+
+    Args:
+        path: the file; nothing may be there.
+        size: in bytes.
+
+    Raises:
+        OSError: there is not so much space; nothing is left.
+    """
+    with path.open("xb") as file:
+        try:
+            file.truncate(size)
+            if size and hasattr(os, "posix_fallocate"):  # a file with holes would fill the disk only as it is written
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in _NO_PROMISE:
+                return
+            path.unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: Path, content: Any) -> None:

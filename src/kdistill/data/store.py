@@ -1,7 +1,6 @@
-"""Images decoded once, in parallel, into a uint8 array that later runs map into memory; verified by content hash."""
+"""Images decoded once, in parallel, into a uint8 array that later runs map into memory; verified by sums."""
 
 import hashlib
-import json
 import logging
 import warnings
 from collections import Counter
@@ -10,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from kdistill.base.checked import CheckedArray, read_note, write_note
 from kdistill.base.cores import usable_cores
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
-from kdistill.base.storage import file_digest, one_at_a_time, whole_file, write_json
+from kdistill.base.storage import file_digest, one_at_a_time
 from kdistill.data.decoding import Range, UnreadableImage, decode, depth
 from kdistill.data.problems import Problems
 from kdistill.data.value_range import settle_range
@@ -34,6 +35,7 @@ Decoder = Callable[[Path], tuple[np.ndarray, str] | UnreadableImage]
 _VERSION = 1  # of decoding: raise it when the same file would give other pixels
 _CHANNELS = 3
 _AT_ONCE = 256  # images in memory while decoding
+_CHUNK = 2**20  # bytes of an array that have a sum together, about
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ def open_store(
 ) -> StoredImages | None:
     """The decoded images of some files, from the cache if they are there.
 
-    The array's own sha256 is checked on every opening; a damaged one is made again with a warning. Two jobs that want
-    the same array wait for each other: one decodes, the other finds it.
+    The array is checked on every opening, which reads all of it anyway for its moments; of a damaged one the images
+    that are concerned are decoded again, with a warning. Two jobs that want the same array wait for each other: one
+    decodes, the other finds it.
 
     Args:
         paths: N files, in the order of the array.
-        cache: folder of the arrays, one .npy and one .json each.
+        cache: folder of the arrays; of each its images (.npy), their sums (.npy.sums) and a note (.json).
         image_size: side S in pixels.
         problems: takes the files that do not decode.
         value_range: what becomes 0 and 255 in images of more than 8 bits; None: the range of their values.
@@ -96,12 +99,12 @@ def open_store(
             if scaled is not None:
                 options += f" range={scaled[0]!r},{scaled[1]!r}"
             key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
-            array = cache / f"{key[:32]}.npy"
+            array = _array(cache / f"{key[:32]}.npy", len(paths), image_size, key)
             decoder = partial(_try, image_size, scaled)
             with one_at_a_time(
-                array.with_suffix(".lock"), waiting="another job is decoding these images; waiting for it"
+                array.file.with_suffix(".lock"), waiting="another job is decoding these images; waiting for it"
             ):
-                facts = _verified(array) or _make(array, paths, image_size, decoder, pool, problems)
+                facts = _verified(array, paths, decoder, pool) or _make(array, paths, decoder, pool, problems)
         except OSError as error:
             raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error
     if facts is None:
@@ -110,8 +113,7 @@ def open_store(
     if converted:
         kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
         log.info("made plain RGB: %d of %s, %s", sum(converted.values()), counted(len(paths), "image"), kinds)
-    # Copy on write ("c"): torch wants memory that it may write to.
-    return StoredImages(torch.from_numpy(np.load(array, mmap_mode="c")), key, sources, scaled)
+    return StoredImages(torch.from_numpy(array.mapped()), key, sources, scaled)
 
 
 def _sha256(path: Path) -> str:
@@ -121,65 +123,82 @@ def _sha256(path: Path) -> str:
         return "unreadable"  # decoding it says why
 
 
-def _verified(array: Path) -> dict[str, Any] | None:
-    """What is written down of an array whose content is what was written; None if it has to be made."""
-    record = array.with_suffix(".json")
-    if not (array.is_file() and record.is_file()):
+def _array(file: Path, count: int, image_size: int, key: str) -> CheckedArray:
+    shape = (count, _CHANNELS, image_size, image_size)
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    chunk = min(_AT_ONCE, max(1, _CHUNK // prod(shape[1:])))
+    return CheckedArray(file, shape=shape, dtype="|u1", chunk=chunk, key=key, header=header.getvalue())
+
+
+def _verified(
+    array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor
+) -> dict[str, Any] | None:
+    """What is written down of an array that is as it was written, or is again; None if it has to be made."""
+    note = array.file.with_suffix(".json")
+    if not (array.file.exists() and note.exists()):
         return None
-    try:
-        facts = json.loads(record.read_bytes())
-        if facts["sha256"] == _sha256(array):
-            return facts
-    except (ValueError, KeyError, TypeError):
-        pass
-    log.warning("the decoded images in %s are damaged (their sha256 is not the recorded one); decoding again", array)
-    return None
+    facts = read_note(note)
+    if facts is None or not array.is_there:
+        log.warning("the decoded images in %s are damaged, or an earlier version's; decoding again", array.file)
+        return None
+    if damaged := array.damaged():
+        count = counted(sum(map(len, damaged)), "image")
+        log.warning("the decoded images in %s are damaged; decoding %s again", array.file, count)
+    for rows in damaged:
+        results = list(pool.map(decoder, paths[rows.start : rows.stop]))
+        if any(isinstance(result, UnreadableImage) for result in results):
+            return None
+        array.mend(rows.start, np.stack([result[0] for result in results if not isinstance(result, UnreadableImage)]))
+    return facts
 
 
 def _make(
-    array: Path, paths: Sequence[Path], image_size: int, decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
+    array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
 ) -> dict[str, Any] | None:
+    """Decodes all images, in order; None where one does not decode."""
+    note = array.file.with_suffix(".json")
+    note.unlink(missing_ok=True)
     try:
-        with whole_file(array) as file:
-            facts = _decode_all(file, paths, image_size, decoder, pool, problems)
-    except UnreadableImage:
-        return None
-    write_json(array.with_suffix(".json"), facts)
+        array.create()
+        modes = _decode_all(array, paths, decoder, pool, problems)
+        array.sync()
+    except BaseException as error:
+        array.remove()
+        if isinstance(error, UnreadableImage):
+            return None
+        raise
+    facts = {"shape": array.shape, "modes": modes}
+    write_note(note, facts)
     return facts
 
 
 def _decode_all(
-    file: IO[bytes],
-    paths: Sequence[Path],
-    image_size: int,
-    decoder: Decoder,
-    pool: ThreadPoolExecutor,
-    problems: Problems,
-) -> dict[str, Any]:
-    """Writes the .npy file in order as the threads decode; returns its sha256 and how many files had which mode."""
-    shape = (len(paths), _CHANNELS, image_size, image_size)
-    header = BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    file.write(header.getvalue())
-    digest = hashlib.sha256(header.getvalue())
+    array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
+) -> dict[str, int]:
+    """Writes the array as the threads decode; returns how many files had which mode."""
     modes: Counter[str] = Counter()
     unreadable = 0
     chunks = range(0, len(paths), _AT_ONCE)
     results = (result for start in chunks for result in pool.map(decoder, paths[start : start + _AT_ONCE]))
     shown = progress().track(results, "decoding images", len(paths), "images")
-    for path, result in zip(paths, shown, strict=True):
+    rows: list[np.ndarray] = []
+    for number, (path, result) in enumerate(zip(paths, shown, strict=True), 1):
         if isinstance(result, UnreadableImage):
             problems.add(result.kind, f"{path}: {result}")
             unreadable += 1
             continue
+        if unreadable:
+            continue  # nothing will be kept; the other files are looked at all the same
         pixels, mode = result
-        content = pixels.tobytes()
-        digest.update(content)
-        file.write(content)
         modes[mode] += 1
+        rows.append(pixels)
+        if len(rows) == array.chunk or number == len(paths):
+            array.write(number - len(rows), np.stack(rows))
+            rows = []
     if unreadable:
         raise UnreadableImage(f"{unreadable} files")
-    return {"sha256": digest.hexdigest(), "shape": shape, "modes": dict(modes)}
+    return dict(modes)
 
 
 def _try(image_size: int, value_range: Range | None, path: Path) -> tuple[np.ndarray, str] | UnreadableImage:

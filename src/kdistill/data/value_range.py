@@ -1,15 +1,14 @@
 """From which values to which images of more than 8 bits are scaled: one range for a whole data set."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from kdistill.base.checked import read_note, write_note
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
-from kdistill.base.storage import write_json
 from kdistill.data.decoding import Depth, Range, extent
 
 log = logging.getLogger(__name__)
@@ -69,12 +68,11 @@ def _extent(
     """The least and the greatest value of some files, from the cache if they were measured before."""
     key = hashlib.sha256("\n".join(sources[number] for number in numbers).encode()).hexdigest()
     file = cache / f"{key[:32]}.range"
-    if file.is_file():
-        low, high = json.loads(file.read_text())
-        return low, high
+    if (note := read_note(file)) is not None:
+        return note["low"], note["high"]
     found = [one for one in pool.map(extent, [paths[number] for number in numbers]) if one is not None]
     low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=1.0)
     if low == high:
         low, high = min(low, 0.0), max(high, 1.0)
-    write_json(file, [low, high])
+    write_note(file, {"low": low, "high": high})
     return low, high

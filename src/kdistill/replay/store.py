@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -13,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdistill.base.checked import CheckedArray, read_note, write_note
 from kdistill.base.errors import UserError
-from kdistill.base.storage import digest, one_at_a_time, write_json, writing_problem
+from kdistill.base.storage import digest, missing_space, one_at_a_time, write_json, writing_problem
 from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _DTYPES: dict[str, tuple[torch.dtype, str]] = {
 }
 
 Outputs = Mapping[str, Tensor]
+Compute = Callable[[int, Tensor], Outputs]
 
 
 class ReplayStore:
@@ -34,7 +35,7 @@ class ReplayStore:
 
     A view is complete or not there: rows are written in order, and how many are good is noted after each chunk has
     reached the file, so that a killed job's work is taken up where it stopped. Two jobs that want the same store wait
-    for each other at its lock.
+    for each other at its lock. A chunk is looked at when it is first read: what does not fit its sum is computed again.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class ReplayStore:
         facts = {**key, "shapes": self.shapes, "samples": samples, "dtype": dtype}
         self.facts = json.loads(json.dumps(facts, sort_keys=True))
         self.folder = cache / f"{label}-{digest(self.facts)[:16]}"
-        self._open: dict[int, dict[str, Tensor]] = {}
+        self._open: dict[int, dict[str, tuple[CheckedArray, Tensor]]] = {}
+        self._compute: tuple[Compute, int, str] | None = None
 
     @property
     def view_bytes(self) -> int:
@@ -70,12 +72,13 @@ class ReplayStore:
         if wrong := writing_problem(self.folder):
             return wrong
         there = next(place for place in self.folder.absolute().parents if place.exists())
-        needed, free = self.view_bytes * len(views), shutil.disk_usage(there).free
-        return f"{needed / 1e9:.3g} GB are needed in {there}, {free / 1e9:.3g} GB are free" if needed > free else None
+        begun = sum(file.stat().st_blocks * 512 for view in views for file in self.folder.glob(f"{_stem(view)}.*.bin"))
+        needed, free = self.view_bytes * len(views) - begun, shutil.disk_usage(there).free
+        return missing_space(there, needed, free) if needed > free else None
 
     def missing(self, views: Sequence[int]) -> list[int]:
         """Those of the views that are not complete."""
-        return [view for view in views if self._rows(view) < self.samples]
+        return [view for view in views if self._begun(view)[0] < self.samples]
 
     def read(self, view: int, index: Tensor) -> dict[str, Tensor]:
         """Tensors of some samples.
@@ -86,97 +89,155 @@ class ReplayStore:
 
         Returns:
             (n, ...) float32 by name, on the device of `index`.
+
+        Raises:
+            UserError: the view was there when this process filled the store, and is not any more.
         """
         if view not in self._open:
-            if self.missing([view]):
+            self._open[view] = self._opened(view, index.device)
+        numbers, found = index, {}
+        for name, (array, stored) in self._open[view].items():
+            numbers = numbers.to(stored.device)
+            if not array.is_checked:
+                self._mend(view, array, array.damaged(numbers.numpy()))
+            found[name] = stored.index_select(0, numbers).to(index.device).float()
+        return found
+
+    def _opened(self, view: int, device: torch.device) -> dict[str, tuple[CheckedArray, Tensor]]:
+        rows, chunk = self._begun(view)
+        if rows < self.samples:
+            if self._compute is None:
                 raise RuntimeError(f"view {view} of {self.folder} is not filled")
-            place = self._place(index.device)
-            self._open[view] = {name: self._map(view, name, "c").to(place) for name in self.shapes}
-        return {
-            name: stored.index_select(0, index.to(stored.device)).to(index.device).float()
-            for name, stored in self._open[view].items()
-        }
+            raise UserError(
+                f"replay: view {view} of {self.folder} was removed or cut short while this run was reading it; the "
+                "same command stores it anew and goes on from its last checkpoint"
+            )
+        place, found = self._place(device), {}
+        for name, array in self._arrays(view, chunk).items():
+            if place.type != "cpu":
+                self._mend(view, array, array.damaged())  # what leaves for the device is not looked at again
+            mapped = torch.from_numpy(array.mapped()).view(_DTYPES[self.dtype][0])
+            found[name] = (array, mapped.to(place))
+        return found
+
+    def _mend(self, view: int, array: CheckedArray, damaged: Sequence[range]) -> None:
+        """Computes again what is not as it was written."""
+        if not damaged:
+            return
+        count = sum(map(len, damaged))
+        if self._compute is None:
+            raise UserError(f"replay: {array.file} is damaged ({count:,} samples do not fit their sums); remove it")
+        compute, batch_size, what = self._compute
+        log.warning("replay: %s: %d samples of %s do not fit their sums; computed again", array.file, count, what)
+        name = list(self.shapes)[int(array.file.name.split(".")[1])]
+        for rows in damaged:
+            parts = torch.arange(rows.start, rows.stop).split(batch_size)
+            array.mend(rows.start, np.concatenate([self._stored(compute(view, part)[name]) for part in parts]))
 
     def _place(self, device: torch.device) -> torch.device:
         """Where the next view goes: to the device that reads it, if it takes no third of a GPU's free memory."""
         fits = device.type != "cuda" or self.view_bytes <= torch.cuda.mem_get_info(device)[0] / 3
         return device if fits else torch.device("cpu")
 
-    def fill(
-        self, views: Sequence[int], compute: Callable[[int, Tensor], Outputs], *, batch_size: int, what: str
-    ) -> None:
+    def fill(self, views: Sequence[int], compute: Compute, *, batch_size: int, what: str) -> None:
         """Computes and stores what is missing of some views, with a progress bar.
 
         Args:
             views: which.
-            compute: from a view and (n,) sample numbers to (n, ...) tensors by name.
+            compute: from a view and (n,) sample numbers to (n, ...) tensors by name; also what is found damaged later
+                is computed by it.
             batch_size: samples computed at once.
             what: what is stored, for messages.
 
         Raises:
             UserError: the folder can't be written.
         """
+        self._compute = compute, batch_size, what
+        if not self.missing(views):
+            return
+        was_there = False
         try:
             waiting = f"replay: another job is storing {what}; waiting for it"
             with one_at_a_time(self.folder / ".lock", waiting=waiting):
                 write_json(self.folder / "key.json", self.facts)
+                was_there = True
                 self._fill(self.missing(views), compute, batch_size, what)
         except OSError as error:
+            if was_there and not self.folder.is_dir():
+                raise UserError(f"replay: {self.folder} was removed while {what} was being stored there") from error
+            wrong = self.no_room(self.missing(views)) or str(error)
             raise UserError(
-                f"replay: {what} can't be stored in {self.folder}: {error}; give another replay.cache, free "
-                f"{self.view_bytes * len(views) / 1e9:.2f} GB there, or use replay.teacher=off replay.prefix=off"
+                f"replay: {what} can't be stored in {self.folder}: {wrong}; give another replay.cache, free space "
+                "there, store less (fewer dataset.views, replay.dtype=bf16), or use replay.teacher=off "
+                "replay.prefix=off. The same command goes on with what is stored already"
             ) from error
 
-    def _fill(
-        self, views: Sequence[int], compute: Callable[[int, Tensor], Outputs], batch_size: int, what: str
-    ) -> None:
+    def _fill(self, views: Sequence[int], compute: Compute, batch_size: int, what: str) -> None:
+        begun = {view: self._begun(view) for view in views}
+        self._allocate([view for view in views if not begun[view][0]], batch_size)
         chunks = [
-            (view, start)
-            for view in views
-            for start in range(self._rows(view), self.samples, batch_size)
+            (view, start, chunk)
+            for view, (rows, noted) in begun.items()
+            for chunk in [noted if rows else batch_size]
+            for start in range(rows, self.samples, chunk)
         ]  # fmt: skip
-        total = sum(min(batch_size, self.samples - start) for _, start in chunks)
+        total = sum(min(chunk, self.samples - start) for _, start, chunk in chunks)
         with progress().stage(f"storing {what}", total, "images") as stage:
-            for view, start in chunks:
-                index = torch.arange(start, min(start + batch_size, self.samples))
-                self._compute(view, index, compute, what)
+            for view, start, chunk in chunks:
+                index = torch.arange(start, min(start + chunk, self.samples))
+                outputs = [compute(view, part) for part in index.split(batch_size)]
+                for name, array in self._arrays(view, chunk).items():
+                    tensors = [part[name] for part in outputs]
+                    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+                        raise UserError(
+                            f"replay: {what} of view {view} is not finite ({name}); use replay off, or mend it"
+                        )
+                    array.write(start, np.concatenate([self._stored(tensor) for tensor in tensors]))
+                write_note(self._note(view), {"rows": start + len(index), "chunk": chunk})
                 stage.advance(len(index))
 
-    def _compute(self, view: int, index: Tensor, compute: Callable[[int, Tensor], Outputs], what: str) -> None:
-        """Stores the next rows of a view."""
-        start = int(index[0])
-        outputs = compute(view, index)
-        for name in self.shapes:
-            if not torch.isfinite(outputs[name]).all():
-                raise UserError(f"replay: {what} of view {view} is not finite ({name}); use replay off, or mend it")
-            stored = self._map(view, name, "r+" if start else "w+")
-            stored[start : start + len(index)] = outputs[name].to("cpu", stored.dtype)
-            del stored
-        write_json(self._note(view), {"rows": start + len(index)})
+    def _allocate(self, views: Sequence[int], chunk: int) -> None:
+        """Takes the space of all views before any is computed."""
+        made: list[CheckedArray] = []
+        try:
+            for view in views:
+                for array in self._arrays(view, chunk).values():
+                    made.append(array)
+                    array.create()
+        except OSError:
+            for array in made:
+                array.remove()
+            raise
 
-    def _map(self, view: int, name: str, mode: Any) -> Tensor:
-        """(N, ...) tensor over a view's file."""
+    def _stored(self, tensor: Tensor) -> np.ndarray:
+        """A tensor's values as the file has them."""
         dtype, descriptor = _DTYPES[self.dtype]
-        shape = (self.samples, *self.shapes[name])
-        if mode == "w+" and hasattr(os, "posix_fallocate"):  # in a file with holes, a full disk ends the process
-            with self._file(view, name).open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, prod(shape) * np.dtype(descriptor).itemsize)
-            mode = "r+"
-        return torch.from_numpy(np.memmap(self._file(view, name), descriptor, mode, shape=shape)).view(dtype)
+        values = tensor.to("cpu", dtype).contiguous()
+        return (values.view(torch.int16) if descriptor == "<i2" else values).numpy()
 
-    def _file(self, view: int, name: str) -> Path:
-        return self.folder / f"view-{view:05d}.{list(self.shapes).index(name)}.bin"
+    def _arrays(self, view: int, chunk: int) -> dict[str, CheckedArray]:
+        """The files of a view, by name."""
+        return {
+            name: CheckedArray(
+                self.folder / f"{_stem(view)}.{number}.bin",
+                shape=(self.samples, *shape),
+                dtype=_DTYPES[self.dtype][1],
+                chunk=chunk,
+                key=f"{self.folder.name} {view} {name}",
+            )
+            for number, (name, shape) in enumerate(self.shapes.items())
+        }
 
     def _note(self, view: int) -> Path:
-        return self.folder / f"view-{view:05d}.json"
+        return self.folder / f"{_stem(view)}.json"
 
-    def _rows(self, view: int) -> int:
-        """How many rows of a view are good; none where a file is not as long as it has to be."""
-        if not self._note(view).is_file():
-            return 0
-        for name, shape in self.shapes.items():
-            file = self._file(view, name)
-            size = self.samples * prod(shape) * np.dtype(_DTYPES[self.dtype][1]).itemsize
-            if not file.is_file() or file.stat().st_size != size:
-                return 0
-        return int(json.loads(self._note(view).read_text())["rows"])
+    def _begun(self, view: int) -> tuple[int, int]:
+        """How many rows of a view are stored, none where a file is not as long as it has to be; rows of a chunk."""
+        note = read_note(self._note(view))
+        if note is None or not all(array.is_there for array in self._arrays(view, note["chunk"]).values()):
+            return 0, 1
+        return note["rows"], note["chunk"]
+
+
+def _stem(view: int) -> str:
+    return f"view-{view:05d}"

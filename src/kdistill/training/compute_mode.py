@@ -1,7 +1,6 @@
 """How a network trains fastest on this machine: precision, memory format and compilation, by a short measured probe."""
 
 import copy
-import json
 import logging
 import os
 import platform
@@ -16,7 +15,8 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from kdistill.base.storage import digest, one_at_a_time, write_json
+from kdistill.base.checked import read_note, write_note
+from kdistill.base.storage import digest, one_at_a_time
 from kdistill.building.device import autocast, choose_channels_last, choose_precision, has_bfloat16
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.faster import make_faster, set_memory_format
@@ -136,17 +136,16 @@ def tuned(
         if (found := _measured_before(file, modes)) is not None:
             return found
         chosen, step_ms = _fastest(network, default, modes, batch_shape, num_classes, steps, device)
-        write_json(file, {"chosen": asdict(chosen), "step_ms": step_ms})
+        write_note(file, {"chosen": asdict(chosen), "step_ms": step_ms})
     return chosen
 
 
 def _measured_before(file: Path, modes: Sequence[ComputeMode]) -> ComputeMode | None:
     if not file.is_file():
         return None
-    try:
-        chosen = json.loads(file.read_bytes())["chosen"]
-        found = next(mode for mode in modes if asdict(mode) == chosen)
-    except (ValueError, KeyError, TypeError, StopIteration):
+    note = read_note(file) or {}
+    found = next((mode for mode in modes if asdict(mode) == note.get("chosen")), None)
+    if found is None:
         log.warning("tune: %s is damaged: measuring again", file)
         return None
     log.info("tune: %s, measured before on this machine (%s)", found, file)
