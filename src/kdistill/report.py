@@ -37,8 +37,8 @@ def report(config: DictConfig) -> tuple[str, Path]:
 
 def job(config: DictConfig) -> Any:
     """One job of the command line."""
+    from kdistill.base.plain_text import printable
     from kdistill.base.storage import write_text
-    from kdistill.reporting.plain_text import printable
 
     page, path = report(config)
     write_text(path, page)

@@ -177,17 +177,14 @@ def test_grey_of_8_bits_beside_deeper_images_is_said(tmp_path: Path, caplog: pyt
     assert "beside them, unscaled: 1 image of 8 bits" in caplog.text
 
 
-def test_values_that_are_no_numbers_and_slides_too_large_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_that_are_no_numbers_and_slides_too_large_are_named(tmp_path: Path) -> None:
     holes = RAMP.astype(np.float32)
     holes[0, 0] = np.nan
     Image.fromarray(holes).save(tmp_path / "holes.tif")
     Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "whole.tif")
     Image.new("L", (100, 100)).save(tmp_path / "slide.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     with pytest.raises(UserError) as caught:
-        opened(tmp_path / "holes.tif", tmp_path / "whole.tif", tmp_path / "slide.png")
+        opened(tmp_path / "holes.tif", tmp_path / "whole.tif", tmp_path / "slide.png", max_pixels=4000)
     for word in ("no numbers", "holes.tif: 1 of its values", "cut them into tiles", "slide.png: 0.01 million pixels"):
         assert word in str(caught.value)
     assert "whole.tif" not in str(caught.value)

@@ -15,11 +15,12 @@ from records import effect, made_comparison, mean
 from rich.console import Console
 
 from kdistill.base.cost import Cost
+from kdistill.base.plain_text import one_line, printable
 from kdistill.comparison.estimate import compare
 from kdistill.reporting.comparison import headlines
 from kdistill.reporting.comparison_forms import markdown, page, print_comparison
 from kdistill.reporting.page import report_page
-from kdistill.reporting.plain_text import markdown_item, markdown_text, one_line, printable
+from kdistill.reporting.plain_text import markdown_item, markdown_text
 from kdistill.reporting.render import TEMPLATES
 from kdistill.reporting.sweep_pictures import picture
 from kdistill.reporting.sweep_screen import print_sweep

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le
 
+from kdistill.base.limits import IMAGE_SIDE
 from kdistill.base.spelling import did_you_mean
 
 Role: TypeAlias = Literal["teacher", "student", "distill", "mutual"]  # what a run trains
@@ -25,6 +26,7 @@ NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]
+ImageSide = Annotated[int, Gt(0), Le(IMAGE_SIDE)]
 
 # What an annotation may be made of to be checked; any other name leaves its parameter unchecked.
 KNOWN: dict[str, Any] = {

@@ -38,6 +38,8 @@ MEANINGS = {
     "dataset": Meaning.DATA,
     "dataset.root": Meaning.FOLDER,
     "dataset.cache": Meaning.REPORTING,
+    "dataset.max_pixels": Meaning.REPORTING,
+    "dataset.allow_outside": Meaning.REPORTING,
     "dataset.seed": Meaning.DATA_SEED,
     "dataset.eval_batch_size": Meaning.WATCHING,
     **{f"dataset.{key}": Meaning.SERVING for key in ("batch_size", "augment", "mixup", "views", "sampling", "targets")},

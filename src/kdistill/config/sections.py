@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from omegaconf import MISSING, DictConfig
 
-from kdistill.base.types import PositiveFloat, PositiveInt, UnitInterval
+from kdistill.base.types import ImageSide, PositiveFloat, PositiveInt, UnitInterval
 from kdistill.config.tree import Leaves, Tree, at
 
 _MODEL_KEYS: dict[str, Any] = {
@@ -17,7 +17,7 @@ _MODEL_KEYS: dict[str, Any] = {
     "subclasses": PositiveInt,
     "mean": list[float] | None,
     "std": list[float] | None,
-    "image_size": PositiveInt | Annotated[list[PositiveInt], Len(2, 2)] | None,
+    "image_size": ImageSide | Annotated[list[ImageSide], Len(2, 2)] | None,
 }
 # Where a teacher comes from: what its section has beside those of a student's.
 TEACHER_KEYS: dict[str, Any] = {

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+from kdistill.base.bounded import read_bounded
 from kdistill.base.errors import UserError
+from kdistill.base.limits import TABLE_BYTES
+from kdistill.base.plain_text import brief, shortened
 from kdistill.base.spelling import did_you_mean
+from kdistill.data.listed_files import Listing, bad_name, leads_outside
 from kdistill.data.partition import check_classes
 from kdistill.data.partition_names import PARTITIONS, partition_of
 from kdistill.data.problems import Problems
@@ -19,6 +23,7 @@ log = logging.getLogger(__name__)
 FILE, FOLDER = "annotations.csv", "images"
 NAME, LABEL, PARTITION = "Image Name", "Majority Vote Label", "Partition"
 _DELIMITERS = (",", ";", "\t", "|")
+_DIGITS = 10  # of a number of annotators
 _LIKE = 0.5  # a header at least so like a column's is taken for it
 
 
@@ -38,7 +43,13 @@ def votes_column(positive: str, annotators: int) -> str:
 
 
 def read_annotations(
-    root: Path, *, classes: Sequence[str], annotators: int, needed: Sequence[str], problems: Problems
+    root: Path,
+    *,
+    classes: Sequence[str],
+    annotators: int,
+    needed: Sequence[str],
+    problems: Problems,
+    allow_outside: bool = False,
 ) -> list[Annotation]:
     """Reads the table of a folder in MHIST's layout: `annotations.csv` and `images/`.
 
@@ -52,6 +63,7 @@ def read_annotations(
         annotators: how many people voted on each image.
         needed: the partitions that must have images of both classes.
         problems: takes what is wrong; the result is of use only when that is nothing.
+        allow_outside: whether an image may lie outside of `images/`, by `..` or an absolute path.
 
     Returns:
         The rows whose image is there, sorted by name.
@@ -67,6 +79,7 @@ def read_annotations(
     columns = _columns(path, [word.strip() for word in header], votes_column(classes[1], annotators), problems)
     if not (root / FOLDER).is_dir():
         problems.add(f"no folder {FOLDER} beside {FILE} (put the images there)", str(root / FOLDER))
+    listing, spelt = Listing(root / FOLDER), _Partitions()
     first_row: dict[str, int] = {}
     found, partitions = [], {name: [] for name in needed}  # type: tuple[list[Annotation], dict[str, list[str]]]
     for line, fields in body:
@@ -75,30 +88,50 @@ def read_annotations(
             continue
         row = {column: fields[place].strip() for column, place in columns.items()}
         if PARTITION in row:
-            row[PARTITION] = partition_of(row[PARTITION]) or row[PARTITION]
-        where = f"row {line}, {row.get(NAME, '?')}"
+            row[PARTITION] = spelt[row[PARTITION]]
+        name = row.get(NAME)
+        where = f"row {line}, {'?' if name is None else brief(name)}"
         votes = _check(path, where, row, classes, annotators, problems)
         partitions.setdefault(row.get(PARTITION, ""), []).append(row.get(LABEL, ""))
-        name = row.get(NAME)
         if name is None:
             continue
         if name in first_row:
             problems.add(f"duplicate names in {path} (keep one row of each)", f"{where}: also in row {first_row[name]}")
             continue
         first_row[name] = line
-        image = root / FOLDER / name
-        if not name or not image.is_file():
-            what = " is a folder" if name and image.is_dir() else " is a link to nothing" if image.is_symlink() else ""
-            problems.add(
-                f"images that {path} lists and {root / FOLDER} lacks (put them there or take the rows out)",
-                f"{where}{what}",
-            )
-            continue
-        found.append(Annotation(name, row.get(LABEL, ""), votes, row.get(PARTITION, "")))
+        if _is_there(path, name, where, listing, problems, allow_outside=allow_outside):
+            found.append(Annotation(name, row.get(LABEL, ""), votes, row.get(PARTITION, "")))
     if PARTITION in columns:
         for partition in needed:
             check_classes(partition, partitions[partition], classes, str(path), problems)
     return sorted(found, key=lambda annotation: annotation.name)
+
+
+class _Partitions(dict[str, str]):
+    """The partition that a text stands for, else that text; each is looked at once."""
+
+    def __missing__(self, text: str) -> str:
+        self[text] = partition_of(text) or text
+        return self[text]
+
+
+def _is_there(path: Path, name: str, where: str, listing: Listing, problems: Problems, *, allow_outside: bool) -> bool:
+    """Whether a row names an image that may be read; else it is noted why not."""
+    if reason := bad_name(name):
+        problems.add(f"names in {path} that no file can have (mend them)", f"{where}: {reason}")
+    elif name and leads_outside(name) and not allow_outside:
+        kind = f"images in {path} that lie outside of {FOLDER} (put them there, or set dataset.allow_outside=true)"
+        problems.add(kind, where)
+    elif name and listing.holds(name):
+        return True
+    else:
+        kind = f"images that {path} lists and {listing.home} lacks (put them there or take the rows out)"
+        problems.add(kind, where if problems.full(kind) else f"{where}{_instead(listing.home / name, name)}")
+    return False
+
+
+def _instead(image: Path, name: str) -> str:
+    return " is a folder" if name and image.is_dir() else " is a link to nothing" if image.is_symlink() else ""
 
 
 def _rows(path: Path, known: set[str]) -> list[tuple[int, list[str]]]:
@@ -123,7 +156,7 @@ def _rows(path: Path, known: set[str]) -> list[tuple[int, list[str]]]:
 def _text(path: Path) -> str:
     """A file's text: UTF-8, UTF-16 where it begins so, else Windows' own code."""
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, TABLE_BYTES)
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return content.decode("utf-16")
         try:
@@ -159,15 +192,16 @@ def _check(
     label, partition, given = row.get(LABEL), row.get(PARTITION), row.get("votes")
     if label is not None and label not in classes:
         kind = f"labels in {path} other than {' and '.join(classes)} (mend them, or set dataset.classes and .positive)"
-        problems.add(kind, f"{where}: '{label}'{did_you_mean(label, classes, cutoff=0.3)}")
+        problems.add(kind, f"{where}: {shortened(label)}{did_you_mean(label, classes, cutoff=0.3)}")
     if partition is not None and partition not in PARTITIONS:
         kind = f"partitions in {path} other than {', '.join(PARTITIONS)} (mend them)"
-        problems.add(kind, f"{where}: '{partition}'{did_you_mean(partition, PARTITIONS, cutoff=0.3)}")
+        problems.add(kind, f"{where}: {shortened(partition)}{did_you_mean(partition, PARTITIONS, cutoff=0.3)}")
     if given is None:
         return None
-    if not (given.isascii() and given.isdigit() and int(given) <= annotators):
+    digits = given.lstrip("0") or given[:1]  # of 5,000 digits Python makes no number
+    if not (given.isascii() and given.isdigit() and len(digits) < _DIGITS and int(digits) <= annotators):
         kind = f"votes in {path} that are no whole number from 0 to {annotators} (mend them, or set dataset.annotators)"
-        problems.add(kind, f"{where}: '{given}'")
+        problems.add(kind, f"{where}: {shortened(given)}")
         return None
     votes = int(given)
     # An even number of annotators can tie; then either label may stand.

@@ -2,21 +2,31 @@
 
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from threading import Lock
+from typing import IO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from kdistill.base.limits import BYTES_PER_PIXEL, IMAGE_PIXELS, PIXELS_AT_ONCE
+from kdistill.base.space import free_memory, size
 
 # What Pillow raises for a file that is no image, or is damaged.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 _BITS_PER_SAMPLE = 258  # TIFF's tag
 _PNG, _TIFF = b"\x89PNG", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BYTES = (b"\xff\xd8", b"GIF8", b"RIFF", b"BM")  # JPEG, GIF, WebP, BMP: 8 bits a channel
+
+# What a file may be, whatever its name says; Pillow would run another program for some others (EPS).
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "ICO", "PCX", "QOI", "SGI", "TGA")
+_BYTES_A_PIXEL = 8  # of a file; whoever compresses has fewer
+_alone = Lock()  # held while a large image is decoded
 
 Depth = Literal["bytes", "grey", "colour"]
 Range = tuple[float, float]
@@ -26,7 +36,7 @@ class UnreadableImage(Exception):
     """A file that does not decode; the message says why, `kind` what can be done."""
 
     BROKEN = "files that are not whole images (get them again, or take them out)"
-    TOO_LARGE = "images too large to be decoded at once (cut them into tiles, or save them smaller)"
+    TOO_LARGE = "images too large to be decoded (cut them into tiles, save them smaller, or set dataset.max_pixels)"
     FORBIDDEN = "files that may not be read (mend their permissions)"
     NO_NUMBERS = "images with values that are no numbers (mend them, or take them out)"
 
@@ -35,7 +45,9 @@ class UnreadableImage(Exception):
         self.kind = kind
 
 
-def decode(path: Path, image_size: int, value_range: Range | None = None) -> tuple[np.ndarray, str]:
+def decode(
+    path: Path, image_size: int, value_range: Range | None = None, *, max_pixels: int = IMAGE_PIXELS
+) -> tuple[np.ndarray, str]:
     """A file's pixels: turned as its EXIF says, as RGB, cropped to its centre square, resized.
 
     Transparency is laid over white, the ground of a slide. Of several frames or pages the first is taken. An RGB image
@@ -47,6 +59,7 @@ def decode(path: Path, image_size: int, value_range: Range | None = None) -> tup
         image_size: side in pixels.
         value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; what lies outside is
             clipped. Images of 8 bits have no use for it.
+        max_pixels: the most that a file may hold, by its header.
 
     Returns:
         (3, image_size, image_size) uint8, and how Pillow found the file: its mode (`RGB`, `L`, `RGBA`, ...) and whether
@@ -55,20 +68,20 @@ def decode(path: Path, image_size: int, value_range: Range | None = None) -> tup
     Raises:
         UnreadableImage: not an image, or truncated or damaged, or too large.
     """
-    with _opened(path) as file:
-        mode = file.mode + " (the first of several frames)" * (getattr(file, "n_frames", 1) > 1)
+    with _opened(path, max_pixels) as file:
+        mode = file.mode + " (the first of several frames)" * getattr(file, "is_animated", False)
         image = _square(_to_rgb(ImageOps.exif_transpose(file), value_range), image_size)
         return np.asarray(image).transpose(2, 0, 1), mode
 
 
-def depth(path: Path) -> Depth:
+def depth(file: IO[bytes]) -> Depth:
     """What a file's values need: 8 bits, more in one channel, or more in several."""
     try:
-        with path.open("rb") as stream:
-            head = stream.read(26)
-            if head.startswith(_BYTES) or (head.startswith(_PNG) and head[24:25] <= b"\x08"):
-                return "bytes"
-        with Image.open(path) as image:
+        file.seek(0)
+        head = file.read(26)
+        if head.startswith(_BYTES) or (head.startswith(_PNG) and head[24:25] <= b"\x08"):
+            return "bytes"
+        with Image.open(file, formats=FORMATS) as image:
             if image.mode.startswith("I") or image.mode == "F":
                 return "grey"
             bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8) if head.startswith(_TIFF) else 8
@@ -78,10 +91,10 @@ def depth(path: Path) -> Depth:
         return "bytes"  # decoding it says what is wrong
 
 
-def extent(path: Path) -> Range | None:
+def extent(path: Path, *, max_pixels: int = IMAGE_PIXELS) -> Range | None:
     """The least and the greatest value of a file; None if it does not decode, or has values that are no numbers."""
     try:
-        with _opened(path) as file:
+        with _opened(path, max_pixels) as file:
             values = np.asarray(file)
             if file.mode in ("LA", "RGBA"):
                 values = values[..., :-1]  # what is opaque is so by its greatest value, however dark the colours are
@@ -91,29 +104,71 @@ def extent(path: Path) -> Range | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def lets_through(max_pixels: int) -> Iterator[None]:
+    """A block in which Pillow, which has a limit of its own, opens images of so many pixels."""
+    own, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # said here, in words and by file
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = own
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     """The decoded image of a file.
 
     Raises:
         UnreadableImage: where it can't be had, or what is done with it fails on its content.
     """
     try:
-        content = path.read_bytes()
-        with Image.open(BytesIO(content)) as probe:
-            probe.verify()  # PNG's checksums, which decoding alone skips
-        with Image.open(BytesIO(content)) as file:
-            file.load()
-            yield file
+        length = path.stat().st_size
+        if length > _BYTES_A_PIXEL * max_pixels:
+            raise UnreadableImage(f"a file of {size(length)}; {_allowed(max_pixels)}", UnreadableImage.TOO_LARGE)
+        with _alone if length > PIXELS_AT_ONCE else nullcontext():
+            content = path.read_bytes()
+        with Image.open(BytesIO(content), formats=FORMATS) as probe:
+            pixels = probe.width * probe.height
+            _check_pixels(pixels, max_pixels)
+            with _alone if pixels > PIXELS_AT_ONCE else nullcontext():
+                probe.verify()  # PNG's checksums, which decoding alone skips
+                with Image.open(BytesIO(content), formats=FORMATS) as file:
+                    file.load()
+                    yield file
     except PermissionError as error:
         raise UnreadableImage(str(error.strerror), UnreadableImage.FORBIDDEN) from None
     except Image.UnidentifiedImageError:
         raise UnreadableImage(f"not an image ({len(content):,} bytes)" if content else "it is empty") from None
     except Image.DecompressionBombError as error:
-        pixels, limit = (int(number) / 1e6 for number in re.findall(r"\d+", str(error))[:2])
-        text = f"{pixels:.3g} million pixels; Pillow decodes up to {limit:.3g} million"
-        raise UnreadableImage(text, UnreadableImage.TOO_LARGE) from None
+        pixels = int(re.findall(r"\d+", str(error))[0])
+        raise UnreadableImage(f"{_millions(pixels)}; {_allowed(max_pixels)}", UnreadableImage.TOO_LARGE) from None
+    except MemoryError:
+        raise UnreadableImage(f"{_millions(pixels)}, and no memory for them", UnreadableImage.TOO_LARGE) from None
     except _BROKEN as error:
         raise UnreadableImage(str(error) or type(error).__name__) from None
+
+
+def _check_pixels(pixels: int, most: int) -> None:
+    """Refuses by the header, before anything is decoded.
+
+    Raises:
+        UnreadableImage: there are more pixels than are allowed, or than there is memory for.
+    """
+    if pixels > most:
+        raise UnreadableImage(f"{_millions(pixels)}; {_allowed(most)}", UnreadableImage.TOO_LARGE)
+    if pixels > PIXELS_AT_ONCE and (free := free_memory()) is not None and free < pixels * BYTES_PER_PIXEL:
+        needed = size(pixels * BYTES_PER_PIXEL)
+        text = f"{_millions(pixels)} take {needed} of memory, and {size(free)} is free"
+        raise UnreadableImage(text, UnreadableImage.TOO_LARGE)
+
+
+def _millions(pixels: int) -> str:
+    return f"{pixels / 1e6:,.3g} million pixels" if pixels < 1e9 else f"{pixels / 1e6:,.0f} million pixels"
+
+
+def _allowed(max_pixels: int) -> str:
+    return f"dataset.max_pixels allows {_millions(max_pixels).removesuffix(' pixels')}"
 
 
 def _to_rgb(image: Image.Image, value_range: Range | None) -> Image.Image:

@@ -10,13 +10,14 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from kdistill.base.errors import UserError
+from kdistill.data.decoding import FORMATS
 from kdistill.data.problems import Problems
 
 log = logging.getLogger(__name__)
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # What a file of another name, or of none, may be to count as an image; Pillow has names for files that it can't read.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
+_FORMATS = FORMATS[:9]
 _JUNK: tuple[str, ...] = (
     "__macosx",
     "__pycache__",

@@ -9,8 +9,9 @@ from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
+from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.spelling import counted, did_you_mean
-from kdistill.base.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.layout import ALL, LAYOUT, read_class_folders
 from kdistill.data.module import ArrayDataModule
@@ -30,10 +31,11 @@ class ImageFolder(ArrayDataModule):
         root: str | None,
         *,
         cache: str,
-        image_size: PositiveInt = 224,
+        image_size: ImageSide = 224,
         classes: list[str] | None = None,
         positive: str | None = None,
         value_range: tuple[float, float] | None = None,
+        max_pixels: PositiveInt = IMAGE_PIXELS,
         val_fraction: UnitInterval = 0.15,
         test_fraction: UnitInterval = 0.2,
         split_seed: NonNegativeInt = 0,
@@ -50,6 +52,7 @@ class ImageFolder(ArrayDataModule):
             positive: of two classes, the one that F1 and average precision are of; it becomes class 1.
             value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; None: from the
                 least to the greatest value of the images in train/ (of all, where there is none).
+            max_pixels: the most that a file may hold, by its header; a larger image is refused before it is decoded.
             val_fraction: share of the training images that is validation, stratified by class; must be inside 0..1.
                 Unused where there is a folder val/.
             test_fraction: share of all images (of train/, where there is one) that is test, stratified by class; must
@@ -63,20 +66,21 @@ class ImageFolder(ArrayDataModule):
         self.classes = classes
         self.positive = positive
         self.value_range = increasing(value_range)
+        self.max_pixels = max_pixels
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
 
     def load(self) -> ImageArrays:
-        stored, whole, names, parts = self._read(training=True)
+        stored, paths, whole, names, parts = self._read(training=True)
         parts = self._with_test(parts, whole, names)
         return image_arrays(
-            stored, whole, parts, class_names=names, val_fraction=self.val_fraction, split_seed=self.split_seed
+            stored, paths, whole, parts, class_names=names, val_fraction=self.val_fraction, split_seed=self.split_seed
         )
 
     def load_test(self) -> Split:
         """The test partition; with `test_fraction` 1, all of a folder that has no partitions."""
-        _, whole, names, parts = self._read(training=False)
+        _, _, whole, names, parts = self._read(training=False)
         if self.test_fraction == 1 and parts.keys() == {ALL}:
             return whole
         if self.test_fraction == 1 and "test" not in parts:
@@ -99,8 +103,8 @@ class ImageFolder(ArrayDataModule):
         log.info("test: %s, cut from %s by dataset.test_fraction=%g", count, source, self.test_fraction)
         return parts | {"train": train, "test": test}
 
-    def _read(self, *, training: bool) -> tuple[StoredImages, Split, tuple[str, ...], dict[str, Tensor]]:
-        """All images as one split, the class names, and who is in which partition."""
+    def _read(self, *, training: bool) -> tuple[StoredImages, list[Path], Split, tuple[str, ...], dict[str, Tensor]]:
+        """All images and their files as one split, the class names, and who is in which partition."""
         root, problems = existing_folder(self.root, LAYOUT), Problems()
         classes = self.classes
         if classes is not None and len(set(classes)) < len(classes):
@@ -120,6 +124,7 @@ class ImageFolder(ArrayDataModule):
             image_size=self.image_size,
             problems=problems,
             value_range=self.value_range,
+            max_pixels=self.max_pixels,
             measured=[part in ("train", ALL) for part, _, _ in listed],
         )
         problems.raise_if_any(f"the images in {root} can't be used")
@@ -129,7 +134,7 @@ class ImageFolder(ArrayDataModule):
             name: torch.tensor([number for number, (part, _, _) in enumerate(listed) if part == name]).long()
             for name in found.files
         }
-        return stored, whole, names, parts
+        return stored, paths, whole, names, parts
 
     def _ordered(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The classes with the positive one last, as class 1 of two.

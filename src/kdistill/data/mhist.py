@@ -8,7 +8,8 @@ from pydantic import ConfigDict, validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.limits import IMAGE_PIXELS
+from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_column
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.module import ArrayDataModule
@@ -35,8 +36,10 @@ class MHIST(ArrayDataModule):
         root: str | None,
         *,
         cache: str,
-        image_size: PositiveInt = 224,
+        image_size: ImageSide = 224,
         value_range: tuple[float, float] | None = None,
+        max_pixels: PositiveInt = IMAGE_PIXELS,
+        allow_outside: bool = False,
         val_fraction: UnitInterval = 0.15,
         split_seed: NonNegativeInt = 0,
         classes: list[str] = ["HP", "SSA"],  # noqa: B006 (never changed; the config check reads it)
@@ -53,6 +56,8 @@ class MHIST(ArrayDataModule):
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
             value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; None: from the
                 least to the greatest value of the training images.
+            max_pixels: the most that a file may hold, by its header; a larger image is refused before it is decoded.
+            allow_outside: whether annotations.csv may name images outside of images/, by `..` or an absolute path.
             val_fraction: share of the training images that is validation, stratified by votes (by label where there
                 are none); must be inside 0..1. Unused where annotations.csv lists a partition `val` itself.
             split_seed: which images those are.
@@ -68,6 +73,8 @@ class MHIST(ArrayDataModule):
         self.cache = Path(cache).expanduser()
         self.image_size = image_size
         self.value_range = increasing(value_range)
+        self.max_pixels = max_pixels
+        self.allow_outside = allow_outside
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.classes = classes
@@ -76,9 +83,10 @@ class MHIST(ArrayDataModule):
         self.targets = targets
 
     def load(self) -> ImageArrays:
-        stored, whole, parts = self._read(needed=("train", "test"))
+        stored, paths, whole, parts = self._read(needed=("train", "test"))
         return image_arrays(
             stored,
+            paths,
             whole,
             parts,
             class_names=self._class_names(),
@@ -88,7 +96,7 @@ class MHIST(ArrayDataModule):
         )
 
     def load_test(self) -> Split:
-        _, whole, parts = self._read(needed=("test",))
+        _, _, whole, parts = self._read(needed=("test",))
         return whole.take(parts["test"])
 
     def folder(self) -> Path:
@@ -111,10 +119,17 @@ class MHIST(ArrayDataModule):
             raise UserError(f"dataset.positive={self.positive} is none of dataset.classes={self.classes}")
         return next(name for name in self.classes if name != self.positive), self.positive
 
-    def _read(self, needed: tuple[str, ...]) -> tuple[StoredImages, Split, dict[str, Tensor]]:
-        """All images that are listed, as one split in the order of their names, and who is in which partition."""
+    def _read(self, needed: tuple[str, ...]) -> tuple[StoredImages, list[Path], Split, dict[str, Tensor]]:
+        """All images that are listed, their files, one split in the order of their names, and who is where."""
         names, root, problems = self._class_names(), self.folder(), Problems()
-        rows = read_annotations(root, classes=names, annotators=self.annotators, needed=needed, problems=problems)
+        rows = read_annotations(
+            root,
+            classes=names,
+            annotators=self.annotators,
+            needed=needed,
+            problems=problems,
+            allow_outside=self.allow_outside,
+        )
         paths = [root / FOLDER / row.name for row in rows]
         stored = open_store(
             paths,
@@ -122,6 +137,7 @@ class MHIST(ArrayDataModule):
             image_size=self.image_size,
             problems=problems,
             value_range=self.value_range,
+            max_pixels=self.max_pixels,
             measured=[row.partition == "train" for row in rows],
         )
         problems.raise_if_any(f"the data in {root} can't be used")
@@ -133,7 +149,7 @@ class MHIST(ArrayDataModule):
             name: torch.tensor([number for number, row in enumerate(rows) if row.partition == name], dtype=torch.int64)
             for name in ("train", "val", "test")
         }
-        return stored, Split(stored.image, target, None, votes, self._soft_target(target, votes)), parts
+        return stored, paths, Split(stored.image, target, None, votes, self._soft_target(target, votes)), parts
 
     def _soft_target(self, target: Tensor, votes: Tensor | None) -> Tensor | None:
         if self.targets == "hard":

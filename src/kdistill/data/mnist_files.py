@@ -14,7 +14,7 @@ import numpy as np
 
 from kdistill.base.errors import UserError
 from kdistill.base.storage import write_bytes
-from kdistill.data.idx import decode_idx, encode_idx
+from kdistill.data.idx import decode_idx, encode_idx, read_idx
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ SHA256 = {
     TEST_FILES[0]: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     TEST_FILES[1]: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-_GZIP = b"\x1f\x8b"
 _PACKAGE_FILE = "mnist/data/mnist.pkl.gz"
 
 
@@ -52,16 +51,18 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
             f"{root} holds idx files that are whole and not MNIST's, as {refused[0][1]}: dataset.verify=false takes "
             "them (ten classes, 0 to 9); for MNIST itself give another dataset.root"
         )
-    for _, path, reason, _ in refused:
-        aside = path.with_name(f"{path.name}.refused")
-        path.replace(aside)
-        log.warning("MNIST: %s %s; set aside as %s and fetched again", path, reason, aside.name)
-    if not verify:
-        missing = [name for name, content in contents.items() if content is None]
-        if missing:
+    if not verify:  # a folder of one's own: nothing in it is renamed, and nothing fetched
+        if bad := [f"{path} {reason}" for name, path, reason, _ in refused if contents[name] is None]:
+            raise UserError(f"{'; '.join(bad)}: give whole idx files")
+        if missing := [name for name, content in contents.items() if content is None]:
             raise UserError(f"no {' and no '.join(missing)} in {root}; dataset.verify=false fetches nothing")
-    elif None in contents.values():
-        contents = _fetch(root, names)
+    else:
+        for _, path, reason, _ in refused:
+            aside = path.with_name(f"{path.name}.refused")
+            path.replace(aside)
+            log.warning("MNIST: %s %s; set aside as %s and fetched again", path, reason, aside.name)
+        if None in contents.values():
+            contents = _fetch(root, names)
     images, labels = (_decode(root / name, content or b"") for name, content in contents.items())
     if images.ndim == 1 and labels.ndim == 3:
         raise UserError(f"in {root}, {names[0]} holds labels and {names[1]} images: exchange their names")
@@ -87,11 +88,12 @@ def _from_folder(root: Path, name: str, *, verify: bool, refused: list[_Refused]
     """A file's content, decompressed; None if it is not there, or is there but is not the original, which is noted."""
     for path in _places(root, name, verify=verify):
         try:
-            content = path.read_bytes()
-            if path.suffix == ".gz" or content.startswith(_GZIP):
-                content = gzip.decompress(content)
+            content = read_idx(path)
         except (OSError, EOFError, zlib.error) as error:  # gzip's words for a damaged or truncated file
             refused.append((name, path, f"cannot be decompressed ({error})", False))
+            continue
+        except ValueError as error:
+            refused.append((name, path, str(error), False))
             continue
         digest = hashlib.sha256(content).hexdigest()
         if not verify or digest == SHA256[name]:

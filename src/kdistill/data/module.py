@@ -21,6 +21,7 @@ from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
 from kdistill.data.mixup import draw_partners
+from kdistill.data.room import check_batches
 from kdistill.data.sampling import BalancedSampler, ShuffledSampler
 from kdistill.data.serving import Serving
 
@@ -93,6 +94,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                         "give a smaller number or null"
                     )
                 arrays = replace(arrays, train=arrays.train[: self.serving.limit])
+            check_batches(arrays, self.serving)
             self._arrays = arrays
             self._say(arrays)
         return self._arrays

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.philox import uniform
 from kdistill.data.problems import Problems
+from kdistill.data.repeated import say_repeated
 from kdistill.data.store import StoredImages
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ def cut(
 
 def image_arrays(
     stored: StoredImages,
+    paths: Sequence[Path],
     whole: Split,
     parts: dict[str, Tensor],
     *,
@@ -160,6 +161,7 @@ def image_arrays(
 
     Args:
         stored: the images.
+        paths: their files.
         whole: all samples, in the order of `stored`.
         parts: sample numbers (n,) of train, val (may be empty or missing) and test.
         class_names: one name per class number.
@@ -178,7 +180,8 @@ def image_arrays(
             train, whole, name="val_fraction", fraction=val_fraction, seed=split_seed, class_names=class_names
         )
         log.info("validation: %s, cut from train by dataset.val_fraction=%g", counted(len(val), "image"), val_fraction)
-    _warn_of_leaks(stored, {"train": train, "validation": val, "test": test})
+    named = {"train": train, "validation": val, "test": test}
+    say_repeated(stored.sources, paths, whole, named, class_names)
     splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
     mean, std = moments(splits["train"])
     return ImageArrays(
@@ -190,16 +193,6 @@ def image_arrays(
         annotators=annotators,
         value_range=stored.value_range,
     )
-
-
-def _warn_of_leaks(stored: StoredImages, parts: dict[str, Tensor]) -> None:
-    """Warns where a file with the same content is in two partitions."""
-    seen = {name: {stored.sources[number] for number in part.tolist()} for name, part in parts.items()}
-    for first, second in combinations(seen, 2):
-        if both := len(seen[first] & seen[second]):
-            log.warning(
-                "both in %s and in %s, byte for byte: %s; figures will flatter", first, second, counted(both, "image")
-            )
 
 
 def moments(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,6 +1,7 @@
 """All that is wrong with a data set, gathered by kind and reported at once."""
 
 from kdistill.base.errors import UserError
+from kdistill.base.plain_text import one_line
 
 _SHOWN = 10  # of each kind
 
@@ -23,6 +24,10 @@ class Problems:
         """
         self._items.setdefault(kind, []).append(item)
 
+    def full(self, kind: str) -> bool:
+        """Whether further items of a kind are only counted."""
+        return len(self._items.get(kind, ())) >= _SHOWN
+
     def __len__(self) -> int:
         return sum(map(len, self._items.values()))
 
@@ -36,7 +41,7 @@ class Problems:
             return
         lines = [f"{subject}: {len(self)} problem{'s' * (len(self) > 1)}"]
         for kind, items in self._items.items():
-            lines += [f"  {kind}:", *(f"    {item}" for item in items[:_SHOWN])]
+            lines += [f"  {kind}:", *(f"    {one_line(item)}" for item in items[:_SHOWN])]
             if len(items) > _SHOWN:
                 lines.append(f"    and {len(items) - _SHOWN} more")
         raise UserError("\n".join(lines))

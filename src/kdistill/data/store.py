@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from kdistill.base.checked import CheckedArray, read_note, write_note
 from kdistill.base.cores import usable_cores
 from kdistill.base.errors import UserError
+from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.spelling import counted
-from kdistill.base.storage import file_digest, one_at_a_time
-from kdistill.data.decoding import Range, UnreadableImage, decode, depth
+from kdistill.base.storage import one_at_a_time
+from kdistill.data.decoding import Range, UnreadableImage, decode, lets_through
 from kdistill.data.problems import Problems
+from kdistill.data.room import check_array, check_decoding
+from kdistill.data.sources import read_sources
 from kdistill.data.value_range import settle_range
 from kdistill.screen.progress import progress
 
@@ -62,6 +63,7 @@ def open_store(
     image_size: int,
     problems: Problems,
     value_range: Range | None = None,
+    max_pixels: int = IMAGE_PIXELS,
     measured: Sequence[bool] | None = None,
 ) -> StoredImages | None:
     """The decoded images of some files, from the cache if they are there.
@@ -76,31 +78,34 @@ def open_store(
         image_size: side S in pixels.
         problems: takes the files that do not decode.
         value_range: what becomes 0 and 255 in images of more than 8 bits; None: the range of their values.
+        max_pixels: the most that a file may hold.
         measured: of which files that range is (N); None: of all.
 
     Returns:
         The array; None where a file does not decode, or where there are no files.
 
     Raises:
-        UserError: the cache can't be written, or images of 16 bits can't be read as they should.
+        UserError: the cache can't be written, there is no room, or images of 16 bits can't be read as they should.
     """
     if not paths:
         return None
-    with ThreadPoolExecutor(usable_cores()) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but not too large
-        sources = tuple(pool.map(_sha256, paths))
+    check_decoding(image_size)
+    with ThreadPoolExecutor(usable_cores()) as pool, lets_through(max_pixels):
+        sources, depths = read_sources(paths, pool)
         try:
             cache.mkdir(parents=True, exist_ok=True)
             scaled = settle_range(
-                paths, sources, list(pool.map(depth, paths)), given=value_range, cache=cache, pool=pool,
-                measured=measured or [True] * len(paths),
+                paths, sources, depths, given=value_range, cache=cache, pool=pool,
+                measured=measured or [True] * len(paths), max_pixels=max_pixels,
             )  # fmt: skip
             options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
             if scaled is not None:
                 options += f" range={scaled[0]!r},{scaled[1]!r}"
             key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
             array = _array(cache / f"{key[:32]}.npy", len(paths), image_size, key)
-            decoder = partial(_try, image_size, scaled)
+            if not array.file.exists():
+                check_array(len(paths), image_size, cache)
+            decoder = partial(_try, image_size, scaled, max_pixels)
             with one_at_a_time(
                 array.file.with_suffix(".lock"), waiting="another job is decoding these images; waiting for it"
             ):
@@ -114,13 +119,6 @@ def open_store(
         kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
         log.info("made plain RGB: %d of %s, %s", sum(converted.values()), counted(len(paths), "image"), kinds)
     return StoredImages(torch.from_numpy(array.mapped()), key, sources, scaled)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError:
-        return "unreadable"  # decoding it says why
 
 
 def _array(file: Path, count: int, image_size: int, key: str) -> CheckedArray:
@@ -201,8 +199,10 @@ def _decode_all(
     return dict(modes)
 
 
-def _try(image_size: int, value_range: Range | None, path: Path) -> tuple[np.ndarray, str] | UnreadableImage:
+def _try(
+    image_size: int, value_range: Range | None, max_pixels: int, path: Path
+) -> tuple[np.ndarray, str] | UnreadableImage:
     try:
-        return decode(path, image_size, value_range)
+        return decode(path, image_size, value_range, max_pixels=max_pixels)
     except UnreadableImage as error:
         return error

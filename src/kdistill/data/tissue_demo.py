@@ -12,7 +12,7 @@ from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
 from kdistill.base.storage import one_at_a_time, whole_folder, write_text
-from kdistill.base.types import NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
 from kdistill.data.mhist import MHIST
 from kdistill.data.tissue_painter import paint
@@ -39,9 +39,9 @@ class TissueDemo(MHIST):
         *,
         cache: str,
         count: PositiveInt = 550,
-        size: PositiveInt = 96,
+        size: ImageSide = 96,
         generator_seed: NonNegativeInt = 0,
-        image_size: PositiveInt = 96,
+        image_size: ImageSide = 96,
         val_fraction: UnitInterval = 0.15,
         split_seed: NonNegativeInt = 0,
         targets: Literal["hard", "votes", "smoothed"] = "hard",

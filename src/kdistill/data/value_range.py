@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from kdistill.base.checked import read_note, write_note
@@ -25,6 +26,7 @@ def settle_range(
     given: Range | None,
     cache: Path,
     pool: Executor,
+    max_pixels: int,
 ) -> Range | None:
     """What is scaled to 0..255 in images of more than 8 bits; None where there are none.
 
@@ -36,13 +38,15 @@ def settle_range(
         given: the range that is asked for; None: from the least value to the greatest.
         cache: folder in which a range is kept that was measured.
         pool: decodes.
+        max_pixels: the most that a file may hold.
 
     Raises:
         UserError: colour images of 16 bits use the lower ones alone: Pillow keeps the upper 8 bits of such images.
     """
+    measure = partial(extent, max_pixels=max_pixels)
     colour = [number for number, one in enumerate(depths) if one == "colour"]
     if colour:
-        top = _extent(colour, paths, sources, cache, pool)[1]
+        top = _extent(colour, paths, sources, cache, pool, measure)[1]
         if top < _UPPER_HALF or given not in (None, (0.0, 65535.0)):
             raise UserError(
                 f"colour images of 16 bits a channel ({len(colour)}, as {paths[colour[0]]}): Pillow reads the upper 8, "
@@ -52,7 +56,7 @@ def settle_range(
     deep = [number for number, one in enumerate(depths) if one == "grey"]
     if not deep:
         return None
-    low, high = given or _extent([n for n in deep if measured[n]] or deep, paths, sources, cache, pool)
+    low, high = given or _extent([n for n in deep if measured[n]] or deep, paths, sources, cache, pool, measure)
     log.info(
         "images of more than 8 bits (%d of %d): %g..%g, %s, become 0..255 (dataset.value_range=[%g,%g])",
         len(deep), len(paths), low, high, "as given" if given else "the range of those to train on", low, high,
@@ -63,14 +67,19 @@ def settle_range(
 
 
 def _extent(
-    numbers: Sequence[int], paths: Sequence[Path], sources: Sequence[str], cache: Path, pool: Executor
+    numbers: Sequence[int],
+    paths: Sequence[Path],
+    sources: Sequence[str],
+    cache: Path,
+    pool: Executor,
+    measure: Callable[[Path], Range | None],
 ) -> Range:
     """The least and the greatest value of some files, from the cache if they were measured before."""
     key = hashlib.sha256("\n".join(sources[number] for number in numbers).encode()).hexdigest()
     file = cache / f"{key[:32]}.range"
     if (note := read_note(file)) is not None:
         return note["low"], note["high"]
-    found = [one for one in pool.map(extent, [paths[number] for number in numbers]) if one is not None]
+    found = [one for one in pool.map(measure, [paths[number] for number in numbers]) if one is not None]
     low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=1.0)
     if low == high:
         low, high = min(low, 0.0), max(high, 1.0)

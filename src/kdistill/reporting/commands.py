@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from kdistill.base.plain_text import one_line
 from kdistill.config.words import literal
 from kdistill.reporting.again import command
 from kdistill.reporting.arms import Arm
-from kdistill.reporting.plain_text import one_line
 from kdistill.runs.collect import Subject
 from kdistill.runs.finished import FinishedRun
 from kdistill.runs.folder import RunFolder

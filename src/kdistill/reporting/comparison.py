@@ -1,8 +1,8 @@
 """A comparison as tables and sentences, the same for the screen, for Markdown and for a page."""
 
 from kdistill.base.metric_catalogue import METRICS, Metric
+from kdistill.base.plain_text import one_line
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, QUESTIONS
-from kdistill.reporting.plain_text import one_line
 from kdistill.reporting.screen import flops, latency, lower_bounds
 from kdistill.reporting.sheet import Sheet
 from kdistill.runs.comparison import ArmFigures, Comparison, Pair

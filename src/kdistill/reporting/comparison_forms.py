@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdistill.base.plain_text import one_line, printable
 from kdistill.reporting.comparison import METHOD, headlines, sheets, trained_with
-from kdistill.reporting.plain_text import markdown_item, markdown_text, one_line, printable
+from kdistill.reporting.plain_text import markdown_item, markdown_text
 from kdistill.reporting.render import render
 from kdistill.reporting.sheet import NAME_WIDTH, Sheet
 from kdistill.runs.comparison import Comparison

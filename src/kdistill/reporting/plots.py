@@ -13,7 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
-from kdistill.reporting.plain_text import one_line
+from kdistill.base.plain_text import one_line
 
 COLOURS = 8
 _MARKERS, _GLYPHS = "os^DvPX*", "●■▲◆▼✚✖★"

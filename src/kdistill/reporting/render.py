@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdistill.reporting.plain_text import printable
+from kdistill.base.plain_text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,8 +14,8 @@ from rich.tree import Tree
 
 from kdistill.base.cost import Cost
 from kdistill.base.metric_catalogue import METRICS, Metric, table_metrics
+from kdistill.base.plain_text import printable
 from kdistill.config.hydra_setup import running_job
-from kdistill.reporting.plain_text import printable
 from kdistill.runs.evaluation import Evaluation
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord, TeacherFacts

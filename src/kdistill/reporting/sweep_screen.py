@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kdistill.base.metric_catalogue import METRICS, Metric
+from kdistill.base.plain_text import one_line
 from kdistill.base.spelling import counted
-from kdistill.reporting.plain_text import one_line
 from kdistill.runs.job_record import Status
 from kdistill.runs.ranking import Sweep, shown
 from kdistill.runs.sweep import FinishedSweep
