@@ -1,0 +1,1 @@
+"""The kinds of trial of `scripts/fault_campaign.py`."""
