@@ -2,8 +2,9 @@
 
 import re
 
-from kdistill.base.limits import SHOWN
+from kdistill.base.limits import NAME_BYTES, PATH_BYTES, SHOWN
 
+_SURE = 200  # characters: no part of a path is too long
 _STEERING = re.compile(  # a terminal, with no white space among them; halves of letters; the direction of what follows
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
@@ -38,3 +39,19 @@ def brief(value: object) -> str:
 def shortened(value: object) -> str:
     """The same between quotes."""
     return f"'{brief(value)}'"
+
+
+def bad_name(name: str) -> str | None:
+    """What keeps a text from being a file's name on any system; None where nothing does.
+
+    >>> bad_name("x" * 5000)
+    'a name of 5,000 bytes'
+    """
+    if len(name) < _SURE and name.isascii() and "\0" not in name:
+        return None
+    if "\0" in name:
+        return "a name with a NUL in it"
+    longest = max(len(part.encode(errors="surrogateescape")) for part in name.split("/"))
+    if longest > NAME_BYTES or len(name) > PATH_BYTES:
+        return f"a name of {max(longest, len(name)):,} bytes"
+    return None

@@ -1,11 +1,12 @@
 """Where weights lie: what `student.weights` and `teacher.checkpoint` may name, found without importing torch."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdistill.base.bounded import read_json
 from kdistill.base.errors import UserError
+from kdistill.base.plain_text import bad_name, shortened
 from kdistill.base.run_paths import CONFIG, SUMMARY, find_run, runs_within
 from kdistill.base.spelling import did_you_mean
 
@@ -75,8 +76,20 @@ def parts_of(path: Path) -> list[Path]:
     """The files that hold the weights: the file itself, or those that an index names."""
     if path.name != INDEX:
         return [path]
-    content = json.loads(path.read_text())
-    return [path.with_name(name) for name in sorted({*content["weight_map"].values()})]
+    content = read_json(path)
+    parts = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(parts, dict) or not parts:
+        raise UserError(f"{path} names no files of weights (weight_map): restore the file")
+    files = []
+    for name in dict.fromkeys(map(str, parts.values())):
+        if Path(name).name != name or not name.endswith(_ENDINGS) or bad_name(name):
+            raise UserError(
+                f"{path} names {shortened(name)}: an index may name files of weights beside it, by name alone"
+            )
+        if not path.with_name(name).is_file():
+            raise UserError(f"{path} names {shortened(name)}, which is not there: get it, too")
+        files.append(path.with_name(name))
+    return sorted(files)
 
 
 def _listed(names: Sequence[str]) -> str:

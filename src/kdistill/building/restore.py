@@ -65,6 +65,8 @@ def restore(
     names = {"class_names": data.class_names, "image_shape": data.image_shape}
     network = _network_for(weights, section, kind, **names, allowed=allowed, load=load)  # type: ignore[arg-type]
     known = stored_normalisation(weights) if load else None
+    if known is not None and len(known[0]) != data.image_shape[0]:
+        known = None  # of another number of channels, to which the network was adapted
     mean, std = known or input_normalisation(section, network, data)
     return Restored(network, Normalisation(tuple(mean), tuple(std)), weights)
 

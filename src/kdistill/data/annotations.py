@@ -11,9 +11,9 @@ from pathlib import Path
 from kdistill.base.bounded import read_bounded
 from kdistill.base.errors import UserError
 from kdistill.base.limits import TABLE_BYTES
-from kdistill.base.plain_text import brief, shortened
+from kdistill.base.plain_text import bad_name, brief, shortened
 from kdistill.base.spelling import did_you_mean
-from kdistill.data.listed_files import Listing, bad_name, leads_outside
+from kdistill.data.listed_files import Listing, leads_outside
 from kdistill.data.partition import check_classes
 from kdistill.data.partition_names import PARTITIONS, partition_of
 from kdistill.data.problems import Problems
@@ -203,7 +203,7 @@ def _check(
         kind = f"votes in {path} that are no whole number from 0 to {annotators} (mend them, or set dataset.annotators)"
         problems.add(kind, f"{where}: {shortened(given)}")
         return None
-    votes = int(given)
+    votes = int(digits)
     # An even number of annotators can tie; then either label may stand.
     majority = {classes[2 * votes > annotators], classes[2 * votes >= annotators]}
     if label in classes and label not in majority:

@@ -4,9 +4,6 @@ import os
 import re
 from pathlib import Path
 
-from kdistill.base.limits import NAME_BYTES, PATH_BYTES
-
-_SURE = 200  # characters: no part is too long
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -34,22 +31,6 @@ def _files(folder: str) -> list[str]:
             return [entry.name for entry in entries if entry.is_file()]
     except OSError:
         return []
-
-
-def bad_name(name: str) -> str | None:
-    """What keeps a text from being a file's name on any system; None where nothing does.
-
-    >>> bad_name("x" * 5000)
-    'a name of 5,000 bytes'
-    """
-    if len(name) < _SURE and name.isascii() and "\0" not in name:
-        return None
-    if "\0" in name:
-        return "a name with a NUL in it"
-    longest = max(len(part.encode(errors="surrogateescape")) for part in name.split("/"))
-    if longest > NAME_BYTES or len(name) > PATH_BYTES:
-        return f"a name of {max(longest, len(name)):,} bytes"
-    return None
 
 
 def leads_outside(name: str) -> bool:

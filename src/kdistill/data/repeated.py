@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from kdistill.base.plain_text import brief
+from kdistill.base.plain_text import brief, one_line
 from kdistill.base.spelling import counted
 from kdistill.data.arrays import Split
 
@@ -38,7 +38,9 @@ def say_repeated(
     unlike = [group for group in groups.values() if len({target[number] for number in group}) > 1]
     if unlike:
         shown = [
-            " and ".join(f"{brief(paths[number])} ({brief(class_names[target[number]])})" for number in group[:_SHOWN])
+            " and ".join(
+                f"{one_line(str(paths[number]))} ({brief(class_names[target[number]])})" for number in group[:_SHOWN]
+            )
             for group in unlike[:_SHOWN]
         ]
         log.warning(
@@ -51,7 +53,7 @@ def say_repeated(
             log.warning(
                 "duplicates in %s, byte for byte the same: %s too many, as %s; they count as often as they are there",
                 name, counted(sum(len(group) - 1 for group in twice), "image"),
-                " and ".join(brief(paths[number]) for number in twice[0][:_SHOWN]),
+                " and ".join(one_line(str(paths[number])) for number in twice[0][:_SHOWN]),
             )  # fmt: skip
     for left, right in combinations(parts, 2):
         if both := sum({left, right} <= {home[number] for number in group} for group in groups.values()):

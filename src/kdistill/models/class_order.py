@@ -1,23 +1,23 @@
 """Which classes a file of weights says that its network knows, and a network made to answer in another order."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from kdistill.base.bounded import read_bounded
 from kdistill.base.errors import UserError
 from kdistill.models.head import head_names
-from kdistill.models.state_files import load_content
+from kdistill.models.state_files import load_content, parsed
 from kdistill.models.subclass import SubclassHead
 from kdistill.models.taps import asleep
 
 # Where tools keep class names: ours, torchvision's ImageFolder, timm, Hugging Face, Ultralytics.
 _LISTS = ("class_names", "classes", "label_names", "labels", "names", "id2label", "idx_to_class")
 _NUMBERED = ("class_to_idx", "label2id")
+_DIGITS = 10  # of a class number
 _BESIDE = "config.json"  # of timm's and Hugging Face's folders
 
 
@@ -41,20 +41,13 @@ def stored_class_names(path: Path) -> tuple[str, ...] | None:
 def _in_safetensors(path: Path) -> tuple[str, ...] | None:
     try:
         with safe_open(path, "pt") as file:
-            return _names({key: _parsed(value) for key, value in (file.metadata() or {}).items()})
+            return _names({key: parsed(value) for key, value in (file.metadata() or {}).items()})
     except Exception:  # as above
         return None
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
 def _in_json(path: Path) -> tuple[str, ...] | None:
-    return _names(_parsed(path.read_text(errors="replace"))) if path.is_file() else None
+    return _names(parsed(read_bounded(path).decode(errors="replace"))) if path.is_file() else None
 
 
 def _names(content: object) -> tuple[str, ...] | None:
@@ -75,7 +68,7 @@ def _names(content: object) -> tuple[str, ...] | None:
 def _as_list(value: object) -> tuple[str, ...] | None:
     """The names in the order of their numbers, of a list or of a mapping from numbers; None where it is neither."""
     if isinstance(value, Mapping):
-        numbers = {int(key): name for key, name in value.items() if str(key).isdigit()}
+        numbers = {int(key): name for key, name in value.items() if str(key).isdecimal() and len(str(key)) < _DIGITS}
         complete = len(numbers) == len(value) and sorted(numbers) == list(range(len(numbers)))
         value = [numbers[number] for number in sorted(numbers)] if complete else None
     if not isinstance(value, list | tuple) or len(value) < 2:

@@ -16,10 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from kdistill.base.bounded import read_bounded
 from kdistill.base.errors import UserError
+from kdistill.base.plain_text import brief
+from kdistill.base.space import size
 from kdistill.base.weight_files import INDEX, parts_of, weights_path
 
-_TORCHS_PICKLE = 2  # the protocol that torch writes
+_TORCHS_PICKLE = b"\2"  # the protocol that torch writes
+_PROGRAM = 16 * 2**20  # bytes of a TorchScript program's code, which torch does compress
 _DEEPEST = 3  # dicts in dicts
 # Plain values that training programs keep beside weights; making one runs no code of the file.
 _scalar: Any = np.float64(0).__reduce__()[0]  # what makes a scalar of NumPy
@@ -76,13 +80,14 @@ def read_state_file(source: str | Path) -> StateFile:
     for part in parts_of(path):
         content, said = load_content(part)
         facts |= said
-        for place, state in _states(content):
+        for place, state in _states(content, seen=set()):
             states.setdefault(place, {}).update(state)
     beside = path.with_name("config.json")
     if beside.is_file():
-        facts = {**_mapping(_parsed(beside.read_text(errors="replace"))), **facts}
+        facts = {**_mapping(parsed(read_bounded(beside).decode(errors="replace"))), **facts}
     if not states:
-        what = f"it holds {type(content).__name__}" + (f" of {', '.join(map(str, content))}"[:200] if facts else "")
+        keys = f" of {brief(', '.join(map(str, list(content)[:9])))}" if isinstance(content, Mapping) else ""
+        what = f"it holds {type(content).__name__}{keys}"
         raise UserError(f"{path} holds no weights (names and tensors): {what}")
     return StateFile(path, states, facts)
 
@@ -95,10 +100,11 @@ def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
     """
     if path.suffix.lower() in _FOREIGN and path.name != INDEX:
         _refuse_foreign(path)
+    _refuse_packed(path)
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                facts = {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+                facts = {key: parsed(value) for key, value in (file.metadata() or {}).items()}
             return load_file(path), facts
         with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
@@ -109,10 +115,16 @@ def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
     return content, {key: value for key, value in facts.items() if not isinstance(value, Tensor)}
 
 
-def _states(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _states(
+    content: Any, place: str = "", depth: int = 0, *, seen: set[int]
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every dict of tensors; what stands in several places is looked at in the first."""
+    if id(content) in seen:
+        return
+    seen.add(id(content))
     if isinstance(content, list | tuple) and depth < _DEEPEST:  # (state_dict, epoch)
         for number, value in enumerate(content):
-            yield from _states(value, f"{place}[{number}]", depth + 1)
+            yield from _states(value, f"{place}[{number}]", depth + 1, seen=seen)
     if not isinstance(content, Mapping):
         return
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -120,7 +132,7 @@ def _states(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str
         yield place, tensors
     for key, value in content.items() if depth < _DEEPEST else ():
         if isinstance(key, str):
-            yield from _states(value, f"{place}.{key}".lstrip("."), depth + 1)
+            yield from _states(value, f"{place}.{key}".lstrip("."), depth + 1, seen=seen)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -133,10 +145,28 @@ def _refuse_foreign(path: Path) -> None:
     raise UserError(f"{what}: give the weights of the torch network that it was made from (.safetensors, .pt, .ckpt)")
 
 
+def _refuse_packed(path: Path) -> None:
+    """Refuses an archive of compressed records: a little of that fills a memory, and torch writes no such weights."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as packed:
+            whole = sum(member.file_size for member in packed.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # torch says what is wrong
+    if whole > 2 * path.stat().st_size + _PROGRAM:
+        raise UserError(
+            f"{path} can't be read as plain weights: its records are compressed and unpack to {size(whole)}, and torch "
+            "writes none such; unpack it, and pack it with 'zip -0 -r', or save the weights again"
+        )
+
+
 def _why(path: Path, error: Exception) -> str:
     """What kind of file it is, and how whoever trusts it makes plain weights of it."""
-    start = path.read_bytes()[:512].lstrip()
-    if not start:
+    with path.open("rb") as file:
+        beginning = file.read(512)
+    start = b"" if beginning[8:9] == b"{" else beginning.lstrip()  # the header of safetensors: the error tells
+    if not beginning.strip():
         return "it is empty"
     if start.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS, not the file itself: get it with 'git lfs pull'"
@@ -147,7 +177,7 @@ def _why(path: Path, error: Exception) -> str:
     if any("/code/" in f"/{name}" or name.endswith("constants.pkl") for name in names):
         lines = f'import torch\ntorch.save(torch.jit.load("{path}", map_location="cpu").state_dict(), "{target}")'
         return f"it is a TorchScript program. {_convert(lines, target)}"
-    if start[:1] == b"\x80" and start[1] > _TORCHS_PICKLE:
+    if start[:1] == b"\x80" and start[1:2] > _TORCHS_PICKLE:
         lines = (
             f'import pickle, torch; c = pickle.load(open("{path}", "rb")); c = c.get("model", c)\n'
             f'torch.save({{k: torch.as_tensor(v) for k, v in c.items()}}, "{target}")'
@@ -186,10 +216,11 @@ def _strange_globals(path: Path) -> list[str]:
         return []  # it is damaged, or no pickle: the first error says so
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """A text as the plain data that it is in JSON, else itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also numbers of 5,000 digits, and lists in lists without an end
         return text
 
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
+from kdistill.base.plain_text import brief
 from kdistill.models.state_files import StateFile
+from kdistill.models.state_tensors import plain_tensor
 
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|avg)([._]|$)", re.IGNORECASE)
 # What wrappers put into the middle of names: torch.compile, activation checkpointing, FSDP.
@@ -49,6 +51,10 @@ def fit_state(file: StateFile, network: nn.Module) -> FittedState:
     fits = {place: _count(state, wanted) for place, (state, _) in renamed.items()}
     chosen = max(renamed, key=lambda place: (fits[place], bool(_AVERAGED.search(place)), -len(place)))
     state, notes = renamed[chosen]
+    kinds = sorted({str(value.dtype) for value in state.values() if value.is_floating_point() and value.itemsize < 2})
+    state = {name: plain_tensor(name, value, file.path) for name, value in state.items()}
+    if kinds:
+        notes.append(f"{', '.join(kinds)} read as float32")
     others = [place for place in fits if place != chosen and fits[place] > fits[chosen] / 2]
     if others:
         kind = "its averaged weights " if _AVERAGED.search(chosen) else ""
@@ -192,8 +198,8 @@ def _unused(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> set[st
 
 def _check_numbers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: StateFile) -> None:
     for name, value in state.items():
-        if name not in wanted:
-            continue
+        if name not in wanted or value.shape != wanted[name].shape:
+            continue  # it is said as what does not fit
         if wanted[name].is_floating_point() and (not value.is_floating_point() or value.is_quantized):
             raise UserError(
                 f"{file.path}: {name} is {value.dtype}, and the network needs floating-point weights: give the weights "
@@ -236,5 +242,5 @@ def misfit(file: StateFile, owner: str, state: Mapping[str, Tensor], wanted: Map
 
 
 def _listed(names: Any) -> str:
-    listed = sorted(names)
+    listed = sorted(map(brief, names))
     return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

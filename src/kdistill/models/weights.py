@@ -12,14 +12,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
+from kdistill.base.plain_text import brief
 from kdistill.base.storage import write_bytes
 from kdistill.models.head import head_names, lies_in
 from kdistill.models.state_files import read_state_file
 from kdistill.models.state_fit import fit_problems, fit_state, misfit
+from kdistill.models.state_tensors import plain_tensor
 
 log = logging.getLogger(__name__)
 
 _INPUT = ("mean", "std")
+_CHANNELS, _LARGEST = 4096, 1e9  # of images; of a mean of pixels
 
 
 def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
@@ -73,13 +76,29 @@ def stored_normalisation(path: Path) -> tuple[list[float], list[float]] | None:
     """Mean and standard deviation of the input that a file's network was trained with; None where it does not say."""
     file = read_state_file(path)
     for state in file.states.values():
-        if all(f"normalize.{name}" in state for name in _INPUT):
-            mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in _INPUT)
-            return mean, std
+        tensors = [state[f"normalize.{name}"] for name in _INPUT if f"normalize.{name}" in state]
+        if len(tensors) == len(_INPUT) and all(tensor.numel() <= _CHANNELS for tensor in tensors):
+            mean, std = (plain_tensor("normalize", tensor, file.path).flatten().tolist() for tensor in tensors)
+            return _normalisation(mean, std, file.path)
     for facts in (file.facts, file.facts.get("pretrained_cfg")):
         if isinstance(facts, dict) and all(isinstance(facts.get(name), list) for name in _INPUT):
-            return facts["mean"], facts["std"]
+            return _normalisation(facts["mean"], facts["std"], file.path)
     return None
+
+
+def _normalisation(mean: list[Any], std: list[Any], path: Path) -> tuple[list[float], list[float]]:
+    """What a file says of its network's input, checked.
+
+    Raises:
+        UserError: it can't be that.
+    """
+    numbers = all(isinstance(one, int | float) and abs(one) < _LARGEST for one in (*mean, *std))
+    if not (mean and len(mean) == len(std) <= _CHANNELS and numbers and min(std) > 0):
+        raise UserError(
+            f"{path} says that its input is normalised by mean {brief(mean)} and std {brief(std)}: as many numbers of "
+            "each as there are channels are needed, std above 0; mend that in the file, or take it out of it"
+        )
+    return mean, std
 
 
 def fingerprint(network: nn.Module) -> str:
