@@ -31,7 +31,7 @@ def say_repeated(
     home = {number: name for name, part in parts.items() for number in part.tolist()}
     first: dict[str, int] = {}
     groups: dict[str, list[int]] = {}
-    for number in home:
+    for number in sorted(home):
         if (other := first.setdefault(sources[number], number)) != number:
             groups.setdefault(sources[number], [other]).append(number)
     target = whole.target.tolist()
