@@ -38,7 +38,7 @@ def of_finished_runs(config: DictConfig) -> tuple["Comparison", Path]:
     moment = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
     words = re.sub(r"[^\w.-]+", "_", name)  # of a title, as the end of a folder's name
     folder = Path("outputs", "compare", f"{moment}-{words}")
-    return compare(subject.arms, name, notes=[swept.note for swept in subject.sweeps]), folder
+    return compare(subject.arms, name, notes=subject.notes), folder
 
 
 def of_an_experiment(config: DictConfig) -> tuple["Comparison", Path, bool]:

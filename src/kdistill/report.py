@@ -26,12 +26,12 @@ def report(config: DictConfig) -> tuple[str, Path]:
     from kdistill.reporting.page import report_page
     from kdistill.runs.collect import common_folder, subject_of
 
-    subject = subject_of(list(config.runs), list(config.arms))
+    subject = subject_of(list(config.runs), list(config.arms), for_page=True)
     plain: Any = OmegaConf.to_container(config)
     given = [f"{key}={literal(value)}" for key, value in plain.items() if value]
     command = shlex.join(["python", "-m", "kdistill.report", *given])
     path = Path(config.output) if config.output is not None else common_folder(subject)
-    page = report_page(compare(subject.arms, subject.title), subject, command=command)
+    page = report_page(compare(subject.arms, subject.title, notes=subject.notes), subject, command=command)
     return page, path if path.suffix == ".html" else path / "report.html"
 
 

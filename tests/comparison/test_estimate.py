@@ -57,7 +57,7 @@ def finished_run(
     measured = {part: figures({k: torch.from_numpy(v) for k, v in arrays.items()}) for part, arrays in tests.items()}
     more: dict[str, Any] = {"experiment": config["name"], "seed": seed, "fingerprint": f"{role}{seed}", **measured}
     names = tuple(f"class {k}" for k in range(classes))
-    more["data"] = replace(DATA, fingerprint=fingerprint, test=SAMPLES, class_names=names)
+    more["data"] = replace(DATA, fingerprint=fingerprint, val=SAMPLES, test=SAMPLES, class_names=names)
     if latency_ms is not None:
         more["cost"] = replace(COST, **timing(latency_ms))
     if latency_ms is not None and role == "distill":
@@ -202,6 +202,8 @@ def test_a_handful_of_samples_of_one_class_give_no_number_that_is_none_and_prove
                 few = {name: array[np.argsort(kept["target"], kind="stable")[:4]] for name, array in kept.items()}
                 few |= {"index": np.arange(4), "logits": np.tile(3 * np.eye(2)[answer], (4, 1))}
                 RunFolder(path).write_predictions(part, few)  # type: ignore[arg-type]
+            known = RunFolder(path).record()
+            RunFolder(path).write_record(replace(known, data=replace(known.data, val=4, test=4)))
             paths.append(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

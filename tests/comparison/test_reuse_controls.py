@@ -38,7 +38,7 @@ def finished(path: Path, config: DictConfig, fingerprint: str, **more: Any) -> P
     folder = RunFolder.create(path, config)
     folder.write_predictions("test", {"index": np.arange(2), "target": np.arange(2), "logits": np.eye(2)})
     (path / "wandb").mkdir()
-    data = replace(DATA, fingerprint=fingerprint)
+    data = replace(DATA, fingerprint=fingerprint, test=2, class_names=DATA.class_names[:2])
     folder.write_record(record("student", **{"data": data, "versions": versions(), **more}))
     return path
 

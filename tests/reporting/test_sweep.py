@@ -9,11 +9,11 @@ from kdistill.base.run_paths import find_runs
 from kdistill.reporting.render import render
 from kdistill.reporting.sweep import sweeps
 from kdistill.runs.collect import subject_of
-from kdistill.runs.swept import SweptRuns, find_sweeps
+from kdistill.runs.swept import SweptRuns, find_sweeps, membership
 
 
 def found(folder: Path) -> list[SweptRuns]:
-    return find_sweeps(find_runs(str(folder)))
+    return find_sweeps(map(membership, find_runs(str(folder))))
 
 
 @pytest.fixture

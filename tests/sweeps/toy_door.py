@@ -43,7 +43,7 @@ def train(config: DictConfig) -> None:
         time.sleep(0.5)
     print("trains", path.name)
     accuracy = 0.9 - abs(temperature - 4) / 100 + alpha / 10 + config.seed / 1000
-    figures = {"accuracy": accuracy, "f1": accuracy, "auroc": accuracy, "nll": 1 - accuracy}
+    figures = {"accuracy": accuracy, "f1": accuracy, "auroc": accuracy, "nll": 1.2 - accuracy}
     test = {name: value - 0.1 for name, value in figures.items()}
     folder.write_record(record(config.role, val=figures, test=test, seed=config.seed))
 

@@ -32,8 +32,8 @@ def read_bounded(path: Path, most: int = TEXT_BYTES) -> bytes:
         return file.read(most)
 
 
-def read_json(path: Path, most: int = TEXT_BYTES) -> Any:
-    """The plain data that a JSON file holds.
+def read_json(path: Path, most: int = TEXT_BYTES, *, mend: str = "restore the file") -> Any:
+    """The plain data that a JSON file holds; `mend` says what to do where it is none.
 
     Raises:
         UserError: it is too large, or no JSON.
@@ -42,13 +42,13 @@ def read_json(path: Path, most: int = TEXT_BYTES) -> Any:
     try:
         return json.loads(read_bounded(path, most))
     except RecursionError:
-        raise UserError(f"{path} cannot be read as JSON: lists in lists without an end; restore the file") from None
+        raise UserError(f"{path} cannot be read as JSON: lists in lists without an end; {mend}") from None
     except ValueError as error:  # UnicodeDecodeError and numbers of 5,000 digits, too
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}; restore the file") from error
+        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}; {mend}") from error
 
 
-def read_arrays(path: Path, most: int = ARRAYS_BYTES) -> "dict[str, np.ndarray]":
-    """The arrays of an .npz file by name; none holds Python objects.
+def read_arrays(path: Path, most: int = ARRAYS_BYTES, *, mend: str = "restore the file") -> "dict[str, np.ndarray]":
+    """The arrays of an .npz file by name; none holds Python objects. `mend` says what to do where it is damaged.
 
     The packed file says how long each array is, and the array's own header how much is to be allocated for it: both are
     read first, and must agree.
@@ -70,7 +70,7 @@ def read_arrays(path: Path, most: int = ARRAYS_BYTES) -> "dict[str, np.ndarray]"
             return dict(content)
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be read as arrays: {reason}; restore the file") from error
+        raise UserError(f"{path} cannot be read as arrays: {reason}; {mend}") from error
 
 
 def _check_header(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

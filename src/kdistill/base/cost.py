@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
+from kdistill.base.types import Count, Measured
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -20,14 +22,14 @@ class Cost:
         latency_on: device and threads, in words.
     """
 
-    params_total: int
-    params_trainable: int
-    macs: int
-    flops: int
+    params_total: Count
+    params_trainable: Count
+    macs: Count
+    flops: Count
     uncounted_ops: tuple[str, ...]
     heavy_uncounted_ops: tuple[str, ...]
-    latency_ms: float | None = None
-    latency_iqr_ms: float | None = None
+    latency_ms: Measured | None = None
+    latency_iqr_ms: Measured | None = None
     latency_on: str | None = None
 
 

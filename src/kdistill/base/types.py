@@ -25,6 +25,8 @@ PositiveInt = Annotated[int, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(0), Le(2**63 - 1)]
+Measured = Annotated[float, Ge(0), Le(1e300)]  # what is counted or timed has an end
 UnitInterval = Annotated[float, Ge(0), Le(1)]
 ImageSide = Annotated[int, Gt(0), Le(IMAGE_SIDE)]
 

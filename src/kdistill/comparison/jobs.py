@@ -22,13 +22,13 @@ class Job:
         name: for the screen.
         command: what is run.
         log: the file that gets its output.
-        result: one line about it, asked for when it is done.
+        result: one line about it, asked for when it has ended; None where it has left no finished run.
     """
 
     name: str
     command: tuple[str, ...]
     log: Path
-    result: Callable[[], str]
+    result: Callable[[], str | None]
 
 
 def jobs_at_a_time(wanted: int | str, device: str) -> int:
@@ -81,11 +81,12 @@ def run_jobs(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) ->
                     shown.end(job.log)
                     done += 1
                     spent = f"[{done}/{len(jobs)}] {job.name}: {time.perf_counter() - started:.0f} s"
-                    if process.returncode == 0:
-                        say(f"{spent}, {job.result()}")
+                    if process.returncode == 0 and (result := job.result()) is not None:
+                        say(f"{spent}, {result}")
                     else:
                         failed.append(job)
-                        code = f"FAILED with exit code {process.returncode}"
+                        unfinished = ", and it has left no finished run" * (process.returncode == 0)
+                        code = f"FAILED with exit code {process.returncode}{unfinished}"
                         say(f"{spent}, {code}; the end of {job.log}:\n{_tail(job.log)}")
                 time.sleep(0.1)
     finally:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.errors import UserError
 from kdistill.base.storage import whole_folder
 from kdistill.config.key_identity import SAME_CONTROL, that_count
 from kdistill.config.tree import Leaves, as_written
+from kdistill.runs.finished import read_run
 from kdistill.runs.folder import RunFolder, versions
 
 # Installed code, which its version tells; the user's own may have changed since.
@@ -41,9 +43,14 @@ def reuse_control(control: DictConfig, folder: Path) -> Path | None:
         return None
     for source in sorted(folder.parent.parent.glob(f"*/{folder.name}")):
         run = RunFolder(source)
-        if not run.finished or not run.predictions("test").is_file() or _trained(run.config()) != wanted:
+        if not run.finished or not run.predictions("test").is_file():
             continue
-        record = run.record()
+        try:
+            if _trained(run.config()) != wanted:
+                continue
+            record = read_run(source).record
+        except UserError:  # a damaged run of another comparison is no reason to stop this one
+            continue
         if record.versions != versions():
             continue
         if record.data.fingerprint == _fingerprint(OmegaConf.to_yaml(control.dataset, resolve=True)):

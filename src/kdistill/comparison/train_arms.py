@@ -78,7 +78,8 @@ def _job(folder: Path, arm: str, seed: int, run_folder: Path, more: list[str]) -
     if own := running_folders():  # own experiments, for the teacher's recipe
         command.append(f"hydra.searchpath=[{','.join(literal(f'file://{Path(path).resolve()}') for path in own)}]")
 
-    def result() -> str:
-        return f"test accuracy {RunFolder(run_folder).record().test['accuracy']:.2%}"
+    def result() -> str | None:
+        run = RunFolder(run_folder)
+        return f"test accuracy {run.record().test['accuracy']:.2%}" if run.finished else None
 
     return Job(run_folder.name, tuple(command), run_folder / "train.log", result)

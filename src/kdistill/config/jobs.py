@@ -1,8 +1,20 @@
-"""The jobs of a sweep that are tried before it starts."""
+"""The jobs that the command line of a sweep stands for: all of them, and those that are tried before it starts."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
-from kdistill.config.hydra_setup import IntervalSweep, Override, RangeSweep
+from kdistill.config.hydra_setup import IntervalSweep, Override, RangeSweep, parsed
+
+
+def combinations(texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The overrides of each job that Hydra's own sweeper makes of a command line's, without Hydra's own keys."""
+    choices: dict[str, list[str]] = {}
+    for one in map(parsed, texts):
+        if not one.is_hydra_override():
+            key = one.get_key_element()
+            values = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
+            choices[key] = [f"{key}={value}" for value in values]
+    return list(product(*choices.values()))
 
 
 def jobs_to_try(overrides: Sequence[Override]) -> Iterator[list[str]]:

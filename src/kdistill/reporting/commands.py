@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from kdistill.base.errors import UserError
 from kdistill.base.plain_text import one_line
 from kdistill.config.words import literal
 from kdistill.reporting.again import command
@@ -61,6 +62,9 @@ def _teacher(label: str, checkpoint: Path, pupil: Path) -> str:
     found = next((base for base in bases if (base / checkpoint.parent / "config.yaml").is_file()), None)
     if found is None:
         return f"# {one_line(f'{label}: {checkpoint}')} (no run folder there to read its settings from)"
-    config = RunFolder(found / checkpoint.parent).config()
+    try:
+        config = RunFolder(found / checkpoint.parent).config()
+    except UserError as error:
+        return f"# {one_line(f'{label}: {error}')}"
     folder = shlex.quote(f"hydra.run.dir={literal(str(checkpoint.parent))}")
     return f"# {one_line(label)}, where the runs below look for it\n{command(config)} {folder}"

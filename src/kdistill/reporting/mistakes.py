@@ -13,6 +13,7 @@ from kdistill.reporting.arms import Arm
 from kdistill.reporting.sheet import Sheet
 from kdistill.runs.finished import FinishedRun
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord
 
 _MOST_IMAGES, _ALL_IMAGES = 24, 48  # of an arm, of the page
 _MOST_ARMS = 4
@@ -109,16 +110,16 @@ def _counts(arms: Sequence[Arm]) -> Sheet:
     return Sheet("who is right on test", columns, tuple(rows))
 
 
-def kept_mistakes(folder: RunFolder, predictions: Predictions) -> list[tuple[int, np.ndarray]]:
+def kept_mistakes(folder: RunFolder, record: RunRecord, predictions: Predictions) -> list[tuple[int, np.ndarray]]:
     """The images that a run kept, the most telling first: place in the predictions, and (C, H, W) uint8."""
-    with np.load(folder.mistakes, allow_pickle=False) as content:
-        pictures = dict(zip(content["index"].tolist(), content["image"], strict=True))
+    content = folder.read_mistakes(record)
+    pictures = dict(zip(content["index"].tolist(), content["image"], strict=True))
     index = predictions["index"].tolist()
     return [(int(n), pictures[index[n]]) for n in telling(predictions, len(index)) if index[n] in pictures]
 
 
 def _mistakes(arm: Arm, run: FinishedRun, class_names: Sequence[str], most: int) -> ArmMistakes:
-    found = kept_mistakes(RunFolder(run.path), run.test)[: min(most, _MOST_IMAGES)]
+    found = kept_mistakes(RunFolder(run.path), run.record, run.test)[: min(most, _MOST_IMAGES)]
     pictures = [_picture(run.test, place, image, class_names) for place, image in found]
     return ArmMistakes(arm.name, run.seed, str(run.path), "teacher_logits" in run.test, pictures)
 

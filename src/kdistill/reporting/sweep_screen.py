@@ -32,15 +32,27 @@ def print_sweep(result: FinishedSweep, console: Console | None = None) -> None:
             _print(console, f"... and {hidden} more, in sweep.csv")
     counts = Counter(record.status for record in result.records.values())
     ends = [f"{counts[status]} {status}" for status in get_args(Status) if counts[status]]
-    _print(console, f"{counted(len(result.records), 'job')}: {', '.join(ends)}")
+    ends += [f"{len(result.never_begun)} never begun"] if result.never_begun else []
+    _print(console, f"{counted(len(result.records) + len(result.never_begun), 'job')}: {', '.join(ends)}")
     for path, record in result.failed.items():
         first = record.error.strip().splitlines()[0] if record.error.strip() else ""
         _print(console, f"failed: {path.name}: {first}")
+    for line in _never_begun(result):
+        _print(console, line)
     for note in result.notes:
         _print(console, f"note: {note}")
     if result.sweep is not None:
         _print_chosen(result, result.sweep, console)
     _print(console, f"sweep folder: {result.folder}")
+
+
+def _never_begun(result: FinishedSweep) -> list[str]:
+    """The jobs that no process has begun, by what sets them apart."""
+    known = [one for one in result.never_begun if one]  # not a trial that was not drawn yet
+    if not known:
+        return []
+    shared = set.intersection(*map(set, known), *(set(record.overrides) for record in result.records.values()))
+    return [f"never begun: {', '.join(text for text in one if text not in shared)}" for one in known]
 
 
 def _print(console: Console, line: str) -> None:

@@ -1,18 +1,23 @@
 """What a report or a comparison of finished runs is about: the runs its entries name, in arms and sweeps."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import find_runs
 from kdistill.runs.finished import FinishedRun, by_settings, read_run
+from kdistill.runs.folder import RunFolder
 from kdistill.runs.places import comparison_arm
-from kdistill.runs.swept import SweptRuns, find_sweeps
+from kdistill.runs.stored_json import read_json
+from kdistill.runs.swept import SweptRuns, find_sweeps, membership
+
+T = TypeVar("T")
 
 _MOST_NAMES = 3  # of experiments in the title
+_MOST_REASONS = 3  # where no run can be read
 
 
 @dataclass(frozen=True)
@@ -24,35 +29,81 @@ class Subject:
         arms: the runs whose test figures are shown, by arm.
         sweeps: where of each sweep the settings that validation chose are an arm, and the others none.
         commands: what was typed to have all of it trained, where a comparison or a sweep has kept it.
+        left_out: what of the entries is not in it, a file and why on each line.
     """
 
     title: str
     arms: dict[str, list[FinishedRun]]
     sweeps: list[SweptRuns]
     commands: list[str]
+    left_out: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of how the arms were chosen."""
+        return [*(f"left out: {why}" for why in self.left_out), *(swept.note for swept in self.sweeps)]
 
 
-def subject_of(entries: Sequence[str], names: Sequence[str]) -> Subject:
+def subject_of(entries: Sequence[str], names: Sequence[str], *, for_page: bool = False) -> Subject:
     """Runs in arms: by the names given for the entries; else by their comparison's arms, sweeps and settings.
 
+    A run that cannot be read is left out, and the subject says why; the others go on.
+
+    Args:
+        entries: folders and patterns.
+        names: of arms, one for each entry; none to find them.
+        for_page: whether curves and kept images are needed too.
+
     Raises:
-        UserError: an entry has no finished run, or there are not as many names as entries.
+        UserError: an entry has no finished run, none of them can be read, or there are not as many names as entries.
     """
     if not entries:
         raise UserError("nothing says which runs: runs=[<run folder, folder above some, or pattern>, ...]")
     if names and len(names) != len(entries):
         raise UserError(f"arms names {len(names)} arms for the {len(entries)} entries of runs: give one name for each")
+    left_out: dict[Path, str] = {}
+
+    def readable(paths: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
+        found = []
+        for path in paths:
+            try:
+                found.append(read(path))
+            except UserError as error:
+                left_out[path] = str(error)
+        return found
+
+    def whole(path: Path) -> FinishedRun:
+        return _checked(read_run(path)) if for_page else read_run(path)
+
+    sweeps: list[SweptRuns] = []
+    arms: dict[str, list[FinishedRun]] = {}
     if names:
-        sweeps: list[SweptRuns] = []
-        arms: dict[str, list[FinishedRun]] = {}
         for name, entry in zip(names, entries, strict=True):
-            arms.setdefault(name, []).extend(read_run(path) for path in find_runs(entry))
+            if own := readable(find_runs(entry), whole):
+                arms.setdefault(name, []).extend(own)
     else:
         paths = {path.resolve(): path for entry in entries for path in find_runs(entry)}.values()
-        sweeps = find_sweeps(paths)
+        sweeps = find_sweeps(readable(paths, membership))
         left = {path for swept in sweeps for path in swept.left}
-        arms = _named([read_run(path) for path in paths if path not in left], sweeps)
-    return Subject(_title(arms, sweeps), arms, sweeps, _commands(arms, sweeps))
+        members = [path for path in paths if path not in left and path not in left_out]
+        arms = _named(readable(members, whole), sweeps)
+    if not arms:
+        raise UserError("\n".join(list(left_out.values())[:_MOST_REASONS]))
+    commands = _commands(arms, sweeps, left_out)
+    return Subject(_title(arms, sweeps), arms, sweeps, commands, list(left_out.values()))
+
+
+def _checked(run: FinishedRun) -> FinishedRun:
+    """A run whose curves and kept images can be shown.
+
+    Raises:
+        UserError: a file of them is damaged.
+    """
+    folder = RunFolder(run.path)
+    folder.curves()
+    if folder.mistakes.is_file():
+        folder.read_mistakes(run.record)
+    return run
 
 
 def _named(runs: Sequence[FinishedRun], sweeps: Sequence[SweptRuns]) -> dict[str, list[FinishedRun]]:
@@ -83,12 +134,26 @@ def _experiment(run: FinishedRun) -> str:
     return run.record.experiment.removesuffix(f"-{comparison_arm(run.path)}")
 
 
-def _commands(arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptRuns]) -> list[str]:
+def _commands(
+    arms: Mapping[str, Sequence[FinishedRun]], sweeps: Sequence[SweptRuns], left_out: dict[Path, str]
+) -> list[str]:
     compared = [run.path for runs in arms.values() for run in runs if comparison_arm(run.path) is not None]
     files = [swept.folder / "sweep.json" for swept in sweeps]
     files += [path.parent / "comparison.json" for path in compared]
-    kept = [json.loads(file.read_text()) for file in dict.fromkeys(files) if file.is_file()]
-    return list(dict.fromkeys(content["command"] for content in kept if content.get("command")))
+    found = []
+    for file in dict.fromkeys(files):
+        if not file.is_file():
+            continue
+        try:
+            content = read_json(file, "the command that it keeps is not shown")
+            command = content.get("command") if isinstance(content, dict) else None
+            if not isinstance(content, dict) or not isinstance(command, str | None):
+                raise UserError(f"{file} is not what kdistill has written: the command that it keeps is not shown")
+        except UserError as error:
+            left_out[file] = str(error)
+            continue
+        found += [command] if command else []
+    return list(dict.fromkeys(found))
 
 
 def common_folder(subject: Subject) -> Path:

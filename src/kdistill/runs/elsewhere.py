@@ -2,8 +2,10 @@
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from kdistill.base.errors import UserError
 from kdistill.runs.folder import RunFolder
 from kdistill.screen.line import Facts
 
@@ -37,7 +39,8 @@ class JobsElsewhere:
         self.done += 1
         run = RunFolder(log.parent)
         if started is not None and run.finished:  # what a teacher took is no part of what the next job takes
-            self._seconds.append(time.perf_counter() - started - run.record().time_s.teacher)
+            with suppress(UserError):  # a damaged summary, which the end of all jobs names
+                self._seconds.append(time.perf_counter() - started - run.record().time_s.teacher)
 
     def look(self) -> Facts:
         """Which jobs run and how far they are."""

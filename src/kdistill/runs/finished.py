@@ -42,14 +42,15 @@ def read_run(path: Path) -> FinishedRun:
     """Reads a finished run's folder.
 
     Raises:
-        UserError: there is no finished run, it kept no predictions, or some of them are not finite.
+        UserError: there is no finished run, it kept no predictions, some of them are not finite, or a file is damaged.
     """
     folder = RunFolder.open(path)
     if not folder.predictions("test").is_file():
         raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
-    val = _predictions(folder, "val") if folder.predictions("val").is_file() else None
+    record = folder.record()
+    val = _predictions(folder, record, "val") if folder.predictions("val").is_file() else None
     trained = that_count(plain(folder.config()), SAME_ARM)
-    return FinishedRun(path, folder.record(), trained, _predictions(folder, "test"), val)
+    return FinishedRun(path, record, trained, _predictions(folder, record, "test"), val)
 
 
 def versions_of(records: Iterable[RunRecord]) -> dict[str, list[str]]:
@@ -61,9 +62,9 @@ def versions_of(records: Iterable[RunRecord]) -> dict[str, list[str]]:
     return {name: list(versions) for name, versions in found.items()}
 
 
-def _predictions(folder: RunFolder, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
+def _predictions(folder: RunFolder, record: RunRecord, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
     """In the order of the index."""
-    found = folder.read_predictions(part)
+    found = folder.read_predictions(part, record)
     for name in ("logits", "teacher_logits"):
         if name in found and (lost := int((~np.isfinite(found[name]).all(1)).sum())):
             raise UserError(

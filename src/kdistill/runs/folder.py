@@ -11,8 +11,6 @@ checkpoints/            best.ckpt (chosen on validation) and last.ckpt
 student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 """
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +29,10 @@ from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_coun
 from kdistill.config.tree import as_written
 from kdistill.runs.hold import LOCK, NOTE, held, refuse_second
 from kdistill.runs.record import RunRecord, as_plain, from_plain
-from kdistill.runs.stored_config import read_config
+from kdistill.runs.stored_answers import mistakes_in, predictions_in
+from kdistill.runs.stored_config import check_types, read_config
+from kdistill.runs.stored_curves import read_curves
+from kdistill.runs.stored_json import read_json
 
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
@@ -139,12 +140,12 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def curves(self, *, until: int | None = None) -> list[dict[str, str]]:
-        """Rows of metrics.csv, all or up to a step."""
-        path = self.path / "metrics.csv"
-        if not path.is_file():
-            return []
-        with path.open(newline="") as file:
-            return [row for row in csv.DictReader(file) if until is None or int(row["step"]) <= until]
+        """Rows of metrics.csv: all, or of a run that goes on those up to a step.
+
+        Raises:
+            UserError: a line is not what a run has written.
+        """
+        return read_curves(self.path / "metrics.csv", until, self._mend)
 
     def weights(self, role: Role) -> Path:
         """Where the chosen weights lie."""
@@ -156,7 +157,10 @@ class RunFolder:
         Raises:
             UserError: the file is not what a run has written.
         """
-        return read_config(self.path / CONFIG)
+        path = self.path / CONFIG
+        config = read_config(path)
+        check_types(config, path)
+        return config
 
     def record(self) -> RunRecord:
         """What `summary.json` holds; a figure without a value is NaN here and null there.
@@ -165,7 +169,12 @@ class RunFolder:
             UserError: the file is not what a run has written.
         """
         file = self.path / SUMMARY
-        return from_plain(json.loads(file.read_text()), str(file))
+        return from_plain(read_json(file, self._mend), str(file), self._mend)
+
+    @property
+    def _mend(self) -> str:
+        """What to do with a finished run of which a file is damaged."""
+        return f"restore the file, or remove {self.path} and train the run again"
 
     def write_record(self, record: RunRecord) -> None:
         """The last file of a run: with it the folder is a finished one."""
@@ -191,9 +200,25 @@ class RunFolder:
         """Keeps a few test images: their numbers (M,) and pixels (M, C, H, W) uint8."""
         write_npz(self.mistakes, {"index": index, "image": image}, compressed=True)
 
-    def read_predictions(self, part: Literal["val", "test"]) -> dict[str, np.ndarray]:
-        with np.load(self.predictions(part), allow_pickle=False) as content:
-            return dict(content)
+    def read_predictions(self, part: Literal["val", "test"], record: RunRecord | None = None) -> dict[str, np.ndarray]:
+        """Index (N,), target (N,), logits (N, K) and, where there was a teacher, teacher_logits (N, K), of a partition.
+
+        Args:
+            part: which.
+            record: the run's, which says how many samples and classes there are; None to read it.
+
+        Raises:
+            UserError: the file is not what a run with that record has written.
+        """
+        return predictions_in(self.predictions(part), part, (record or self.record()).data, self._mend)
+
+    def read_mistakes(self, record: RunRecord) -> dict[str, np.ndarray]:
+        """The test images that are kept: index (M,), image (M, C, H, W) uint8.
+
+        Raises:
+            UserError: the file is not what a run with that record has written.
+        """
+        return mistakes_in(self.mistakes, record.data, self._mend)
 
 
 def _differences(then: DictConfig, now: DictConfig, question: Question) -> list[str]:

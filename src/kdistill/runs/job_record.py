@@ -1,6 +1,5 @@
 """What a job of a sweep leaves in its folder about itself: `job.json`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import Literal
 
 from omegaconf import OmegaConf
 
+from kdistill.base.errors import UserError
 from kdistill.base.storage import write_json
 from kdistill.config import monitors
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.stored_json import read_json, typed
 
 FILE = "job.json"
 FALLBACK = "val/accuracy", "max"  # of runs whose config does not say
@@ -47,15 +48,29 @@ class JobRecord:
 
 
 def read_record(folder: Path) -> JobRecord:
-    """The record in a job's folder."""
-    content = json.loads((folder / FILE).read_text())
-    return JobRecord(**{**content, "overrides": tuple(content["overrides"])})
+    """The record in a job's folder.
+
+    Raises:
+        UserError: it is damaged, or no job has written it.
+    """
+    file = folder / FILE
+    mend = f"remove {file}; the sweep's command, given again, makes it anew"
+    return typed(read_json(file, mend), JobRecord, str(file), mend)
+
+
+def known_record(folder: Path) -> JobRecord | None:
+    """The record in a job's folder; None where there is none that can be read."""
+    try:
+        return read_record(folder) if (folder / FILE).exists() else None
+    except UserError:
+        return None
 
 
 def find_jobs(folder: Path, sweep: str) -> list[Path]:
     """Folders of the jobs that one start of a sweep has touched, in the order of their names."""
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{FILE}")]
-    return sorted(path for path in found if read_record(path).sweep == sweep)
+    records = {path: known_record(path) for path in found}
+    return sorted(path for path, record in records.items() if record is not None and record.sweep == sweep)
 
 
 def chosen_by(run: RunFolder) -> tuple[str, str]:
@@ -67,7 +82,7 @@ def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
     """The metric of validation that ranks runs, whether `max` or `min` of it is better, and what a reader must know."""
     found = {chosen_by(RunFolder(path)) for path in finished}
     metric, mode = next(iter(found))
-    if len(found) == 1 and metric.removeprefix("val/") in RunFolder(finished[0]).record().val:
+    if len(found) == 1 and all(metric.removeprefix("val/") in RunFolder(path).record().val for path in finished):
         return metric, mode, []
     why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
     return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]

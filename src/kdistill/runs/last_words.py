@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from kdistill.base.errors import UserError
 from kdistill.base.typed import pasted
 from kdistill.config.words import literal
 from kdistill.runs.folder import RunFolder
@@ -28,8 +29,11 @@ def _kept(path: Path, whose: str) -> str:
     folder = RunFolder(path)
     if folder.last_checkpoint is None:
         return f"no epoch {whose}was over yet"
-    done = sum(1 for row in folder.curves() if row.get("train/loss"))
-    whole = f"{done} of {folder.config().trainer.max_epochs} epochs {whose}"
+    try:
+        done = sum(1 for row in folder.curves() if row.get("train/loss"))
+        whole = f"{done} of {folder.config().trainer.max_epochs} epochs {whose}"
+    except UserError:  # it was stopped while the file was written
+        return f"what was trained {whose}so far is kept in {shown_path(path)}"
     return f"{whole}{'is' if done == 1 else 'are'} kept in {shown_path(path)}"
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from kdistill.base.cost import Cost
 from kdistill.base.errors import UserError
-from kdistill.base.types import Role
+from kdistill.base.metric_catalogue import METRICS
+from kdistill.base.types import Count, Measured, PositiveInt, Role
+from kdistill.runs.stored_json import typed
 
 Figures = dict[str, float]  # by the catalogue's keys; NaN, and null in the file, where one is not defined
 
@@ -33,10 +35,10 @@ class DataFacts:
     """
 
     fingerprint: str
-    train: int
-    val: int
-    test: int
-    image_shape: tuple[int, int, int]
+    train: Count
+    val: Count
+    test: Count
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_names: tuple[str, ...]
@@ -97,10 +99,10 @@ class Hardware:
 class Times:
     """Seconds: of the whole run, of training, of filling the replay store, of having the teacher."""
 
-    total: float
-    fit: float
-    replay: float
-    teacher: float
+    total: Measured
+    fit: Measured
+    replay: Measured
+    teacher: Measured
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ class RunRecord:
     experiment: str
     role: Role
     label: str
-    seed: int
-    best_epoch: int
+    seed: Count
+    best_epoch: Count
     val: Figures
     test: Figures
     test_last: Figures
@@ -171,23 +173,45 @@ def as_plain(node: Any) -> Any:
     return [as_plain(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-def from_plain(content: Any, where: str) -> RunRecord:
+def from_plain(content: Any, where: str, mend: str = "train it again") -> RunRecord:
     """The record that a file holds.
 
     Args:
         content: as JSON gives it.
         where: it was read, for the message.
+        mend: what to do where it is none.
 
     Raises:
         UserError: it is no record of a run.
     """
-    from pydantic import TypeAdapter, ValidationError  # 0.2 s, which --help need not wait for
+    record = typed(_with_nan(content), RunRecord, where, mend)
+    if wrong := _contradiction(record):
+        raise UserError(f"{where} is not what a run has written ({wrong}): {mend}")
+    return record
 
-    try:
-        return TypeAdapter(RunRecord).validate_python(_with_nan(content))
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
-        raise UserError(f"{where} is not what a run of this kdistill has written ({wrong}): train it again") from error
+
+def _contradiction(record: RunRecord) -> str | None:
+    """What in a record cannot be, though each value has its type."""
+    facts, taught = record.data, record.teacher
+    known = {"val": record.val, "test": record.test, "test_last": record.test_last}
+    known |= {f"teacher.{part}": getattr(taught, part) for part in ("val", "test") if taught is not None}
+    for part, values in known.items():
+        if "accuracy" not in values:
+            return f"{part} has no accuracy"
+        for key, value in values.items():
+            least, most = METRICS[key].bounds if key in METRICS else (-math.inf, math.inf)
+            if not (math.isnan(value) or least <= value <= most):
+                return f"{part}.{key} is {value:g}, and must lie in {least:g} to {most:g}"
+    normalisations = {"input": record.input, "data": Normalisation(facts.mean, facts.std)}
+    normalisations |= {"teacher.input": taught.input} if taught is not None else {}
+    for part, one in normalisations.items():
+        if not one.mean or len(one.mean) != len(one.std):
+            return f"{part} has {len(one.mean)} means and {len(one.std)} standard deviations"
+        if not all(map(math.isfinite, (*one.mean, *one.std))) or min(one.std) < 0:
+            return f"{part} has a mean or a standard deviation that can't be"
+    if len(facts.class_names) < 1 or len(set(facts.class_names)) != len(facts.class_names):
+        return "data.class_names are none, or one is there twice"
+    return None
 
 
 def _with_nan(node: Any, *, figures: bool = False) -> Any:

@@ -1,14 +1,19 @@
 """A run's `config.yaml`, read as data: nothing in it is resolved, repeated or run."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kdistill.base.errors import UserError
+from kdistill.config.schema import TrainConfig
 from kdistill.config.tree import plain, walk
 
+_MAY_BE_NONE = ("teacher", "student", "scheduler")
+_SECTIONS = ("dataset", "loss", "optimizer", *_MAY_BE_NONE)
 _LARGEST = 1_000_000  # bytes; a run writes some thousand
 
 
@@ -39,3 +44,31 @@ def read_config(path: Path) -> DictConfig:
         if isinstance(value, str) and "${" in value:
             raise UserError(f"{path}: {key} is {value[:60]!r}; a stored config holds values and no interpolation")
     return config
+
+
+def check_types(config: DictConfig, path: Path) -> None:
+    """Checks that what a run's config holds has the types that the schema gives it, without building anything.
+
+    Raises:
+        UserError: a closed value has another type, or a section is none.
+    """
+    tree = plain(config)
+    wrong = [f"{name} is {str(tree[name])[:40]!r}, which is no section" for name in tree if not _fits(name, tree[name])]
+    closed = {one.name: tree[one.name] for one in fields(TrainConfig) if one.name in tree and one.type is not Any}
+    try:
+        OmegaConf.merge(OmegaConf.structured(TrainConfig), closed)
+    except OmegaConfBaseException as error:
+        wrong.append(f"{error.full_key}: {str(error).splitlines()[0]}")
+    if wrong:
+        raise UserError(f"{path} is not a config that a run has written ({'; '.join(wrong)}): restore the file")
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether an open section is one, and a list or a dict of sections holds such."""
+    if name == "peers":
+        return isinstance(value, list) and all(isinstance(section, dict) for section in value)
+    if name in ("callbacks", "logger"):
+        return isinstance(value, dict) and all(isinstance(section, dict) for section in value.values())
+    if name in _SECTIONS:
+        return isinstance(value, dict) or (value is None and name in _MAY_BE_NONE)
+    return True

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import table_metrics
 from kdistill.config.overrides import key_of
 from kdistill.runs.folder import RunFolder
@@ -24,6 +25,7 @@ class FinishedSweep:
         runs: folders of the finished jobs, by settings.
         sweep: their figures; None if nothing finished.
         notes: what the reader must know of the ranking.
+        never_begun: the overrides of each job that no process has begun; none for a trial that was not drawn yet.
     """
 
     folder: Path
@@ -32,6 +34,7 @@ class FinishedSweep:
     runs: dict[Settings, list[Path]]
     sweep: Sweep | None
     notes: tuple[str, ...] = ()
+    never_begun: tuple[tuple[str, ...], ...] = ()
 
     @property
     def failed(self) -> dict[Path, JobRecord]:
@@ -67,10 +70,19 @@ def collect(folder: Path, jobs: Sequence[Path]) -> FinishedSweep:
 
 
 def _settled(path: Path) -> JobRecord:
-    """A job's record; `running` after the sweep's end means that something ended the process."""
+    """A job's record; `running` after the sweep's end means that something ended the process.
+
+    A job counts as done by its run's summary alone: one that cannot be read is a failure, and says why.
+    """
     record = read_record(path)
     if record.status in ("running", "stopped"):
         return replace(record, status="failed", error="was ended from outside before it was done; it can go on")
+    if record.status in ("finished", "skipped"):
+        try:
+            run = RunFolder.open(path)
+            run.record(), run.config()
+        except UserError as error:
+            return replace(record, status="failed", error=str(error))
     return record
 
 

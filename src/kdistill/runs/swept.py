@@ -60,7 +60,16 @@ class SweptRuns:
         return ", ".join(f"{key}={shown(self.sweep.at(settings, key))}" for key in self.sweep.varied)
 
 
-def find_sweeps(paths: Iterable[Path]) -> list[SweptRuns]:
+@dataclass(frozen=True)
+class Membership:
+    """A finished run, what it shares with the others of its sweep, and what it was set to."""
+
+    path: Path
+    shared: Any
+    given: Given
+
+
+def find_sweeps(members: Iterable[Membership]) -> list[SweptRuns]:
     """The sweeps among finished runs, each with at least two settings.
 
     Runs of one sweep are the jobs that `-m` has put into one folder, by role: a student's run is not held against a
@@ -68,29 +77,33 @@ def find_sweeps(paths: Iterable[Path]) -> list[SweptRuns]:
     distilled runs whose settings differ in numbers alone. The arms of a comparison are no sweep.
 
     Args:
-        paths: folders of finished runs.
+        members: what `membership` says of finished runs.
     """
     groups: dict[Any, dict[Path, Given]] = {}
-    for path in paths:
-        if comparison_arm(path) is None:
-            key, given = _membership(path)
-            groups.setdefault(key, {})[path] = given
+    for one in members:
+        if comparison_arm(one.path) is None:
+            groups.setdefault(one.shared, {})[one.path] = one.given
     found = [_swept(given) for given in groups.values()]
     return [one for one in found if len(one.runs) > 1]
 
 
-def _membership(path: Path) -> tuple[Any, Given]:
-    """What a run shares with the others of its sweep, and what it was set to."""
+def membership(path: Path) -> Membership:
+    """Which sweep a finished run may be of.
+
+    Raises:
+        UserError: a file of it is damaged.
+    """
     folder = RunFolder(path)
-    role = folder.record().role
+    role, config = folder.record().role, folder.config()
     if (path / FILE).is_file():
         texts = read_record(path).overrides
-        return (_sweep_folder(path).resolve(), role), {key_of(text): text.partition("=")[2] for text in texts}
-    values = leaves(plain(folder.config()))
+        given = {key_of(text): text.partition("=")[2] for text in texts}
+        return Membership(path, (_sweep_folder(path).resolve(), role), given)
+    values = leaves(plain(config))
     if role != "distill":
-        return path, {}
+        return Membership(path, path, {})
     words = tuple((key, None if _is_number(value) else repr(value)) for key, value in _trained(values).items())
-    return words, {key: str(value) for key, value in values.items()}
+    return Membership(path, words, {key: str(value) for key, value in values.items()})
 
 
 def _sweep_folder(job: Path) -> Path:

@@ -1,15 +1,22 @@
-"""Ctrl-C, and the SIGTERM of a queue or a container: a command ends at once, and its last line says how to go on."""
+"""Ctrl-C, and the signals of a queue, a container or a terminal that goes: a command ends, and says how to go on.
+
+SIGTERM is what a queue or a container sends first, SIGHUP what a terminal that is closed sends. SIGUSR1 and SIGUSR2 are
+what SLURM sends ahead of the end of a job's time, where its script asks for that (`--signal=USR1@120`): unheard they
+would end the process too, without a word.
+"""
 
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from kdistill.screen.progress import progress
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AHEAD = (signal.SIGUSR1, signal.SIGUSR2)  # of the end, unless someone else has a use for them
 _PATIENCE = 1.0  # seconds to leave in order: files closed, other processes ended, loggers told
 
 
@@ -17,7 +24,7 @@ class Stopped(BaseException):
     """Someone wants the command to end; no error, so nothing but the door catches it.
 
     Attributes:
-        exit_code: 130 for Ctrl-C, 143 for SIGTERM, as shells have it.
+        exit_code: 128 and the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
 
     def __init__(self, signum: int) -> None:
@@ -27,7 +34,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
-    """In this block Ctrl-C and SIGTERM end the process within a second or two, with one last line.
+    """In this block Ctrl-C and what else asks for the end ends the process within a second or two, with one last line.
 
     What is going on is unwound, so that locks are given back and processes that it started are ended. Where that takes
     longer than a second, or at a second Ctrl-C, the process ends all the same.
@@ -36,7 +43,7 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
         last_words: makes the line; called when it comes to that.
 
     Raises:
-        SystemExit: with exit code 130 or 143.
+        SystemExit: with exit code 128 and the signal's number.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -47,7 +54,8 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
     def end(error: Stopped) -> None:
         if said.acquire(blocking=False):
             progress().clear()
-            print(f"stopped: {last_words()}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # a terminal that is gone hears nothing
+                print(f"stopped: {last_words()}", file=sys.stderr, flush=True)
 
     def leave(error: Stopped) -> None:
         end(error)
@@ -63,8 +71,9 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
         watch.start()
         raise error
 
-    handled = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    handled = {one: signal.getsignal(one) for one in (*_ENDING, *_AHEAD)}
     handled = {one: before for one, before in handled.items() if before != signal.SIG_IGN}  # as nohup and & ask for
+    handled = {one: before for one, before in handled.items() if one in _ENDING or before == signal.SIG_DFL}
     for one in handled:
         signal.signal(one, stop)
     try:

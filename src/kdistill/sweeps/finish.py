@@ -8,7 +8,7 @@ sweep.svg    the picture
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from kdistill.runs.job_record import FALLBACK, figure_of
 from kdistill.runs.sweep import FinishedSweep, collect, given_by
 
 
-def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> FinishedSweep:
+def finish_sweep(
+    folder: Path, jobs: Sequence[Path], *, command: str, never_begun: Sequence[tuple[str, ...]] = ()
+) -> FinishedSweep:
     """Ranks a sweep's jobs, shows the table and writes `sweep.csv`, `sweep.json` and `sweep.svg` into its folder.
 
     Args:
         folder: the sweep's.
         jobs: the jobs' folders; each holds a `job.json`, and a finished one what every run leaves.
         command: that started the sweep, to be kept.
+        never_begun: the overrides of each job that no process has begun.
 
     Returns:
         The ranking, and what failed.
@@ -33,7 +36,7 @@ def finish_sweep(folder: Path, jobs: Sequence[Path], *, command: str) -> Finishe
     from kdistill.reporting.sweep_pictures import picture  # imports matplotlib
     from kdistill.reporting.sweep_screen import print_sweep
 
-    result = collect(folder, jobs)
+    result = replace(collect(folder, jobs), never_begun=tuple(never_begun))
     write_text(folder / "sweep.csv", _csv(result))
     write_json(folder / "sweep.json", {"command": command} | _json(result))
     if result.sweep is not None and result.sweep.varied:
@@ -62,6 +65,8 @@ def _csv(result: FinishedSweep) -> str:
 
 def _json(result: FinishedSweep) -> dict[str, Any]:
     content: dict[str, Any] = {"folder": str(result.folder), "swept": list(result.swept), "notes": list(result.notes)}
+    if result.never_begun:
+        content["never_begun"] = [list(overrides) for overrides in result.never_begun]
     sweep = result.sweep
     if sweep is not None:
         content |= {"name": sweep.name, "metric": sweep.metric, "mode": "min" if sweep.lower else "max"}

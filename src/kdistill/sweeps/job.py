@@ -15,11 +15,12 @@ from filelock import ReadWriteLock
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import SUMMARY
 from kdistill.config.hydra_setup import running_job
 from kdistill.config.overrides import prepare_hydra
 from kdistill.config.validate import validate
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.job_record import FILE, JobRecord, Status, chosen_by, find_jobs, read_record
+from kdistill.runs.job_record import JobRecord, Status, chosen_by, find_jobs, known_record
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launchers import begins_again, runs_in_this_process, threads_per_job
 
@@ -59,7 +60,7 @@ class SweepJob:
         record = JobRecord(self.sweep, job.overrides, launch=self.launch)
         if not begins_again(job.launcher):
             return self._begun(record, folder, config, job.launcher)
-        before = read_record(folder) if (folder / FILE).exists() else None
+        before = known_record(folder)
         if before is not None and before.sweep != self.sweep:
             before = None
         if before is not None and before.status != "running":
@@ -69,7 +70,7 @@ class SweepJob:
         # What was running when a process was killed may be what kills it: it runs alone, and ends none but itself.
         with turn.write_lock() if before else turn.read_lock():
             if before is not None:
-                before = read_record(folder)  # its first process may have lived, and ended it since
+                before = known_record(folder) or before  # its first process may have lived, and ended it since
                 if before.status != "running":
                     return before.status
                 if before.starts == _STARTS:
@@ -84,8 +85,8 @@ class SweepJob:
         """Whether a process was killed since, and a pool with it: what this one began would be lost."""
         if self.launch == 1:
             return False
-        records = (read_record(path) for path in find_jobs(sweep_folder, self.sweep))
-        running = [other for other in records if other.status == "running" and other.launch == self.launch]
+        records = [known_record(path) for path in find_jobs(sweep_folder, self.sweep)]
+        running = [one for one in records if one and one.status == "running" and one.launch == self.launch]
         return any(alone or other.starts > 1 for other in running)  # whoever is alone has left, or was killed
 
     def _begun(self, record: JobRecord, folder: Path, config: DictConfig, launcher: Any) -> Status:
@@ -93,7 +94,7 @@ class SweepJob:
         record.write(folder)
         if runs_in_this_process(launcher):
             progress().begin_job()
-            record = self._ended(record, folder, config)
+            record = self._ended(record, folder, config, launcher)
             progress().end_job(record.status == "finished")
             say(folder, record)
             return record.status
@@ -101,14 +102,17 @@ class SweepJob:
             sys.path.append(self.folder)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_job(launcher)))  # torch is not imported yet
         with _output_in(folder / LOG_FILE):
-            return self._ended(record, folder, config).status
+            return self._ended(record, folder, config, launcher).status
 
-    def _ended(self, record: JobRecord, folder: Path, config: DictConfig) -> JobRecord:
+    def _ended(self, record: JobRecord, folder: Path, config: DictConfig, launcher: Any) -> JobRecord:
         started = time.perf_counter()
         status: Status = "stopped"  # by Ctrl-C, which passes
         error = ""
         try:
             status, error = self._outcome(folder, config)
+        except SystemExit:  # a SIGTERM that met this process alone: of the others each ends in its own way
+            if runs_in_this_process(launcher):
+                raise
         finally:
             record = record.ended(status, time.perf_counter() - started, error)
             record.write(folder)
@@ -116,11 +120,13 @@ class SweepJob:
 
     def _outcome(self, folder: Path, config: DictConfig) -> tuple[Status, str]:
         run = RunFolder(folder)
-        if run.finished and run.begun_by(config):
-            return "skipped", ""
         try:
+            if run.finished and run.begun_by(config):
+                return "skipped", ""
             validate(config)  # a sweeper may have made combinations that nobody wrote down
             self.task(config)
+            if not run.finished:
+                return "failed", f"it ended without its {SUMMARY}: what it has trained so far is no result"
             return "finished", ""
         except UserError as error:
             (folder / ERROR_FILE).write_text(f"{error}\n")
@@ -160,8 +166,11 @@ def say(folder: Path, record: JobRecord) -> None:
     line = f"{record.status} {folder.name}"
     run = RunFolder(folder)
     if run.finished:
-        metric, _ = chosen_by(run)
-        line += f": {metric} {run.record().val.get(metric.removeprefix('val/'), math.nan):.4f}"
+        try:
+            metric, _ = chosen_by(run)
+            line += f": {metric} {run.record().val.get(metric.removeprefix('val/'), math.nan):.4f}"
+        except UserError:  # a damaged file, which the ranking names
+            line += ": its files cannot be read"
     line += ", by an earlier start" if record.status == "skipped" else f", {record.seconds:.0f} s"
     print(line, flush=True)
 

@@ -20,10 +20,11 @@ from kdistill.base.ranks import refuse_ranks
 from kdistill.base.storage import one_at_a_time
 from kdistill.base.typed import typed_command
 from kdistill.config.hydra_setup import forget_hydra, hydra_of_a_sweep, parsed
+from kdistill.config.jobs import combinations
 from kdistill.config.key_identity import Meaning, keys_of
 from kdistill.config.overrides import folder_name, is_below, key_of
 from kdistill.runs.elsewhere import JobsElsewhere
-from kdistill.runs.job_record import find_jobs, read_record
+from kdistill.runs.job_record import find_jobs, known_record
 from kdistill.runs.last_words import of_many
 from kdistill.screen.progress import progress
 from kdistill.screen.stop import Stopped
@@ -41,6 +42,7 @@ from kdistill.sweeps.launchers import (
 
 _NAMED = ("experiment", "name")  # the sweep's folder has their word already
 _LONGEST = 90  # bytes of the sweep's own folder: it stands in every path that is shown
+_IDLE_LAUNCHES = 3  # that begin and end no job, one after another: what kills the processes will not go by itself
 _EVERY = 0.5  # seconds between looks at what jobs elsewhere have done
 
 
@@ -101,19 +103,21 @@ def run_sweep(
                 return _launched(lambda: hydra.multirun(config_name, job, given))
 
             whole = launched(number := 1)
-            begun: dict[Path, int] = {}
-            while not whole and begins_again(final.launcher) and begun != (begun := _starts(folder, sweep)):
+            idle, known = 0, _states(folder, sweep)
+            while not whole and begins_again(final.launcher) and idle < _IDLE_LAUNCHES:
                 print("a process was killed: going on with what is left", file=sys.stderr)
                 end_jobs(final.launcher)
                 whole = launched(number := number + 1)
+                idle = idle + 1 if known == (known := _states(folder, sweep)) else 0
     except Stopped:
         end_jobs(final.launcher)
         raise
     finally:
         forget_hydra()
     jobs = find_jobs(folder, sweep)
-    result = finish_sweep(folder, jobs, command=typed_command("train")) if jobs else None
-    if not whole or result is None or result.failed:
+    never_begun = () if whole else _never_begun(final, overrides, jobs)
+    result = finish_sweep(folder, jobs, command=typed_command("train"), never_begun=never_begun)
+    if not whole or result.failed:
         print("the same command again goes on with what is not finished", file=sys.stderr)
         raise SystemExit(1)
 
@@ -181,7 +185,9 @@ def _watched(folder: Path, sweep: str, total: int, together: int | None) -> Iter
 
     def look() -> None:
         for path in find_jobs(folder, sweep):
-            record = read_record(path)
+            record = known_record(path)
+            if record is None:
+                continue
             if path not in said and record.status == "running":
                 shown.begin(path / LOG_FILE)
             elif path not in said:
@@ -204,10 +210,19 @@ def _watched(folder: Path, sweep: str, total: int, together: int | None) -> Iter
         look()
 
 
-def _starts(folder: Path, sweep: str) -> dict[Path, int]:
-    """How often each job was begun that has not ended."""
-    records = {path: read_record(path) for path in find_jobs(folder, sweep)}
-    return {path: record.starts for path, record in records.items() if record.status == "running"}
+def _states(folder: Path, sweep: str) -> dict[Path, tuple[str, int]]:
+    """How far each job is that was begun, and how often it was: what changes when a launch comes to something."""
+    records = {path: known_record(path) for path in find_jobs(folder, sweep)}
+    return {path: (record.status, record.starts) for path, record in records.items() if record is not None}
+
+
+def _never_begun(settled: DictConfig, overrides: Sequence[str], jobs: Sequence[Path]) -> tuple[tuple[str, ...], ...]:
+    """The overrides of the jobs that no process has begun; of a search's trials, which it had not asked for, none."""
+    records = [record for record in map(known_record, jobs) if record is not None]
+    if str(settled.runtime.choices["hydra/sweeper"]) != "basic":
+        return ((),) * max(_number_of_jobs(settled, overrides) - len(records), 0)
+    begun = {frozenset(record.overrides) for record in records}
+    return tuple(one for one in combinations(overrides) if frozenset(one) not in begun)
 
 
 def _launched(launch: Callable[[], object]) -> bool:

@@ -25,7 +25,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 def media(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
     """Everything by W&B's key, to be logged at once."""
-    test, names = folder.read_predictions("test"), record.data.class_names
+    test, names = folder.read_predictions("test", record), record.data.class_names
     target, own = test["target"], "teacher" if record.role == "teacher" else "student"
     arms = {own: test["logits"]} | ({"teacher": test["teacher_logits"]} if "teacher_logits" in test else {})
     found = {
@@ -36,7 +36,7 @@ def media(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
         ),
         "charts/reliability": _lines(reliability_curves(arms, target), "confidence", "reliability (accuracy), test"),
         f"charts/val_{_BESIDE}": _lines(beside_the_teacher(folder.curves(), record), "epoch", f"val/{_BESIDE}"),
-        "mistakes": _images(folder, test, names),
+        "mistakes": _images(folder, record, test, names),
         **{f"charts/{arm}_confusion": _confusion(logits, target, names, arm) for arm, logits in arms.items()},
     }
     return {key: value for key, value in found.items() if value is not None}
@@ -154,10 +154,10 @@ def _confusion(logits: np.ndarray, target: np.ndarray, names: Sequence[str], arm
     return wandb.Table(columns=["true", "named", "samples"], data=[row for row in rows if row[2]])
 
 
-def _images(folder: RunFolder, test: Mapping[str, np.ndarray], names: Sequence[str]) -> Any:
+def _images(folder: RunFolder, record: RunRecord, test: Mapping[str, np.ndarray], names: Sequence[str]) -> Any:
     if not folder.mistakes.is_file():
         return None
-    shown = kept_mistakes(folder, test)[:_MOST_IMAGES]
+    shown = kept_mistakes(folder, record, test)[:_MOST_IMAGES]
     images = [
         _image(image, f"test image {int(test['index'][place])}", described(test, place, names))
         for place, image in shown
