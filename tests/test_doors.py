@@ -11,7 +11,7 @@ LIGHT = {"kdistill.config.cli", "kdistill.sweeps.launch", "kdistill.base.ranks",
 LIGHT |= {"kdistill.base.packages", "kdistill.runs.last_words", "kdistill.tracking.wandb_run"}
 LIGHT |= {"kdistill.base.errors", "kdistill.config.hydra_setup", "kdistill.runs.folder"}
 
-DOORS = ("train", "evaluate", "compare", "report", "sync_wandb")
+DOORS = ("train", "evaluate", "compare", "report", "export", "predict", "sync_wandb")
 
 
 def test_the_root_holds_the_doors_alone() -> None:

@@ -34,9 +34,9 @@ def evaluate(config: DictConfig) -> "Evaluation":
     from kdistill.base.errors import UserError
     from kdistill.base.run_paths import find_run
     from kdistill.base.spelling import counted
-    from kdistill.building.data import build_data
     from kdistill.building.device import choose_channels_last, choose_device
     from kdistill.building.restore import Restored, joined, restore
+    from kdistill.building.stored import stored_data, stored_network
     from kdistill.building.trust import check_trusted
     from kdistill.config.validate import validate
     from kdistill.data.arrays import per_class
@@ -55,23 +55,14 @@ def evaluate(config: DictConfig) -> "Evaluation":
     check_trusted(trained, list(config.allow), folder.path / "config.yaml")
     device = choose_device(config.device)
     other_data = config.dataset.root is not None
-    given_root = trained.dataset.root
-    if other_data:
-        trained.dataset.root = config.dataset.root
-        if "test_fraction" in trained.dataset and not _same_folder(given_root, config.dataset.root):
-            trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
-    if "verify" in trained.dataset:
-        trained.dataset.verify = False  # other images may be asked for; and nothing is fetched, or renamed in a folder
-    if "cache" in trained.dataset:
-        trained.dataset.cache = config.dataset.cache  # where to write is the user's word, not a file's
     facts, class_names = record.data, record.data.class_names
-    if facts.value_range is not None:
-        trained.dataset.value_range = list(facts.value_range)  # that of the images that the run trained on
-    if config.dataset.batch_size is not None:
-        trained.dataset.eval_batch_size = config.dataset.batch_size
-    if "classes" in trained.dataset:
-        trained.dataset.classes = list(class_names)  # the run's, in its order, whatever folders there are
-    data = build_data(trained)
+    data = stored_data(
+        trained,
+        record,
+        cache=config.dataset.cache,
+        root=config.dataset.root,
+        batch_size=config.dataset.batch_size,
+    )
     test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
     say_absent("test", test, class_names)
     shown = per_class(test, class_names)
@@ -86,8 +77,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
         channels_last = choose_channels_last(trained.trainer.channels_last, network)
         return kind(network, num_classes=len(class_names), channels_last=channels_last, mean=own.mean, std=own.std)
 
-    kind = "teacher" if record.role == "teacher" else "student"
-    network = load(trained[kind], kind, folder.weights(record.role)).network
+    network = stored_network(folder, trained, record, allowed=list(config.allow)).network
     batches = data.eval_loader(test)
     predictions = predict(as_module(StudentModule, network, record.input), batches, data, device)
     taught = record.teacher
@@ -108,10 +98,6 @@ def evaluate(config: DictConfig) -> "Evaluation":
         test=figures(predictions),
         recorded=None if other_data else record.test,
     )
-
-
-def _same_folder(one: str | None, other: str) -> bool:
-    return one is not None and Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 def job(config: DictConfig) -> None:

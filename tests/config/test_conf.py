@@ -32,7 +32,17 @@ OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF /
 
 def test_no_group_of_conf_is_forgotten_here() -> None:
     groups = {path.parent.name for path in CONF.glob("*/*.yaml") if "@package hydra" not in path.read_text()}
-    assert groups == {*GROUPS, "experiment"}
+    assert groups == {*GROUPS, "experiment", "format"}
+
+
+def test_every_device_format_is_valid_by_itself_and_beside_the_others(tmp_path: Path) -> None:
+    for name in ("config.yaml", "summary.json"):
+        (tmp_path / name).touch()
+    names = sorted(path.stem for path in (CONF / "format").glob("*.yaml"))
+    for chosen in (*names, f"[{','.join(names)}]"):
+        config, problems = compose.check_overrides([f"run={tmp_path}", f"format={chosen}"], "export")
+        assert problems == [] and config is not None
+        assert sorted(config.format) == (names if "[" in chosen else [chosen])
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

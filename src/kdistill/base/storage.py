@@ -63,6 +63,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """As `whole_folder`, in place of a folder that may be there; that one stays as it is if the block fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begun = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    old = begun.with_name(f"{begun.name}.old")
+    try:
+        yield begun
+        begun.chmod(_mode(0o777))
+        if path.is_dir():
+            path.replace(old)
+        begun.replace(path)
+    except BaseException:
+        shutil.rmtree(begun, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _mode(wanted: int) -> int:
     """Permissions as a file that was simply opened would have them."""
     umask = os.umask(0)

@@ -32,6 +32,8 @@ def place_problems(tree: Tree) -> Iterator[str]:
             yield _missing("runs", entry)
     if isinstance(run := tree.get("run"), str):
         yield from _finished("run", run)
+    if isinstance(model := tree.get("model"), str) and not Path(model).expanduser().exists():
+        yield _missing("model", model)
     if isinstance(output := tree.get("output"), str):
         yield from _writable("output", output)
     yield from _stores(tree)

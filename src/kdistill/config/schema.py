@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge, Le
 from omegaconf import MISSING
 
-from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt, Role
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Role, UnitInterval
 from kdistill.config.hydra_setup import store_schema
 from kdistill.config.tree import Leaves, below
 
@@ -131,6 +131,51 @@ class ReportConfig:
     output: str | None = None
 
 
+@dataclass
+class MovedData:
+    """Where the data that the run saw are by now; null where they were."""
+
+    root: str | None = None
+    cache: str = MISSING
+
+
+@dataclass
+class CalibrationConfig:
+    """The training images that the ranges of activations come from."""
+
+    images: int = _typed(PositiveInt, 256)
+    seed: int = _typed(NonNegativeInt, 0)
+
+
+@dataclass
+class ExportConfig:
+    """The whole of `python -m kdistill.export`."""
+
+    run: str = MISSING
+    format: dict[str, Any] = field(default_factory=dict)
+    layout: str = _one_of(("nchw", "nhwc"), "nchw")
+    metric: str = _one_of(("accuracy", "f1", "auroc"), "accuracy")
+    margin: float = _typed(UnitInterval, 0.005)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    output: str | None = None
+    allow: list[str] = field(default_factory=list)
+    dataset: MovedData = field(default_factory=MovedData)
+
+
+@dataclass
+class PredictConfig:
+    """The whole of `python -m kdistill.predict`."""
+
+    model: str = MISSING
+    images: list[str] = field(default_factory=list)
+    form: str = _one_of(("table", "csv", "json"), "table")
+    top: int | None = _typed(PositiveInt, None)
+    skip: str = _one_of(("fail", "ok"), "fail")
+    threads: int = _typed(PositiveInt, 1)
+    batch_size: int = _typed(PositiveInt, 16)
+    allow: list[str] = field(default_factory=list)
+
+
 def closed_fields(schema: Any, section: str = "") -> Iterator[tuple[str, Field[Any]]]:
     """The fields of a dataclass and of those inside it, by dotted key."""
     for one in fields(schema):
@@ -155,5 +200,6 @@ def register() -> None:
     """Puts the schemas into Hydra's store under the names that the primary configs list first."""
     for name, schema in (
         ("train", TrainConfig), ("evaluate", EvaluateConfig), ("compare", CompareConfig), ("report", ReportConfig),
+        ("export", ExportConfig), ("predict", PredictConfig),
     ):  # fmt: skip
         store_schema(f"{name}_schema", schema)

@@ -41,7 +41,7 @@ def with_home(word: str) -> str:
 def paths_as_key(words: Sequence[str], key: str) -> list[str]:
     """Words of a command with the plain paths among them as one override: `a b output=c` as `output=c runs=[a,b]`.
 
-    Where a shell has put a pattern's places, what is no folder with finished runs is passed over.
+    Where a shell has put a pattern's places, of `runs` what is no folder with finished runs is passed over.
 
     Args:
         words: overrides, and files, folders or patterns; the path of a sweep's job has `=` in it, too.
@@ -57,10 +57,11 @@ def paths_as_key(words: Sequence[str], key: str) -> list[str]:
     missing = [word for word in paths if not Path(word).exists() and not glob.glob(word, recursive=True)]
     if missing:
         named = ", ".join(f"'{word}'" for word in missing)
-        raise UserError(f"there is no {named}: give folders of finished runs, patterns, or key=value")
+        wanted = "folders of finished runs" if key == "runs" else "files, folders"
+        raise UserError(f"there is no {named}: give {wanted}, patterns, or key=value")
     if both := [word for word in others if word.startswith(f"{key}=")]:
         raise UserError(f"{both[0]} and the path {paths[0]}: give all of them as paths, or all of them as {key}=[...]")
-    holding = [word for word in paths if len(paths) == 1 or _holds_runs(word)]
+    holding = [word for word in paths if key != "runs" or len(paths) == 1 or _holds_runs(word)]
     return [*others, f"{key}={literal(holding or paths)}"]
 
 

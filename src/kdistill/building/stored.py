@@ -1,0 +1,71 @@
+"""What a finished run trained on, and what it trained, from its folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from kdistill.building.data import build_data
+from kdistill.building.restore import Restored, restore
+from kdistill.data.module import ArrayDataModule
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.record import RunRecord
+
+
+def stored_data(
+    trained: DictConfig,
+    record: RunRecord,
+    *,
+    cache: str,
+    root: str | None = None,
+    moved: bool = False,
+    batch_size: int | None = None,
+) -> ArrayDataModule:
+    """The data module of a run, which serves the run's own classes, scaled as they were.
+
+    Args:
+        trained: the run's config, trusted; its section `dataset` is changed to what is served.
+        record: what the run says of its data.
+        cache: where decoded images are kept: the user's word, not a file's.
+        root: where the data are; None: where the run found them.
+        moved: whether `root` holds the run's own data, and not others.
+        batch_size: of test; None: the run's.
+    """
+    given_root = trained.dataset.root
+    if root is not None:
+        trained.dataset.root = root
+        if "test_fraction" in trained.dataset and not moved and not _same_folder(given_root, root):
+            trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
+    if "verify" in trained.dataset:
+        trained.dataset.verify = False  # other images may be asked for; and nothing is fetched, or renamed in a folder
+    if "cache" in trained.dataset:
+        trained.dataset.cache = cache
+    if record.data.value_range is not None:
+        trained.dataset.value_range = list(record.data.value_range)  # that of the images that the run trained on
+    if batch_size is not None:
+        trained.dataset.eval_batch_size = batch_size
+    if "classes" in trained.dataset:
+        trained.dataset.classes = list(record.data.class_names)  # the run's, in its order, whatever folders there are
+    return build_data(trained)
+
+
+def stored_network(
+    folder: RunFolder, trained: DictConfig, record: RunRecord, *, allowed: Sequence[str] = ()
+) -> Restored:
+    """The network that a run trained, with its weights.
+
+    Args:
+        folder: the run's.
+        trained: its config, trusted.
+        record: its record.
+        allowed: what else the folder may name.
+
+    Raises:
+        UserError: as `restore` does.
+    """
+    kind = "teacher" if record.role == "teacher" else "student"
+    return restore(folder.weights(record.role), trained[kind], kind, record.data, allowed=allowed)
+
+
+def _same_folder(one: str | None, other: str) -> bool:
+    return one is not None and Path(one).expanduser().resolve() == Path(other).expanduser().resolve()

@@ -1,0 +1,50 @@
+"""`python -m kdistill.export run=<folder> format=onnx`: a finished run as a file for a device, tested there."""
+
+import sys
+from typing import Any
+
+from omegaconf import DictConfig
+
+from kdistill.config.cli import run_door
+
+
+def export(config: DictConfig) -> list[dict[str, Any]]:
+    """Writes and tests a file of each format.
+
+    Args:
+        config: a composed `export` config.
+
+    Returns:
+        The manifests, each with the `folder` that it lies in.
+
+    Raises:
+        UserError: see `exporting.export_run`.
+    """
+    from kdistill.config.validate import validate
+    from kdistill.exporting.formats import make_formats
+
+    validate(config)
+    formats = make_formats(config)  # what is not installed is said before torch is imported
+    from kdistill.exporting.export_run import export_run
+
+    return export_run(config, formats)
+
+
+def job(config: DictConfig) -> None:
+    """One job of the command line; leaves with exit code 1 if a file failed its test."""
+    from kdistill.exporting.screen import print_exports
+
+    manifests = export(config)
+    print_exports(manifests)
+    if failed := [manifest["format"] for manifest in manifests if manifest["verdict"] == "fails"]:
+        print(f"not to be used, for it failed its test: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """The door; also the console script `kdistill-export`."""
+    run_door(job, "export")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""README.md of an export folder: the model card, for whoever gets the folder and nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdistill.base.metric_catalogue import METRICS
+from kdistill.reporting.plain_text import markdown_text
+from kdistill.reporting.render import fill_in
+from kdistill.runs.record import RunRecord
+
+_TEMPLATE = Path(__file__).with_name("templates") / "card.md.j2"
+_SHOWN = 20  # classes that are named one by one
+
+
+def card(manifest: Mapping[str, Any], record: RunRecord) -> str:
+    """The card as Markdown.
+
+    Args:
+        manifest: what was measured of the file.
+        record: of the run that it is from.
+    """
+    facts, classes = manifest["input"], manifest["classes"]
+    more = f" and {len(classes) - _SHOWN} more (manifest.json)" if len(classes) > _SHOWN else ""
+    sizes = (facts["channels"], facts["height"], facts["width"])
+    shape = sizes if facts["layout"] == "nchw" else (*sizes[1:], sizes[0])
+    return fill_in(
+        _TEMPLATE.read_text(),
+        m=manifest,
+        r=record,
+        label=markdown_text(manifest["label"]),
+        experiment=markdown_text(record.experiment),
+        teacher=record.teacher and markdown_text(record.teacher.label),
+        classes=", ".join(markdown_text(name) for name in classes[:_SHOWN]) + more,
+        shape=shape,
+        reader="L" if sizes[0] == 1 else "RGB",
+        rows=_rows(manifest),
+    )
+
+
+def _rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Label, the file's figure with its interval, the float network's, and the difference with its interval."""
+    rows = []
+    for name, difference in manifest["difference"].items():
+        metric = METRICS[name]
+        if difference is None:
+            continue
+        low, high = manifest["test_interval"][name]
+        value, least, most = map(metric.difference, difference)
+        own = f"{metric.shown(manifest['test'][name])} ({metric.shown(low)} to {metric.shown(high)})"
+        rows.append((metric.label, own, metric.shown(manifest["float_test"][name]), f"{value} ({least} to {most})"))
+    return rows

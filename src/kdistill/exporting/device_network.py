@@ -1,0 +1,60 @@
+"""A classifier as a device calls it: a uint8 picture in, probabilities and logits out."""
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from kdistill.base.errors import UserError
+from kdistill.exporting.facts import Layout
+from kdistill.exporting.formats import quiet
+from kdistill.modules.normalize import Normalize
+from kdistill.runs.record import Normalisation
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+class DeviceNetwork(nn.Module):
+    """Normalisation, a copy of the network, and softmax: in float32 and in eval mode, on the CPU."""
+
+    def __init__(self, network: nn.Module, normalisation: Normalisation, *, layout: Layout) -> None:
+        super().__init__()
+        self.normalize = Normalize(normalisation.mean, normalisation.std)
+        copied = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
+        for module in copied.modules():
+            if getattr(module, "inplace", None) is True:
+                module.__dict__["inplace"] = (
+                    False  # a device plans its memory itself, and the exporter takes twice as long
+                )
+        self.network = copied.requires_grad_(False)
+        self.layout = layout
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 pictures to probabilities (N, K) and logits (N, K), float32."""
+        pictures = image.permute(0, 3, 1, 2) if self.layout == "nhwc" else image
+        logits = self.network(self.normalize(pictures))
+        return logits.softmax(1), logits
+
+
+def captured(network: nn.Module, sample: Tensor) -> "ExportedProgram":
+    """The network as a graph of operators for any number of pictures, as every exporter starts from.
+
+    Args:
+        network: as above.
+        sample: two pictures: of one, the number would be taken for a constant.
+
+    Raises:
+        UserError: torch can't follow it.
+    """
+    batch = {0: torch.export.Dim("batch", min=1, max=65536)}
+    try:
+        with torch.no_grad(), quiet():
+            return torch.export.export(network, (sample,), dynamic_shapes=(batch,))
+    except Exception as error:  # torch has no one kind for what it can't follow
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(
+            f"torch.export can't follow the network, which must not decide by the values of a picture: {reason}"
+        ) from error

@@ -1,0 +1,91 @@
+"""What a path holds that can answer: a run, an export folder, a device file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdistill.base.errors import UserError
+from kdistill.base.run_paths import CONFIG, find_run
+from kdistill.base.spelling import did_you_mean
+from kdistill.exporting.classifier import Classifier
+from kdistill.exporting.facts import DeviceFacts, input_of
+
+MANIFEST = "manifest.json"
+_TAKES = "a finished run's folder, an export folder, or an .onnx file of one"
+
+
+def load(path: str | Path, *, threads: int = 1, allow: Sequence[str] = ()) -> Classifier:
+    """A run or a device file, ready to answer.
+
+    Args:
+        path: a finished run's folder (its network runs in torch), an export folder, or an .onnx file of one (it runs
+            in ONNX Runtime, and torch is not imported).
+        threads: that one picture's computation may use.
+        allow: what else a run's config may name: callables by their path, or packages of your own.
+
+    Raises:
+        UserError: there is no such thing, or it can't be read.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir() and (place / MANIFEST).is_file() and not (place / CONFIG).is_file():
+        place = _file_of(place)
+    if place.is_file():
+        return _of_file(place, threads)
+    if not place.is_dir():
+        beside = [other.name for other in place.parent.iterdir()] if place.parent.is_dir() else []
+        raise UserError(
+            f"model={path}: there is no such file or folder{did_you_mean(place.name, beside)}; give {_TAKES}"
+        )
+    return _of_run(find_run(str(place), "model"), threads, allow)
+
+
+def _file_of(folder: Path) -> Path:
+    """The device file that an export folder's manifest names: one of that folder.
+
+    Raises:
+        UserError: the manifest is none, or names another place.
+    """
+    try:
+        name = json.loads((folder / MANIFEST).read_text())["file"]
+        if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
+            raise ValueError(f"its file is {str(name)[:80]!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / MANIFEST} is not what an export has written ({error}): export again") from error
+    return folder / name
+
+
+def _of_file(path: Path, threads: int) -> Classifier:
+    if path.suffix != ".onnx":
+        raise UserError(f"{path} is not run here: give {_TAKES}; other files are for their own runtimes")
+    from kdistill.exporting.onnx_session import OnnxSession
+
+    session = OnnxSession(path, threads=threads)
+    return Classifier(session.facts(), session)
+
+
+def _of_run(folder: Path, threads: int, allow: Sequence[str]) -> Classifier:
+    import torch
+
+    from kdistill.building.stored import stored_network
+    from kdistill.building.trust import check_trusted
+    from kdistill.exporting.device_network import DeviceNetwork
+    from kdistill.exporting.torch_session import TorchSession
+    from kdistill.runs.folder import RunFolder
+
+    run = RunFolder.open(folder)
+    trained, record = run.config(), run.record()
+    check_trusted(trained, list(allow), run.path / CONFIG)
+    torch.set_num_threads(threads)
+    network = DeviceNetwork(stored_network(run, trained, record, allowed=allow).network, record.input, layout="nchw")
+    facts = DeviceFacts(
+        format="torch",
+        label=record.label,
+        run=folder.name,
+        fingerprint=record.fingerprint,
+        classes=record.data.class_names,
+        input=input_of(record, "nchw"),
+        threshold=None if record.threshold is None else record.threshold.value,
+        metrics=dict(record.test),
+        versions=record.versions,
+    )
+    return Classifier(facts, TorchSession(network), run.path)
