@@ -294,7 +294,7 @@ def by_kdistill(
     data.place(given.device)
     settle_process(given.device)
     way = tune(config, job.student, data, given.device)
-    facts = {"num_classes": data.arrays.num_classes, "mean": job.mean, "std": job.std}
+    facts = {"mean": job.mean, "std": job.std}
     teacher = FrozenTeacher(TeacherModule(job.teacher, channels_last=True, **facts))
     asked = replay_teacher(config, teacher, data, device=given.device, precision=way.precision)
     module = DistillModule(

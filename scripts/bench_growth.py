@@ -61,7 +61,6 @@ def one(size: int, steps: int, folder: Path) -> dict[str, float]:
     module = DistillModule(
         nn.Sequential(nn.Flatten(), nn.Linear(3072, 256), nn.ReLU(), nn.Linear(256, 10)),
         teacher=lambda batch: store.read(batch.view, batch.index),
-        num_classes=10,
         mean=[0.5] * 3,
         std=[0.3] * 3,
         loss=WeightedSum({"ce": CrossEntropy(), "kd": KD(temperature=2.0)}, {"ce": 0.5, "kd": 0.5}),

@@ -37,6 +37,7 @@ from kdistill.losses.base import DistillBatch
 from kdistill.models.taps import tapped
 from kdistill.modules.distill import DistillModule
 from kdistill.modules.layers import bind_loss
+from kdistill.modules.teacher import TeacherAnswers
 from kdistill.training.allocator import settle_process
 
 KD, MARK = "kd", 1.5
@@ -120,13 +121,12 @@ def prepare(name: str, pair: tuple[str, ...], shape: tuple[int, ...], samples: i
     if loss.views > 1:
         batch = replace(batch, second=batch)
     with torch.no_grad(), tapped(teacher, loss.teacher_layers, owner="teacher") as features:
-        answers = {"logits": teacher(batch.image), **features}
+        answers = TeacherAnswers(teacher(batch.image), features)
     module = DistillModule(
         networks["student"],
-        teacher=lambda _: dict(answers),
+        teacher=lambda _: answers,
         loss=loss,
         optimizer=build(config.optimizer, "optimizer"),
-        num_classes=CLASSES,
         mean=[0.5] * shape[0],
         std=[0.5] * shape[0],
         channels_last=choose_channels_last("auto", networks["student"]),

@@ -142,7 +142,7 @@ def measure(
     mean, std = input_normalisation(config[kind], network, data.arrays)
     precision = choose_precision("auto", given.device)
     parts: dict[str, Any] = {
-        **{"num_classes": 2, "mean": mean, "std": std, "channels_last": True, "loss": build_loss(config.loss)},
+        **{"mean": mean, "std": std, "channels_last": True, "loss": build_loss(config.loss)},
         **{"optimizer": build(config.optimizer, "optimizer")},
     }
     found: dict[str, float | str | int] = {"training": name, "batch": batch_size, "data": "device" if place else "host"}

@@ -75,7 +75,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
 
     def as_module(kind: Callable[..., Module], network: "nn.Module", own: Normalisation) -> Module:
         channels_last = choose_channels_last(trained.trainer.channels_last, network)
-        return kind(network, num_classes=len(class_names), channels_last=channels_last, mean=own.mean, std=own.std)
+        return kind(network, channels_last=channels_last, mean=own.mean, std=own.std)
 
     network = stored_network(folder, trained, record, allowed=list(config.allow)).network
     batches = data.eval_loader(test)

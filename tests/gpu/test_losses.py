@@ -39,7 +39,7 @@ def test_value_and_gradient_are_a_cpus(name: str, digits: list[str], device: str
     loss = build_loss(config.loss, data.arrays.class_counts, len(data.arrays.train))
     names = {"student_name": "student", "teacher_name": "teacher"}
     bind_loss(loss, student, teacher, data.arrays.image_shape, **names)
-    inputs = {"num_classes": 10, "mean": data.arrays.mean, "std": data.arrays.std}
+    inputs = {"mean": data.arrays.mean, "std": data.arrays.std}
     asked = FrozenTeacher(TeacherModule(teacher, **inputs), loss.teacher_layers)
     here = DistillModule(student, teacher=asked, loss=loss, **inputs)
     there = copy.deepcopy(here).to(device)

@@ -124,7 +124,7 @@ def test_a_step_is_no_longer_than_the_norm_that_gradients_are_clipped_to(
     network = create_model("mnist_mlp", num_classes=10, in_chans=1)
     before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
     module = StudentModule(
-        network, num_classes=10, mean=data.arrays.mean, std=data.arrays.std, loss=build_loss(config.loss),
+        network, mean=data.arrays.mean, std=data.arrays.std, loss=build_loss(config.loss),
         optimizer=partial(torch.optim.SGD, lr=1.0, fused=True), gradient_clip_val=1e-3,
     )  # fmt: skip
     trainer = pl.Trainer(

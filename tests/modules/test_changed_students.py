@@ -107,7 +107,7 @@ def test_both_heads_of_a_distilled_transformer_learn_and_it_predicts_with_their_
     torch.manual_seed(0)
     network, teacher = distilled_transformer(), create_model("mnist_mlp", num_classes=10, in_chans=1)
     loss = bind("deit", DeiT(), network, teacher)
-    inputs = {"num_classes": 10, "mean": [0.1], "std": [0.3]}
+    inputs = {"mean": [0.1], "std": [0.3]}
     module = DistillModule(network, teacher=FrozenTeacher(TeacherModule(teacher, **inputs)), loss=loss, **inputs)
     batch = Batch(torch.rand(6, 1, 28, 28), torch.arange(6), torch.arange(6))
     with tapped(network, ["head", "head_dist"], owner="test") as heads:

@@ -18,7 +18,7 @@ from kdistill.modules.distill import DistillModule
 from kdistill.modules.student import StudentModule
 from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers, TeacherModule
 
-OPTIONS = {"num_classes": 3, "mean": [0.4], "std": [0.2]}
+OPTIONS = {"mean": [0.4], "std": [0.2]}
 
 
 def small_net() -> nn.Module:
@@ -106,7 +106,7 @@ def test_images_are_normalised_inside_the_module() -> None:
 
 def test_teacher_and_student_each_see_images_by_their_own_normalisation() -> None:
     """A flat image of .8: the teacher sees (.8 - .5) / .1 = 3, the student (.8 - .4) / .2 = 2."""
-    own = FrozenTeacher(TeacherModule(nn.Flatten(), num_classes=1, mean=[0.5], std=[0.1]))
+    own = FrozenTeacher(TeacherModule(nn.Flatten(), mean=[0.5], std=[0.1]))
     module = DistillModule(nn.Flatten(), teacher=own, **OPTIONS)
     batch = Batch(image=torch.full((1, 1, 1, 1), 0.8), target=torch.zeros(1).long(), index=torch.zeros(1).long())
     seen = module.loss_input(batch)
@@ -172,7 +172,7 @@ def test_an_unknown_layer_is_answered_with_the_nearest() -> None:
 
 
 def test_stored_pixels_and_scaled_ones_are_normalised_alike() -> None:
-    normalise = TeacherModule(nn.Flatten(), num_classes=2, mean=[0.2, 0.5], std=[0.1, 0.3]).normalize
+    normalise = TeacherModule(nn.Flatten(), mean=[0.2, 0.5], std=[0.1, 0.3]).normalize
     pixels = torch.randint(256, (3, 2, 4, 4), dtype=torch.uint8)
     expected = (pixels.double() / 255 - torch.tensor([0.2, 0.5]).view(1, 2, 1, 1)) / torch.tensor([0.1, 0.3]).view(
         1, 2, 1, 1

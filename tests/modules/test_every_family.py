@@ -257,7 +257,7 @@ def the_head_is_the_classifier(network: nn.Module, shape: tuple[int, int, int]) 
 def a_step_with_every_loss_trains_it(network: nn.Module, teacher: nn.Module, shape: tuple[int, int, int]) -> None:
     loss = all_losses()
     bind_loss(loss, network, teacher, shape, student_name="student", teacher_name="teacher")
-    inputs = {"num_classes": K, "mean": [0.5] * 3, "std": [0.5] * 3}
+    inputs = {"mean": [0.5] * 3, "std": [0.5] * 3}
     answers = FrozenTeacher(TeacherModule(teacher, **inputs), loss.teacher_layers)  # type: ignore[arg-type]
     module = DistillModule(
         network, teacher=answers, loss=loss, channels_last=choose_channels_last("auto", network), **inputs

@@ -115,7 +115,7 @@ def teacher(blocks: Path) -> nn.Module:
 
 
 def inputs(data: ArrayDataModule) -> dict[str, Any]:
-    return {"num_classes": 10, "mean": data.arrays.mean, "std": data.arrays.std}
+    return {"mean": data.arrays.mean, "std": data.arrays.std}
 
 
 def steps(config: DictConfig) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from kdistill.modules.distill import DistillModule
 from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 
-OPTIONS = {"num_classes": 10, "mean": [0.13], "std": [0.31]}
+OPTIONS = {"mean": [0.13], "std": [0.31]}
 SHAPE = (1, 28, 28)
 
 

@@ -20,7 +20,7 @@ from kdistill.losses.mlkd import MLKD
 from kdistill.modules.mutual import MutualModule, mutual_values
 from kdistill.modules.student import StudentModule
 
-OPTIONS = {"num_classes": 3, "mean": [0.4], "std": [0.2]}
+OPTIONS = {"mean": [0.4], "std": [0.2]}
 TARGET = [0, 1, 2, 3, 4, 0]
 
 

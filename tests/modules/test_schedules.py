@@ -30,7 +30,7 @@ def module(scheduler: Any, rate: float = RATE, **options: Any) -> StudentModule:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     loss = WeightedSum({"ce": CrossEntropy()}, {"ce": 1.0})
     made = {"optimizer": partial(torch.optim.SGD, lr=rate), "scheduler": scheduler, "loss": loss}
-    return StudentModule(network, num_classes=3, mean=[0.5], std=[0.5], **made, **options)
+    return StudentModule(network, mean=[0.5], std=[0.5], **made, **options)
 
 
 class Rates(pl.Callback):

@@ -31,7 +31,7 @@ def main(way: str, root: str, folder: str) -> None:
          f"replay.teacher={'on' if way == 'replay' else 'off'}"]
     )  # fmt: skip
     data = build_data(config)
-    facts = {"num_classes": 10, "mean": data.arrays.mean, "std": data.arrays.std}
+    facts = {"mean": data.arrays.mean, "std": data.arrays.std}
     pl.seed_everything(0, verbose=False)
     networks = [create_model(name, num_classes=10, in_chans=1) for name in ("mnist_cnn", "mnist_mlp")]
     teacher = FrozenTeacher(TeacherModule(networks[0], **facts))

@@ -29,7 +29,6 @@ def student(**options: object) -> StudentModule:
     set_trainable(network, options.pop("trainable", "all"), (1, 4, 4))  # type: ignore[arg-type]
     return StudentModule(
         network,
-        num_classes=3,
         mean=[0.5],
         std=[0.5],
         loss=WeightedSum({"ce": CrossEntropy()}, {"ce": 1.0}),

@@ -1,9 +1,15 @@
 """The one object that travels from a data set to a training step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from kdistill.base.errors import UserError
+
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -15,7 +21,7 @@ class Batch:
             network's own normalisation takes both); (0, C, H, W) where nothing needs the images, because all that is
             made of them is replayed.
         target: (N,) int64 class numbers.
-        index: (N,) int64, each sample's number within its partition.
+        index: (N,) int64, each sample's number within its partition; -1 where a loader of one's own does not say it.
         view: which augmented view of the samples this is (0 where nothing is augmented); one number per batch.
         soft_target: (N, K) probabilities that the data set itself carries, or None.
         votes: (N,) int64, how many annotators chose class 1, where the data set knows.
@@ -40,3 +46,42 @@ class Batch:
             soft_target=None if self.soft_target is None else self.soft_target.to(device, non_blocking=True),
             votes=None if self.votes is None else self.votes.to(device, non_blocking=True),
         )
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether it is known which samples these are."""
+        return bool((self.index != _UNKNOWN).all())
+
+    @classmethod
+    def of(cls, content: Any) -> "Batch":
+        """A batch of anybody's loader.
+
+        Args:
+            content: a `Batch`, or (image, target) or (image, target, index), or a mapping with these keys. image
+                (N, C, H, W), uint8 or float as the network is to see it; target (N,) class numbers, or (N, K)
+                probabilities, as mixup and CutMix make them; index (N,) each sample's number.
+
+        Raises:
+            UserError: it is something else.
+        """
+        if isinstance(content, Batch):
+            return content
+        if isinstance(content, Mapping):
+            content = [content[key] for key in ("image", "target", "index") if key in content]
+        parts = list(content) if isinstance(content, list | tuple) else [content]
+        if len(parts) not in (2, 3) or not all(isinstance(part, Tensor) for part in parts):
+            kinds = ", ".join(type(part).__name__ for part in parts)
+            raise UserError(
+                f"the loader gives ({kinds}); wanted are the tensors (image, target) or (image, target, index), or a "
+                "dict with these keys: let its dataset return an image tensor and a class number"
+            )
+        image, target = parts[:2]
+        if image.ndim != 4 or target.ndim not in (1, 2) or len(target) != len(image):
+            raise UserError(
+                f"the loader gives images of shape {tuple(image.shape)} and targets of {tuple(target.shape)}; wanted "
+                "are (N, C, H, W) and (N,) class numbers, or (N, K) probabilities"
+            )
+        soft = target if target.ndim == 2 else None
+        hard = (target if soft is None else soft.argmax(1)).long()
+        index = parts[2].long() if len(parts) == 3 else torch.full_like(hard, _UNKNOWN)
+        return cls(image, hard, index, soft_target=soft)

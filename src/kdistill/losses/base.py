@@ -139,6 +139,25 @@ class WeightedSum(nn.Module):
         return (values * self._weights.to(values.dtype)).sum()
 
 
+def whole(loss: nn.Module | None) -> WeightedSum | None:
+    """A loss as a sum with one part, named as its class is."""
+    if loss is None or isinstance(loss, WeightedSum):
+        return loss
+    name = type(loss).__name__.lower()
+    return WeightedSum({name: loss}, {name: 1.0})
+
+
+def check_numbered(numbered: bool, loss: WeightedSum | None) -> None:
+    """Refuses samples without a number for a loss that remembers each sample (it says `by_sample = True`).
+
+    Raises:
+        UserError: the loss needs to know which samples it sees.
+    """
+    for name, part in () if numbered or loss is None else loss.parts.items():
+        if getattr(part, "by_sample", False):
+            raise UserError(f"loss {name} remembers each sample: let the loader give (image, target, index)")
+
+
 def at_least_float(tensor: Tensor) -> Tensor:
     """bf16 and fp16 to float32, which every loss computes in; float32 and float64 as they are."""
     return tensor.float() if tensor.itemsize < 4 else tensor

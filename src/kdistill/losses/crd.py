@@ -53,6 +53,7 @@ class CRD(FeatureLoss):
 
     choice = "last"
     needs_maps = False
+    by_sample = True
     memory: Tensor
     known_class: Tensor
     log_z: Tensor

@@ -1,1 +1,7 @@
 """The Lightning modules: the only place that knows Lightning's steps."""
+
+from kdistill.modules.distill import DistillModule
+from kdistill.modules.student import StudentModule
+from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers, TeacherModule
+
+__all__ = ["DistillModule", "FrozenTeacher", "StudentModule", "TeacherAnswers", "TeacherModule"]

@@ -1,39 +1,39 @@
 """What a teacher and a student have in common: a classifier, its loss, its optimizer, its validation."""
 
 from collections.abc import Callable, Sequence
-from inspect import signature
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kdistill.base.errors import UserError
 from kdistill.data.batch import Batch
-from kdistill.losses.base import DistillBatch, WeightedSum
+from kdistill.losses.base import DistillBatch, check_numbered, whole
 from kdistill.measuring.metrics import ClassificationFigures
 from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
-from kdistill.models.head import new_parts
 from kdistill.models.taps import tapped
 from kdistill.modules.means import Means
 from kdistill.modules.normalize import Normalize
-from kdistill.modules.schedules import BY_BATCH, with_steps
+from kdistill.modules.optimizing import OptimizedModule
 
 
-class ClassifierModule(pl.LightningModule):
-    """Trains one network on one weighted sum of losses."""
+class ClassifierModule(OptimizedModule):
+    """Trains one network on one weighted sum of losses.
+
+    With kdistill's own loaders a call of `training_step` takes several optimizer steps. With any other loader of
+    (image, target) it is an ordinary LightningModule: one step a call, which Lightning takes, so that every argument
+    of the Trainer and every callback works as ever.
+    """
 
     def __init__(
         self,
         network: nn.Module,
         *,
-        num_classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        loss: WeightedSum | None = None,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        loss: nn.Module | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
         scheduler_interval: Literal["step", "epoch"] | None = None,
@@ -47,10 +47,10 @@ class ClassifierModule(pl.LightningModule):
 
         Args:
             network: from (N, C, H, W) to (N, K).
-            num_classes: K.
-            mean, std: per channel, of images in 0..1; what the network's input is normalised by.
-            loss: what is minimised; None for a module that only predicts.
-            optimizer: called with the trainable parameters.
+            mean, std: per channel, of images in 0..1; what the network's input is normalised by. As they stand, float
+                images reach the network as the loader gives them, and uint8 ones are scaled to 0..1.
+            loss: what is minimised, one loss or a `WeightedSum`; None for a module that only predicts.
+            optimizer: called with the trainable parameters; None: AdamW with torch's learning rate of 1e-3.
             scheduler: called with the optimizer. What it takes of `total_steps`, `T_max` and `max_lr` (that of each
                 parameter group) is filled in.
             scheduler_interval: when it steps; None: every batch where it knows how many there will be (`total_steps`,
@@ -63,14 +63,14 @@ class ClassifierModule(pl.LightningModule):
         """
         super().__init__()
         self.class_names = tuple(class_names)
-        self.automatic_optimization = False  # a call of `training_step` takes several optimizer steps
+        loss = whole(loss)
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         set_memory_format(network, self.format)
         self.network = network
         self.normalize = Normalize(mean, std)
         self.loss = loss
         self.layers = () if loss is None else loss.student_layers
-        self.make_optimizer = optimizer
+        self.make_optimizer = torch.optim.AdamW if optimizer is None and loss is not None else optimizer
         self.make_scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self.plateau_monitor = plateau_monitor
@@ -78,6 +78,7 @@ class ClassifierModule(pl.LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored
         self.val_metrics = ClassificationFigures(prefix="val/")
+        self.test_metrics = ClassificationFigures(prefix="test/")
         self.train_means = Means()
         self.latest_loss: Tensor | None = None  # of the step that is being taken, for whoever shows it
         self.train()  # Lightning leaves the modes as they are, so what is frozen must be in eval mode from the start
@@ -124,7 +125,20 @@ class ClassifierModule(pl.LightningModule):
         values = self.loss.values(self.loss_input(batch))
         return self.loss.total(values), values
 
-    def training_step(self, batches: Sequence[Batch], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a batch of anybody's loader; of kdistill's own, see `several_steps`."""
+        if not self.automatic_optimization:
+            return self.several_steps(batch)
+        own = Batch.of(batch)
+        check_numbered(own.is_numbered, self.loss)
+        total, values = self.step_loss(own)
+        self.latest_loss = total.detach()
+        self.train_means.add(values.detach(), len(own.target))
+        if self.trainer.is_last_batch:
+            self._log_means()
+        return total
+
+    def several_steps(self, batches: Sequence[Batch]) -> Tensor:
         """One optimizer step for each of the batches; returns the loss of the last one, which the screen shows.
 
         Lightning's hooks around a call cost as much as a small student's whole step, hence several steps a call; and
@@ -142,11 +156,15 @@ class ClassifierModule(pl.LightningModule):
                 scheduler.step()  # type: ignore[union-attr]
             self.train_means.add(values.detach(), len(batch.target))
         if self.trainer.is_last_batch:
-            means = self.train_means.take()
-            named = {f"train/{name}": mean for name, mean in zip(self.loss.weights, means, strict=True)}
-            named["train/loss"] = self.loss.total(means)
-            self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+            self._log_means()
         return self.loss.total(values.detach())
+
+    def _log_means(self) -> None:
+        assert self.loss is not None
+        means = self.train_means.take()
+        named = {f"train/{name}": mean for name, mean in zip(self.loss.weights, means, strict=True)}
+        named["train/loss"] = self.loss.total(means)
+        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = vars(self.train_means)
@@ -155,73 +173,41 @@ class ClassifierModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_means = Means(**checkpoint["train_means"])
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.gradient_clip_val is not None:
-            learns = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            clip_grad_norm_(learns, self.gradient_clip_val * self.gradient_scale(optimizer))
-
-    def gradient_scale(self, optimizer: torch.optim.Optimizer) -> float:
-        """What gradients are multiplied by as they are clipped: float16's scale, which a fused optimizer divides by.
-
-        Lightning's own clipping refuses a fused optimizer in any mixed precision.
-        """
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        divides = getattr(optimizer, "_step_supports_amp_scaling", False)
-        return float(scaler.get_scale()) if scaler is not None and divides else 1.0
-
     def on_train_epoch_end(self) -> None:
         """Stops what diverges, and steps a scheduler that goes by epochs, before the epoch's checkpoint is written."""
         seen = self.trainer.callback_metrics
-        if not torch.isfinite(seen["train/loss"]):
+        if "train/loss" in seen and not torch.isfinite(seen["train/loss"]):
             raise UserError(
                 f"the training loss is {float(seen['train/loss'])} in epoch {self.current_epoch + 1}; "
                 "lower optimizer.lr, set trainer.gradient_clip_val, or use trainer.precision=32-true"
             )
         scheduler: Any = self.lr_schedulers()
-        if scheduler is None or self.scheduler_interval == "step":
+        if scheduler is None or self.scheduler_interval == "step" or self.automatic_optimization:
             return
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(float(seen[self.plateau_monitor]))
         else:
             scheduler.step()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_metrics.update(self(batch.image).float(), batch.target)
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        own = Batch.of(batch)
+        self.val_metrics.update(self(own.image).float(), own.target)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.val_metrics.compute())
         self.val_metrics.reset()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """index (N,), target (N,) and float32 logits (N, K)."""
-        return {"index": batch.index, "target": batch.target, "logits": self(batch.image).float()}
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        own = Batch.of(batch)
+        self.test_metrics.update(self(own.image).float(), own.target)
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """What learns, with the backbone apart where its learning rate differs."""
-        if self.backbone_lr == 1.0:
-            return [{"params": self._learns}]
-        assert self.make_optimizer is not None
-        rate = signature(self.make_optimizer).parameters["lr"].default * self.backbone_lr
-        fast = {id(p) for part in new_parts(self.network) for p in part.parameters()}
-        slow = {id(p) for p in self.network.parameters()} - fast
-        groups = [
-            {"params": [p for p in self._learns if id(p) not in slow]},
-            {"params": [p for p in self._learns if id(p) in slow], "lr": rate},
-        ]
-        return [group for group in groups if group["params"]]
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.test_metrics.compute())
+        self.test_metrics.reset()
 
-    def configure_optimizers(self) -> Any:
-        assert self.make_optimizer is not None, "a module that only predicts has no optimizer"
-        optimizer = self.make_optimizer(self._parameter_groups())
-        if self.make_scheduler is None:
-            return optimizer
-        accepted = signature(self.make_scheduler).parameters
-        assert self.trainer.max_epochs is not None
-        # Not `estimated_stepping_batches`: it sets the loader up before a checkpoint's place in the epoch is known.
-        loader: Any = self.trainer.fit_loop._data_source.dataloader()
-        if self.scheduler_interval is None:
-            self.scheduler_interval = "step" if BY_BATCH & accepted.keys() else "epoch"
-        steps = self.trainer.max_epochs * (loader.steps if self.scheduler_interval == "step" else 1)
-        scheduler = with_steps(self.make_scheduler, optimizer, steps)
-        # Stepped here, not by Lightning, but Lightning wants to know what a ReduceLROnPlateau waits for.
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval}}
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """index (N,), target (N,) and float32 logits (N, K); of images alone (N, C, H, W) the logits."""
+        if isinstance(batch, Tensor):
+            return {"logits": self(batch).float()}
+        own = Batch.of(batch)
+        return {"index": own.index, "target": own.target, "logits": self(own.image).float()}

@@ -14,7 +14,6 @@ class ModuleOptions:
     """The arguments of `ClassifierModule` that say how it trains: `StudentModule(network, **vars(options))`.
 
     Attributes:
-        num_classes: K.
         class_names: what the K answers are for.
         mean, std: per channel, of images in 0..1; what the network's input is normalised by.
         loss: what is minimised.
@@ -27,7 +26,6 @@ class ModuleOptions:
         gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
     """
 
-    num_classes: int
     class_names: Sequence[str]
     mean: Sequence[float]
     std: Sequence[float]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, device, no_grad
+from torch import Tensor, device, nn, no_grad
 
 from kdistill.data.batch import Batch
 from kdistill.models.taps import tapped
@@ -50,13 +50,15 @@ class FrozenTeacher:
     weights or its BatchNorm statistics.
     """
 
-    def __init__(self, module: ClassifierModule, layers: Sequence[str] = ()) -> None:
-        """Freezes a module.
+    def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
+        """Freezes a network.
 
         Args:
-            module: changed in place.
+            network: changed in place; a `ClassifierModule`, which normalises its images, or any network from
+                (N, C, H, W), as the loader gives them, to (N, K) logits.
             layers: names of layers whose outputs are wanted too.
         """
+        module = network if isinstance(network, ClassifierModule) else TeacherModule(network)
         self.module = module.eval().requires_grad_(False)
         self.layers = tuple(layers)
         self._device = device("cpu")

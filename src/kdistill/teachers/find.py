@@ -84,7 +84,7 @@ def _find_one(
     network, weights = restored.network, restored.weights
     assert weights is not None
     run = RunFolder(weights.parent)
-    module = _module(config, network, restored.input, data)
+    module = _module(config, network, restored.input)
     known = run.record() if run.finished else None
     own, advice = fingerprint(network), ""
     if known is not None and (known.fingerprint, known.data.fingerprint) == (own, arrays.fingerprint):
@@ -116,7 +116,7 @@ def _joined(
     )
     channels = data.arrays.image_shape[0]
     as_it_is = Normalisation((0.0,) * channels, (1.0,) * channels)
-    module = _module(config, network, as_it_is, data)
+    module = _module(config, network, as_it_is)
     members = tuple(facts for _, facts in found)
     val, test, advice = _measured(module, data, device)
     facts = TeacherFacts(
@@ -135,10 +135,9 @@ def _joined(
     return module, facts
 
 
-def _module(config: DictConfig, network: nn.Module, own: Normalisation, data: ArrayDataModule) -> TeacherModule:
+def _module(config: DictConfig, network: nn.Module, own: Normalisation) -> TeacherModule:
     return TeacherModule(
         network,
-        num_classes=data.arrays.num_classes,
         mean=own.mean,
         std=own.std,
         channels_last=choose_channels_last(config.trainer.channels_last, network),

@@ -88,7 +88,6 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     settle_process(device)
     mode = tune(config, network, data, device)
     options = ModuleOptions(
-        num_classes=arrays.num_classes,
         class_names=arrays.class_names,
         mean=mean,
         std=std,

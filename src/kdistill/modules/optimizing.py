@@ -1,0 +1,92 @@
+"""How a module's parameters are optimized: by whom, in which groups, at which rates."""
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from kdistill.data.loader import BatchLoader
+from kdistill.data.module import ArrayDataModule
+from kdistill.models.head import new_parts
+from kdistill.modules.schedules import BY_BATCH, with_steps
+
+
+class OptimizedModule(pl.LightningModule):
+    """A network with its optimizer and schedule; `ClassifierModule` says what the attributes are."""
+
+    network: nn.Module
+    make_optimizer: Callable[..., torch.optim.Optimizer] | None
+    make_scheduler: Callable[..., Any] | None
+    scheduler_interval: Literal["step", "epoch"] | None
+    plateau_monitor: str
+    backbone_lr: float
+    gradient_clip_val: float | None
+    _learns: list[nn.Parameter]
+
+    @property
+    def automatic_optimization(self) -> bool:
+        """Whether Lightning takes the optimizer's steps: with every loader but kdistill's own."""
+        trainer = self._trainer
+        source = None if trainer is None else trainer.fit_loop._data_source.instance
+        return not isinstance(source, BatchLoader | ArrayDataModule)
+
+    @automatic_optimization.setter
+    def automatic_optimization(self, automatic: bool) -> None:
+        raise AttributeError("whether Lightning takes the steps follows from the loader")
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.gradient_clip_val is not None:
+            learns = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            clip_grad_norm_(learns, self.gradient_clip_val * self.gradient_scale(optimizer))
+
+    def gradient_scale(self, optimizer: torch.optim.Optimizer) -> float:
+        """What gradients are multiplied by as they are clipped: float16's scale, which a fused optimizer divides by.
+
+        Lightning's own clipping refuses a fused optimizer in any mixed precision.
+        """
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        divides = getattr(optimizer, "_step_supports_amp_scaling", False)
+        return float(scaler.get_scale()) if scaler is not None and divides else 1.0
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What learns, with the backbone apart where its learning rate differs."""
+        if self.backbone_lr == 1.0:
+            return [{"params": self._learns}]
+        assert self.make_optimizer is not None
+        rate = signature(self.make_optimizer).parameters["lr"].default * self.backbone_lr
+        fast = {id(p) for part in new_parts(self.network) for p in part.parameters()}
+        slow = {id(p) for p in self.network.parameters()} - fast
+        groups = [
+            {"params": [p for p in self._learns if id(p) not in slow]},
+            {"params": [p for p in self._learns if id(p) in slow], "lr": rate},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def configure_optimizers(self) -> Any:
+        assert self.make_optimizer is not None, "a module that only predicts has no optimizer"
+        optimizer = self.make_optimizer(self._parameter_groups())
+        if self.make_scheduler is None:
+            return optimizer
+        accepted = signature(self.make_scheduler).parameters
+        if self.scheduler_interval is None:
+            self.scheduler_interval = "step" if BY_BATCH & accepted.keys() else "epoch"
+        scheduler = with_steps(self.make_scheduler, optimizer, self._scheduler_steps())
+        # Of kdistill's own loaders stepped here, not by Lightning.
+        told = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.plateau_monitor}
+        return {"optimizer": optimizer, "lr_scheduler": told}
+
+    def _scheduler_steps(self) -> int:
+        """How often the scheduler will step."""
+        trainer = self.trainer
+        if self.automatic_optimization and self.scheduler_interval == "step":
+            return int(trainer.estimated_stepping_batches)
+        assert trainer.max_epochs is not None
+        if self.scheduler_interval == "epoch":
+            return trainer.max_epochs
+        # Not `estimated_stepping_batches`: it sets the loader up before a checkpoint's place in the epoch is known.
+        loader: Any = trainer.fit_loop._data_source.dataloader()
+        return trainer.max_epochs * loader.steps
