@@ -62,6 +62,8 @@ def evaluate(config: DictConfig) -> "Evaluation":
         cache=config.dataset.cache,
         root=config.dataset.root,
         batch_size=config.dataset.batch_size,
+        max_pixels=config.dataset.max_pixels,
+        allow_outside=config.dataset.allow_outside,
     )
     test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
     say_absent("test", test, class_names)

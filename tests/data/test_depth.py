@@ -185,7 +185,7 @@ def test_values_that_are_no_numbers_and_slides_too_large_are_named(tmp_path: Pat
     Image.new("L", (100, 100)).save(tmp_path / "slide.png")
     with pytest.raises(UserError) as caught:
         opened(tmp_path / "holes.tif", tmp_path / "whole.tif", tmp_path / "slide.png", max_pixels=4000)
-    for word in ("no numbers", "holes.tif: 1 of its values", "cut them into tiles", "slide.png: 0.01 million pixels"):
+    for word in ("no numbers", "holes.tif: 1 of its values", "cut them into tiles", "slide.png: 10,000 pixels"):
         assert word in str(caught.value)
     assert "whole.tif" not in str(caught.value)
 

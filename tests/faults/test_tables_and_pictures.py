@@ -3,33 +3,11 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from made_tables import picture, table
 
 from kdistill.base.errors import UserError
 from kdistill.data.image_folder import ImageFolder
-from kdistill.data.mhist import MHIST
-
-HEADER = "Image Name,Majority Vote Label,Number of Annotators who Selected SSA (Out of 7),Partition"
-
-
-def picture(path: Path, number: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def table(root: Path, *further: str) -> MHIST:
-    """A folder of 16 pictures, and whatever else its table says."""
-    rows = [HEADER]
-    for number in range(16):
-        picture(root / "images" / f"{number:02d}.png", number)
-        positive = number % 2
-        rows.append(f"{number:02d}.png,{('HP', 'SSA')[positive]},{positive * 7},{'test' if number > 11 else 'train'}")
-    (root / "annotations.csv").write_text("\n".join([*rows, *further]))
-    return MHIST(str(root), cache=str(root.parent / "cache"), image_size=8)
-
 
 OUTSIDE = ["../other.png", "{root}/other.png", "a/../../other.png", "..", "C:\\other.png", "..\\other.png"]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.building.data import build_data
 from kdistill.building.restore import Restored, restore
 from kdistill.data.module import ArrayDataModule
@@ -20,6 +21,8 @@ def stored_data(
     root: str | None = None,
     moved: bool = False,
     batch_size: int | None = None,
+    max_pixels: int = IMAGE_PIXELS,
+    allow_outside: bool = False,
 ) -> ArrayDataModule:
     """The data module of a run, which serves the run's own classes, scaled as they were.
 
@@ -30,6 +33,8 @@ def stored_data(
         root: where the data are; None: where the run found them.
         moved: whether `root` holds the run's own data, and not others.
         batch_size: of test; None: the run's.
+        max_pixels: the most that an image file may hold: the user's word, too.
+        allow_outside: whether a table may name images outside of its folder; likewise.
     """
     given_root = trained.dataset.root
     if root is not None:
@@ -40,13 +45,18 @@ def stored_data(
         trained.dataset.verify = False  # other images may be asked for; and nothing is fetched, or renamed in a folder
     if "cache" in trained.dataset:
         trained.dataset.cache = cache
+    for key, value in {"max_pixels": max_pixels, "allow_outside": allow_outside}.items():
+        if key in trained.dataset:
+            trained.dataset[key] = value
     if record.data.value_range is not None:
         trained.dataset.value_range = list(record.data.value_range)  # that of the images that the run trained on
     if batch_size is not None:
         trained.dataset.eval_batch_size = batch_size
     if "classes" in trained.dataset:
         trained.dataset.classes = list(record.data.class_names)  # the run's, in its order, whatever folders there are
-    return build_data(trained)
+    data = build_data(trained)
+    data.writes_root = root is not None  # else a file has named it
+    return data
 
 
 def stored_network(

@@ -35,6 +35,7 @@ MEANINGS = {
     "decision_threshold": Meaning.JUDGING,
     "print_config": Meaning.REPORTING,
     "teacher_cache": Meaning.REPORTING,
+    "allow": Meaning.REPORTING,
     "dataset": Meaning.DATA,
     "dataset.root": Meaning.FOLDER,
     "dataset.cache": Meaning.REPORTING,

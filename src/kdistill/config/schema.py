@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge, Le
 from omegaconf import MISSING
 
+from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Role, UnitInterval
 from kdistill.config.hydra_setup import store_schema
 from kdistill.config.tree import Leaves, below
@@ -75,6 +76,7 @@ class TrainConfig:
     decision_threshold: str = _one_of(THRESHOLDS, "half")
     print_config: str = _one_of(("changed", "all"), "changed")
     teacher_cache: str = MISSING
+    allow: list[str] = field(default_factory=list)
     dataset: Any = field(default=MISSING, metadata={"keys": {"batch_size": PositiveInt}})
     teacher: Any = None
     student: Any = None
@@ -95,6 +97,8 @@ class EvaluateData:
     root: str | None = None
     batch_size: int | None = _typed(PositiveInt, None)
     cache: str = MISSING
+    max_pixels: int = _typed(PositiveInt, IMAGE_PIXELS)
+    allow_outside: bool = False
 
 
 @dataclass
@@ -137,6 +141,8 @@ class MovedData:
 
     root: str | None = None
     cache: str = MISSING
+    max_pixels: int = _typed(PositiveInt, IMAGE_PIXELS)
+    allow_outside: bool = False
 
 
 @dataclass

@@ -25,6 +25,7 @@ _BYTES = (b"\xff\xd8", b"GIF8", b"RIFF", b"BM")  # JPEG, GIF, WebP, BMP: 8 bits 
 
 # What a file may be, whatever its name says; Pillow would run another program for some others (EPS).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "ICO", "PCX", "QOI", "SGI", "TGA")
+_MILLION = 10**6
 _BYTES_A_PIXEL = 8  # of a file; whoever compresses has fewer
 _alone = Lock()  # held while a large image is decoded
 
@@ -164,11 +165,13 @@ def _check_pixels(pixels: int, most: int) -> None:
 
 
 def _millions(pixels: int) -> str:
-    return f"{pixels / 1e6:,.3g} million pixels" if pixels < 1e9 else f"{pixels / 1e6:,.0f} million pixels"
+    if pixels < _MILLION / 10:
+        return f"{pixels:,} pixels"
+    return f"{pixels / _MILLION:,.{1 if pixels < 100 * _MILLION else 0}f} million pixels"
 
 
 def _allowed(max_pixels: int) -> str:
-    return f"dataset.max_pixels allows {_millions(max_pixels).removesuffix(' pixels')}"
+    return f"dataset.max_pixels allows {_millions(max_pixels)}"
 
 
 def _to_rgb(image: Image.Image, value_range: Range | None) -> Image.Image:

@@ -46,6 +46,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             serving: the arguments of `Serving`.
 
         `serves_images` may be set to False where a run reads no training image: all that it needs of them is replayed.
+        `writes_root` is set to False where a file, not the user, has named the folder: then nothing is painted into it.
         `show_two_views` adds a second view to each training batch.
         """
         super().__init__()
@@ -53,6 +54,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.serves_images = True
         self.one_step_a_call = False
         self.two_views = False
+        self.writes_root = True
         self._arrays: ImageArrays | None = None
 
     @abstractmethod

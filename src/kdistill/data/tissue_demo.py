@@ -75,7 +75,7 @@ class TissueDemo(MHIST):
         """Where the pictures of these parameters are; they are painted first if need be.
 
         Raises:
-            UserError: too few or too small.
+            UserError: too few or too small, or they are not there and may not be painted.
         """
         if self.size < _LEAST_SIZE or self.count < _LEAST_COUNT:
             raise UserError(
@@ -84,6 +84,13 @@ class TissueDemo(MHIST):
             )
         root = Path(str(self.root)).expanduser()
         name = f"v{_VERSION}-{self.count}x{self.size}px-seed{self.generator_seed}"
+        if not self.writes_root:
+            if not (root / name).is_dir():
+                raise UserError(
+                    f"there is no {root / name}, and nothing is painted into a folder that a run's config names: "
+                    "say it yourself, dataset.root=<the folder>"
+                )
+            return root / name
         waiting = "tissue demo: another job is painting the pictures; waiting for it"
         with one_at_a_time(root / f".{name}.lock", waiting=waiting):
             if not (root / name).is_dir():

@@ -74,7 +74,7 @@ def _read(config: DictConfig, *, calibrates: bool) -> _Run:
     restored = stored_network(folder, trained, record, allowed=list(config.allow))
     layout = config.layout
     network = DeviceNetwork(restored.network, record.input, layout=layout)
-    data = stored_data(trained, record, cache=config.dataset.cache, root=config.dataset.root, moved=True)
+    data = stored_data(trained, record, **config.dataset, moved=True)
     classes = record.data.class_names
     train = data.arrays.train if calibrates else None  # first: what is loaded whole is not read again for test
     test = data.load_test_of(classes)

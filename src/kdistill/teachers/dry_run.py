@@ -80,7 +80,8 @@ def _teacher(config: DictConfig, arrays: ImageArrays) -> nn.Module:
 
 def _one_teacher(config: DictConfig, arrays: ImageArrays) -> Restored:
     if config.teacher.checkpoint is not None:
-        return restore(config.teacher.checkpoint, config.teacher, "teacher", arrays, load=False)
+        allowed = list(config.allow)
+        return restore(config.teacher.checkpoint, config.teacher, "teacher", arrays, allowed=allowed, load=False)
     network = dry_run(recipe_of(config), arrays).network
     mean, std = input_normalisation(config.teacher, network, arrays)
     return Restored(network, Normalisation(tuple(mean), tuple(std)), None)

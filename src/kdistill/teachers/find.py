@@ -80,7 +80,7 @@ def _find_one(
     arrays = data.arrays
     given = config.teacher.checkpoint
     source = Path(given).expanduser() if given is not None else _trained(config, data, train)
-    restored = restore(source, config.teacher, "teacher", arrays)
+    restored = restore(source, config.teacher, "teacher", arrays, allowed=list(config.allow))
     network, weights = restored.network, restored.weights
     assert weights is not None
     run = RunFolder(weights.parent)

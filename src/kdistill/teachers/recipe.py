@@ -67,6 +67,7 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
         recipe.device = config.device
         recipe.logger = _grouped(config)
         recipe.teacher_cache = config.teacher_cache
+        recipe.allow = config.allow
         recipe.replay = config.replay
         if config.replay.prefix == "on":  # it asks for the student's: a teacher with nothing frozen has none
             recipe.replay = OmegaConf.merge(config.replay, {"prefix": "auto"})
@@ -121,7 +122,7 @@ def teacher_configs(config: DictConfig) -> list[DictConfig]:
     if "members" not in config.teacher:
         return [config]
     found = []
-    for section in member_sections(config.teacher):
+    for section in member_sections(config.teacher, list(config.allow)):
         own = copy.deepcopy(config)
         with open_dict(own):
             own.teacher = section
