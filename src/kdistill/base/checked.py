@@ -2,6 +2,8 @@
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import prod
@@ -178,3 +180,28 @@ def read_note(path: Path) -> dict[str, Any] | None:
         return facts if facts.pop("sum") == digest(facts) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def damaged_entry(path: Path) -> str | None:
+    """What of a zip file, as `torch.save` and `np.savez` write them, does not fit the sum that the file has of it.
+
+    torch itself reads past these sums. A file that was written without them, each being wrong, is none of those.
+
+    Returns:
+        The first such part, or what else is wrong with the file; None where nothing is, or where it is no zip file.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return None
+    wrong = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            for name in names:
+                try:
+                    archive.read(name)
+                except zipfile.BadZipFile:
+                    wrong.append(name)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError, zlib.error) as error:
+        return str(error)
+    return f"its part {wrong[0]} does not fit its sum" if wrong and len(wrong) < len(names) else None

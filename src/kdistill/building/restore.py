@@ -12,6 +12,7 @@ from torch import nn
 
 from kdistill.base.classes import Match, listed, match
 from kdistill.base.errors import UserError
+from kdistill.base.run_paths import SUMMARY
 from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import build, network_label
 from kdistill.building.networks import Seen, build_bare_network, input_normalisation
@@ -19,6 +20,8 @@ from kdistill.building.trust import check_trusted, is_trusted
 from kdistill.config.specs import TeacherSpec
 from kdistill.config.tree import plain, targets
 from kdistill.models.class_order import pick_classes, stored_class_names
+from kdistill.models.state_files import read_state_file
+from kdistill.models.tensor_sums import tensors_fingerprint
 from kdistill.models.weights import load_weights, stored_normalisation
 from kdistill.modules.change_student import change_student
 from kdistill.modules.ensemble import Ensemble
@@ -27,6 +30,8 @@ from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import Normalisation
 
 log = logging.getLogger(__name__)
+
+_OWN = ("teacher.safetensors", "student.safetensors")  # that a run writes
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ def restore(
             run's teacher.
     """
     weights = weights_path(source)
+    if load:
+        _check_own(weights)
     names = {"class_names": data.class_names, "image_shape": data.image_shape}
     network = _network_for(weights, section, kind, **names, allowed=allowed, load=load)  # type: ignore[arg-type]
     known = stored_normalisation(weights) if load else None
@@ -69,6 +76,23 @@ def restore(
         known = None  # of another number of channels, to which the network was adapted
     mean, std = known or input_normalisation(section, network, data)
     return Restored(network, Normalisation(tuple(mean), tuple(std)), weights)
+
+
+def _check_own(weights: Path) -> None:
+    """Checks that a file in a finished run's folder holds the weights that the run has written.
+
+    Raises:
+        UserError: it is damaged, or holds others.
+    """
+    run = RunFolder(weights.parent)
+    if not run.finished or weights.name not in _OWN:
+        return
+    if tensors_fingerprint(read_state_file(weights).states[""]) != run.record().fingerprint:
+        raise UserError(
+            f"{weights} does not hold the weights that its run has written (their fingerprint in {SUMMARY} is "
+            f"another): put the run's own file back, or remove {run.path} and train it again, which a teacher of a "
+            "cache is then by itself. Other weights may be given as a file in another folder"
+        )
 
 
 def joined(several: DictConfig, members: Sequence[Restored]) -> nn.Module:

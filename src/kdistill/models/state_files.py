@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdistill.base.bounded import read_bounded
+from kdistill.base.checked import damaged_entry
 from kdistill.base.errors import UserError
 from kdistill.base.plain_text import brief
 from kdistill.base.space import size
 from kdistill.base.weight_files import INDEX, parts_of, weights_path
+from kdistill.models.tensor_sums import content_sum
 
 _TORCHS_PICKLE = b"\2"  # the protocol that torch writes
 _PROGRAM = 16 * 2**20  # bytes of a TorchScript program's code, which torch does compress
@@ -40,6 +42,7 @@ _FOREIGN = {
     ".csv": "a table", ".json": "a JSON file", ".gguf": "a GGUF file", ".engine": "a TensorRT engine",
     ".pt2": "an exported program of torch", ".mlmodel": "a Core ML model", ".yaml": "a YAML file",
 }  # fmt: skip
+SUM = "sum"  # of our own .safetensors, in its metadata
 _ANSWERS = (".npz", ".npy", ".csv")
 
 
@@ -92,6 +95,11 @@ def read_state_file(source: str | Path) -> StateFile:
     return StateFile(path, states, facts)
 
 
+def damaged(path: Path, wrong: str) -> str:
+    """What is said of a file of weights that is not as it was written."""
+    return f"{path} is damaged ({wrong}), and what it answers would be wrong: restore the file, or train it again"
+
+
 def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
     """What a file holds, and the plain values at its top.
 
@@ -104,8 +112,13 @@ def load_content(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                facts = {key: parsed(value) for key, value in (file.metadata() or {}).items()}
-            return load_file(path), facts
+                written = dict(file.metadata() or {})
+            state, noted = load_file(path), written.pop(SUM, None)
+            if noted is not None and noted != content_sum(state, written):
+                raise UserError(damaged(path, "its content does not fit its sum"))
+            return state, {key: parsed(value) for key, value in written.items()}
+        if (wrong := damaged_entry(path)) is not None:
+            raise UserError(damaged(path, wrong))
         with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)

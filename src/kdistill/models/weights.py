@@ -1,23 +1,23 @@
 """Weights of a network as files: written plain, read as data only, checked against the network before they load."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
 from kdistill.base.plain_text import brief
-from kdistill.base.storage import write_bytes
+from kdistill.base.storage import digest, write_bytes
+from kdistill.models.class_order import stored_class_names
 from kdistill.models.head import head_names, lies_in
-from kdistill.models.state_files import read_state_file
+from kdistill.models.state_files import SUM, read_state_file
 from kdistill.models.state_fit import fit_problems, fit_state, misfit
 from kdistill.models.state_tensors import plain_tensor
+from kdistill.models.tensor_sums import content_sum, tensors_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,9 @@ _CHANNELS, _LARGEST = 4096, 1e9  # of images; of a mean of pixels
 
 
 def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Writes a network's state dict as safetensors, with plain facts about it in the header.
+    """Writes a network's state dict as safetensors, with plain facts about it and a sum of all in the header.
+
+    Equal networks and facts give equal bytes.
 
     What goes by several names, as tied weights, is written under each, for the format has no shared tensors.
     """
@@ -38,7 +40,18 @@ def write_weights(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> N
         state[name] = values.clone() if place in written else values
         written.add(place)
     metadata = {name: json.dumps(value) for name, value in facts.items()}
-    write_bytes(path, save(state, metadata))
+    metadata[SUM] = content_sum(state, metadata)
+    write_bytes(path, _in_order(save(state, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted, which the library writes in another order each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load_weights(network: nn.Module, path: Path, *, owner: str) -> None:
@@ -103,8 +116,11 @@ def _normalisation(mean: list[Any], std: list[Any], path: Path) -> tuple[list[fl
 
 def fingerprint(network: nn.Module) -> str:
     """sha256 over the names, shapes, types and bytes of a network's state dict."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_fingerprint(network.state_dict())
+
+
+def answers_digest(path: Path) -> str:
+    """sha256 of what a file of weights says: equal for equal tensors, classes and normalisation."""
+    file = read_state_file(path)
+    states = {place: tensors_fingerprint(state) for place, state in file.states.items()}
+    return digest([states, stored_class_names(path), stored_normalisation(path)])

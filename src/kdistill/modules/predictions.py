@@ -1,10 +1,13 @@
 """Predictions of a trained module on a whole partition, in float32."""
 
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from kdistill.base.checked import damaged_entry
 from kdistill.base.errors import UserError
 from kdistill.data.loader import BatchLoader
 from kdistill.data.module import ArrayDataModule
@@ -12,6 +15,12 @@ from kdistill.measuring.metrics import agreement, at_threshold, best_threshold, 
 from kdistill.models.exact import without_tf32
 from kdistill.modules.base import ClassifierModule
 from kdistill.screen.progress import progress
+
+RUN = "kdistill_run"  # in a checkpoint: what names its run
+_MEND = (
+    "the run cannot go on from it. Restore the file, or remove {path.parent} and start again: the run then begins anew "
+    "in its folder"
+)
 
 
 def predict(module: ClassifierModule, batches: BatchLoader, data: ArrayDataModule, device: str) -> dict[str, Tensor]:
@@ -62,8 +71,44 @@ def chosen_threshold(
     return value, at_threshold(scores["val"], val["target"], value), at_threshold(scores["test"], test["target"], value)
 
 
-def load_checkpoint(module: ClassifierModule, path: Path) -> int:
-    """Loads a Lightning checkpoint of this very module; returns the epoch, from 1, that it was written after."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
+def load_checkpoint(module: ClassifierModule, path: Path, *, run: str | None = None) -> int:
+    """Loads a Lightning checkpoint of this very module.
+
+    Args:
+        module: what it is loaded into.
+        path: the file.
+        run: what names the run that must have written it, as `read_whole` takes it.
+
+    Returns:
+        The epoch, from 1, that it was written after.
+
+    Raises:
+        UserError: the file is damaged, or another run's.
+    """
+    content = read_whole(path, run=run)
     module.load_state_dict(content["state_dict"])
     return int(content["epoch"]) + 1
+
+
+def read_whole(path: Path, *, run: str | None = None) -> Any:
+    """What a checkpoint holds, on the CPU, where it is as it was written.
+
+    Args:
+        path: the file.
+        run: what names the run that must have written it, as it stands under `RUN`; None: any may have.
+
+    Raises:
+        UserError: the file is damaged, or another run's.
+    """
+    if (wrong := damaged_entry(path)) is not None:
+        raise UserError(f"{path} is damaged ({wrong}): {_MEND.format(path=path)}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:120] or "it is cut short"
+        raise UserError(f"{path} is damaged ({reason}): {_MEND.format(path=path)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not what a run has written: {_MEND.format(path=path)}")
+    if run is not None and content.get(RUN) != run:
+        raise UserError(f"{path} is another run's, with other settings or another seed: {_MEND.format(path=path)}")
+    return content

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kdistill.base.run_paths import find_run
-from kdistill.base.storage import digest, file_digest
+from kdistill.base.storage import digest
 from kdistill.base.weight_files import weights_path
 from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
@@ -17,6 +17,7 @@ from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, tha
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
 from kdistill.config.specs import NetworkSpec, TeacherSpec, trained_kind
 from kdistill.config.tree import plain
+from kdistill.models.weights import answers_digest
 from kdistill.runs.folder import RunFolder
 
 # What a member of `teacher=several` need not say.
@@ -96,7 +97,7 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
     content["data"] = [data_fingerprint, train_size]
     weights = NetworkSpec.of(recipe[kind]).weights
     if Path(weights).expanduser().exists():
-        content["weights"] = file_digest(weights_path(weights))
+        content["weights"] = answers_digest(weights_path(weights))
     if recipe.role == "distill":
         content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
         spec = TeacherSpec.of(recipe.teacher)
@@ -106,9 +107,9 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
 
 
 def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
-    """What identifies a teacher's weights: their file's content, or the recipe that leads to them."""
+    """What identifies a teacher's weights: what their file answers, or the recipe that leads to them."""
     if config.teacher.checkpoint is not None:
-        return file_digest(weights_path(config.teacher.checkpoint))
+        return answers_digest(weights_path(config.teacher.checkpoint))
     return recipe_key(recipe_of(config), data_fingerprint, train_size)
 
 

@@ -15,7 +15,10 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from kdistill.base.storage import digest
 from kdistill.building.instantiate import build_all
+from kdistill.config.key_identity import GOING_ON, Meaning, that_count
+from kdistill.config.tree import as_written
 from kdistill.runs.folder import RunFolder
 from kdistill.screen.progress import progress
 from kdistill.training.callbacks.checkpoints import AtomicCheckpointIO, ResumePoint
@@ -42,10 +45,12 @@ class Fitted:
 
     Attributes:
         checkpoint: that validation chose; None where callbacks kept none.
+        run: what names the run in it.
         seconds: what it took.
     """
 
     checkpoint: Path | None
+    run: str
     seconds: float
 
 
@@ -80,6 +85,7 @@ def fit(
         data.one_step_a_call = True
         log.info(f"{label}: one optimizer step a call, for {', '.join(patient)} may look at each")
     loader, shown = data.train_dataloader(), config.trainer.progress_bar
+    run = named(config)
     precision: Any = prepared.compute_mode.precision
     progress().over("training")
     with (
@@ -101,7 +107,7 @@ def fit(
             log_every_n_steps=config.trainer.log_every_n_steps,
             logger=loggers,
             callbacks=[*callbacks, *([told] if shown else []), *more],
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # one process, also where SLURM has started it
+            plugins=[AtomicCheckpointIO(run), LightningEnvironment()],  # one process, also where SLURM has started it
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -113,7 +119,13 @@ def fit(
     if not checkpoint.best_model_path:  # it never came to save, as with every_n_epochs above max_epochs
         log.warning(f"{label}: callbacks kept no checkpoint, so the weights of the last epoch are taken")
     chosen = Path(checkpoint.best_model_path) if checkpoint.best_model_path else None
-    return Fitted(chosen, time.perf_counter() - started)
+    return Fitted(chosen, run, time.perf_counter() - started)
+
+
+def named(config: DictConfig) -> str:
+    """What names a run in its checkpoints: its settings and its seed, wherever its folder and its data lie."""
+    settings = that_count(as_written(config), GOING_ON | {Meaning.FOLDER})
+    return digest({key: value for key, value in settings.items() if not key.startswith("callbacks.")})
 
 
 @contextmanager

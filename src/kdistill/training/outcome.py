@@ -50,7 +50,9 @@ def test(plan: TrainingPlan, prepared: Prepared, fitted: Fitted) -> Outcome:
     own = teacher.answers.module if teacher else None
     val_answers, test_answers = (answers(own, batches, data, device) for batches in (val_batches, test_batches))
     test_last = figures(predict(module, test_batches, data, device) | test_answers)
-    best_epoch = load_checkpoint(module, fitted.checkpoint) if fitted.checkpoint else module.current_epoch
+    best_epoch = module.current_epoch
+    if fitted.checkpoint is not None:
+        best_epoch = load_checkpoint(module, fitted.checkpoint, run=fitted.run)
     val_predictions = predict(module, val_batches, data, device) | val_answers
     test_predictions = predict(module, test_batches, data, device) | test_answers
 

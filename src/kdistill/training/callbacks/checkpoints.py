@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,6 +18,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import TIE_BREAKER
 from kdistill.base.storage import whole_file
 from kdistill.base.types import NonNegativeFloat
+from kdistill.modules.predictions import RUN, read_whole
 
 _PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "epoch": int}
 
@@ -26,30 +26,39 @@ _PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_s
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, fsyncs and renames, so that a full disk or a kill leaves the last good file."""
 
+    def __init__(self, run: str | None = None) -> None:
+        """For the checkpoints of one run.
+
+        Args:
+            run: what names it, in each of its checkpoints; None: nothing does.
+        """
+        super().__init__()
+        self.run = run
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         with whole_file(Path(path)) as file:
-            torch.save(checkpoint, file)
+            torch.save(checkpoint if self.run is None else {**checkpoint, RUN: self.run}, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """What the file holds, with the paths of the run's own checkpoints in the folder where the file lies now."""
-        return at_home(read_checkpoint(Path(path)), Path(path).parent)
+        return at_home(read_checkpoint(Path(path), run=self.run), Path(path).parent, run=self.run)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, run: str | None = None) -> dict[str, Any]:
     """A checkpoint that a run can go on from, on the CPU.
 
+    Args:
+        path: the file.
+        run: what names the run that must have written it; None: any may have.
+
     Raises:
-        UserError: the file is damaged, or no run has written it.
+        UserError: the file is damaged, or another run or none has written it.
     """
     mend = (
         f"the run cannot go on from it. Restore the file, or remove {path} and start again: the run then begins "
         "anew in its folder"
     )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
-        reason = str(error).strip().splitlines()
-        raise UserError(f"{path} is damaged ({reason[0][:120] if reason else 'it is cut short'}): {mend}") from error
+    content = read_whole(path, run=run)
     if not isinstance(content, dict) or not isinstance(content.get("loops"), dict):
         raise UserError(f"{path} is not what a run has written: {mend}")
     for name, kind in _PARTS.items():
@@ -62,11 +71,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def at_home(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+def at_home(content: dict[str, Any], folder: Path, *, run: str | None = None) -> dict[str, Any]:
     """A checkpoint whose callbacks know the checkpoints of this folder, where it was copied or moved to.
 
+    Args:
+        content: the checkpoint.
+        folder: where it lies.
+        run: as of `read_checkpoint`, of the other checkpoints too.
+
     Raises:
-        UserError: one of those is not there.
+        UserError: one of those is not there, is damaged or another run's: it would be tested at the end.
     """
     here = os.path.realpath(folder)
     for state in content["callbacks"].values():
@@ -88,6 +102,7 @@ def at_home(content: dict[str, Any], folder: Path) -> dict[str, Any]:
                     f"{path} is gone, the best checkpoint so far, which this run would go on with: restore it, or "
                     f"remove {Path(here, 'last.ckpt')} too and start again"
                 )
+            read_whole(Path(path), run=run)
     return content
 
 
