@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 from tiny_runs import TINY_RECIPE, tiny
 
@@ -103,8 +104,8 @@ def test_the_assistant_s_key_knows_how_its_own_teacher_came_to_be() -> None:
 
 
 def test_a_given_teacher_counts_by_its_content_and_not_by_its_place(tmp_path: Path) -> None:
-    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
-        (tmp_path / f"{name}.pt").write_bytes(content)
+    for name, value, date in (("a", 1.0, "Monday"), ("b", 1.0, "Tuesday"), ("c", 2.0, "Monday")):
+        torch.save({"w": torch.full((2,), value), "date": date}, tmp_path / f"{name}.pt")
     keys = [key_of(f"teacher.recipe_overrides=['teacher.checkpoint={tmp_path / name}.pt']") for name in "abc"]
     assert keys[0] == keys[1] != keys[2]
 
