@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdistill.base import storage
+from kdistill.base import storage, whole
 from kdistill.base.errors import UserError
 
 
 def test_a_file_that_could_not_be_finished_leaves_the_last_good_one_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "figures.txt"
     storage.write_text(path, "good\n")
-    with pytest.raises(OSError, match="disk full"), storage.whole_file(path) as file:
+    with pytest.raises(OSError, match="disk full"), whole.whole_file(path) as file:
         file.write(b"half")
         raise OSError("disk full")
     assert path.read_bytes() == b"good\n" and list(path.parent.iterdir()) == [path]
@@ -27,11 +27,11 @@ def test_a_file_that_could_not_be_finished_leaves_the_last_good_one_and_nothing_
 
 
 def test_a_folder_that_could_not_be_filled_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk full"), storage.whole_folder(tmp_path / "made") as begun:
+    with pytest.raises(OSError, match="disk full"), whole.whole_folder(tmp_path / "made") as begun:
         (begun / "half").touch()
         raise OSError("disk full")
     assert list(tmp_path.iterdir()) == []
-    with storage.whole_folder(tmp_path / "made") as begun:
+    with whole.whole_folder(tmp_path / "made") as begun:
         (begun / "whole").touch()
         assert not (tmp_path / "made").exists()
     assert (tmp_path / "made" / "whole").is_file() and list(tmp_path.iterdir()) == [tmp_path / "made"]

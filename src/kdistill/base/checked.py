@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from kdistill.base.storage import allocated_file, digest, write_json
+from kdistill.base.storage import digest, write_json
+from kdistill.base.whole import allocated_file
 
+_AT_ONCE = 2**20  # bytes of a packed file that are unpacked together
 _SUM = "<u8"  # one of xxh3's 64 bits for each chunk
 
 
@@ -199,7 +201,9 @@ def damaged_entry(path: Path) -> str | None:
             names = archive.namelist()
             for name in names:
                 try:
-                    archive.read(name)
+                    with archive.open(name) as entry:
+                        while entry.read(_AT_ONCE):
+                            pass
                 except zipfile.BadZipFile:
                     wrong.append(name)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError, zlib.error) as error:

@@ -8,6 +8,16 @@ class UserError(Exception):
     """
 
 
+class CannotWrite(UserError, OSError):
+    """A file can't be written: a full or read-only disk, a file where a folder should be, missing rights.
+
+    Made of the system's number for it, the whole message and the file.
+    """
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class Pruned(Exception):
     """A trial's pruner has ended its training.
 

@@ -1,97 +1,31 @@
-"""Files and folders that are either whole or not there, what identifies plain data, and locks between processes."""
+"""Files of text, JSON and arrays, what identifies plain data, and locks between processes."""
 
-import errno
 import hashlib
 import json
 import logging
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from kdistill.base.errors import UserError
+from kdistill.base.shortage import cannot_write
+from kdistill.base.whole import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-_NO_PROMISE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that does not know of allocation
 _LEAST_SPACE = 2**20  # bytes: a disk with less is full
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file to write to: it has a temporary name until the block ends, then it is fsynced and renamed.
-
-    Args:
-        path: where the file goes; its folder is made if need be. What is there already stays if the block fails.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, _mode(0o666))  # mkstemp's 0600 would hide a run from the user's group
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)  # Ctrl-C may come when it has its name already
-        raise
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill: it has a temporary name beside `path` until the block ends, then it is renamed.
-
-    Args:
-        path: where the folder goes; nothing may be there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield begun
-        begun.chmod(_mode(0o777))
-        begun.replace(path)
-    except BaseException:
-        shutil.rmtree(begun, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
-    """As `whole_folder`, in place of a folder that may be there; that one stays as it is if the block fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    old = begun.with_name(f"{begun.name}.old")
-    try:
-        yield begun
-        begun.chmod(_mode(0o777))
-        if path.is_dir():
-            path.replace(old)
-        begun.replace(path)
-    except BaseException:
-        shutil.rmtree(begun, ignore_errors=True)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _mode(wanted: int) -> int:
-    """Permissions as a file that was simply opened would have them."""
-    umask = os.umask(0)
-    os.umask(umask)
-    return wanted & ~umask
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file, whole or not at all."""
-    with whole_file(path) as file:
+    with whole_file(path, size=len(content)) as file:
         file.write(content)
 
 
@@ -112,38 +46,8 @@ def writing_problem(folder: Path) -> str | None:
         with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(bytes(_LEAST_SPACE))
     except OSError as error:
-        return f"{nearest} cannot be written to: {error.strerror}"
+        return str(cannot_write(nearest / "a new file", error, needed=_LEAST_SPACE)).replace("/a new file", "", 1)
     return None
-
-
-def missing_space(folder: Path, needed: int, free: int) -> str:
-    """How much space lacks in a folder, in words; sizes in bytes."""
-    needs, has, lacks = (
-        f"{size / 1e9:.3g} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB" for size in (needed, free, needed - free)
-    )
-    return f"{needs} are needed in {folder}, {has} are free: {lacks} are missing"
-
-
-def allocated_file(path: Path, size: int) -> None:
-    """Makes a file of zeros that has its space already, where the file system can promise that.
-
-    Args:
-        path: the file; nothing may be there.
-        size: in bytes.
-
-    Raises:
-        OSError: there is not so much space; nothing is left.
-    """
-    with path.open("xb") as file:
-        try:
-            file.truncate(size)
-            if size and hasattr(os, "posix_fallocate"):  # a file with holes would fill the disk only as it is written
-                os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            if error.errno in _NO_PROMISE:
-                return
-            path.unlink(missing_ok=True)
-            raise
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -155,7 +59,8 @@ def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]", *, compressed: boo
     """Writes arrays by name; none of them may hold Python objects."""
     import numpy as np  # doors write text without it
 
-    with whole_file(path) as file:
+    size = None if compressed else sum(np.asarray(array).nbytes for array in arrays.values())
+    with whole_file(path, size=size) as file:
         (np.savez_compressed if compressed else np.savez)(file, allow_pickle=False, **arrays)
 
 
@@ -194,18 +99,21 @@ def one_at_a_time(path: Path, *, waiting: str = "", refusal: str | Callable[[], 
 
     Raises:
         UserError: with `refusal`, and another process is in the block.
+        CannotWrite: the lock cannot be made.
     """
     from filelock import FileLock, Timeout  # .1 s to import
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         if refusal:
             raise UserError(refusal if isinstance(refusal, str) else refusal()) from error
         log.info(waiting)
         lock.acquire()
+    except OSError as error:
+        raise cannot_write(path, error) from error
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import whole_folder
+from kdistill.base.whole import whole_folder
 from kdistill.config.key_identity import SAME_CONTROL, that_count
 from kdistill.config.tree import Leaves, as_written
 from kdistill.runs.finished import read_run

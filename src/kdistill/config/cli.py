@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
+from kdistill.base.shortage import said_in_words
 from kdistill.base.typed import pasted
 from kdistill.config.compose import check_overrides
 from kdistill.config.hydra_setup import get_args_parser, run_hydra, running_job
@@ -23,6 +24,8 @@ from kdistill.config.words import paths_as_key, with_home
 from kdistill.screen.progress import begin_command, progress
 from kdistill.screen.quiet import settle_warnings
 from kdistill.screen.stop import stoppable
+
+_SMALLER = "give it less at once (evaluate: dataset.eval_batch_size; compare and report: fewer runs)"
 
 
 class RunSweep(Protocol):
@@ -107,7 +110,8 @@ def _run_door(
         assert own is not None, "Hydra calls it"
         try:
             validate(cfg)  # again: a sweeper may have made combinations that nobody wrote down
-            result = task(cfg)
+            with said_in_words(config_name, places={}, smaller=_SMALLER, again="then the same command does it"):
+                result = task(cfg)
         except UserError as error:
             if own.sweep_folder is not None:
                 raise  # the sweeper shows it, and the other jobs go on

@@ -22,6 +22,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.spelling import counted
 from kdistill.base.storage import one_at_a_time
+from kdistill.base.whole import remove_leftovers
 from kdistill.data.decoding import Range, UnreadableImage, decode, lets_through
 from kdistill.data.problems import Problems
 from kdistill.data.room import check_array, check_decoding
@@ -109,6 +110,7 @@ def open_store(
             with one_at_a_time(
                 array.file.with_suffix(".lock"), waiting="another job is decoding these images; waiting for it"
             ):
+                remove_leftovers(cache)
                 facts = _verified(array, paths, decoder, pool) or _make(array, paths, decoder, pool, problems)
         except OSError as error:
             raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error

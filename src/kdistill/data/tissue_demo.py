@@ -11,8 +11,9 @@ from PIL import Image
 from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
-from kdistill.base.storage import one_at_a_time, whole_folder, write_text
+from kdistill.base.storage import one_at_a_time, write_text
 from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.whole import whole_folder
 from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
 from kdistill.data.mhist import MHIST
 from kdistill.data.tissue_painter import paint

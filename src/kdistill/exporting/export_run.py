@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import counted
-from kdistill.base.storage import replaced_folder
+from kdistill.base.whole import whole_folder
 from kdistill.building.stored import stored_data, stored_network
 from kdistill.building.trust import check_trusted
 from kdistill.data.arrays import Split
@@ -108,7 +108,7 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
     golden = pictures_of(run.test, spread_over_classes(target, _GOLDEN, seed=0), layout)
     stem = "teacher" if run.record.role == "teacher" else "student"
     facts = replace(run.facts, format=name, versions=run.facts.versions | _versions_of(one))
-    with replaced_folder(place) as begun:
+    with whole_folder(place, replaces=True) as begun:
         file = begun / f"{stem}{one.suffix}"
         log.info("%s: writing %s", name, place / file.name)
         one.write(source, file)

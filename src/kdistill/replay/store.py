@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -14,7 +13,10 @@ from torch import Tensor
 
 from kdistill.base.checked import CheckedArray, read_note, write_note
 from kdistill.base.errors import UserError
-from kdistill.base.storage import digest, missing_space, one_at_a_time, write_json, writing_problem
+from kdistill.base.shortage import missing_space
+from kdistill.base.space import free_disk
+from kdistill.base.storage import digest, one_at_a_time, write_json, writing_problem
+from kdistill.base.whole import remove_leftovers
 from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class ReplayStore:
             return wrong
         there = next(place for place in self.folder.absolute().parents if place.exists())
         begun = sum(file.stat().st_blocks * 512 for view in views for file in self.folder.glob(f"{_stem(view)}.*.bin"))
-        needed, free = self.view_bytes * len(views) - begun, shutil.disk_usage(there).free
+        needed, free = self.view_bytes * len(views) - begun, free_disk(there)
         return missing_space(there, needed, free) if needed > free else None
 
     def missing(self, views: Sequence[int]) -> list[int]:
@@ -159,6 +161,7 @@ class ReplayStore:
         try:
             waiting = f"replay: another job is storing {what}; waiting for it"
             with one_at_a_time(self.folder / ".lock", waiting=waiting):
+                remove_leftovers(self.folder)
                 write_json(self.folder / "key.json", self.facts)
                 was_there = True
                 self._fill(self.missing(views), compute, batch_size, what)

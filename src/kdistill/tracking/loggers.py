@@ -18,6 +18,7 @@ from kdistill.building.instantiate import build
 from kdistill.config.hydra_setup import sweep_name
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import RunRecord, TeacherFacts, as_plain
+from kdistill.tracking.curves import Curves
 from kdistill.tracking.guarded_loggers import Guard, described, patient
 from kdistill.tracking.wandb_run import Mode, how_to_upload, job_name, open_run, staged_in
 
@@ -138,9 +139,8 @@ class Loggers:
             rows: what metrics.csv holds already, of a run that is resumed.
         """
         self.csv = patient(CSVLogger(folder, name="", version=""))
-        if rows:
-            self.csv.experiment.metrics.extend(dict(row) for row in rows)  # which has removed the file
-            self.csv.save()
+        self.curves = Curves(folder, rows)
+        self.csv._experiment = self.curves
         self.guards = [_opened(section, str(name), folder) for name, section in config.logger.items()]
         for logger in self.all:
             _count_from_one(logger)
@@ -156,6 +156,14 @@ class Loggers:
     @property
     def all(self) -> list[Logger]:
         return [self.csv, *self.others]
+
+    def keep_curves(self) -> None:
+        """Writes what metrics.csv lacks so far.
+
+        Raises:
+            CannotWrite: it can't be; in mid-training that is a warning, at its end it is not.
+        """
+        self.curves.save()
 
     def taught_by(self, facts: TeacherFacts) -> None:
         """Whose figures on validation W&B shows beside the student's."""

@@ -107,7 +107,10 @@ def fit(
             log_every_n_steps=config.trainer.log_every_n_steps,
             logger=loggers,
             callbacks=[*callbacks, *([told] if shown else []), *more],
-            plugins=[AtomicCheckpointIO(run), LightningEnvironment()],  # one process, also where SLURM has started it
+            plugins=[
+                AtomicCheckpointIO(run, folder.path),
+                LightningEnvironment(),
+            ],  # one process, also where SLURM has started it
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,

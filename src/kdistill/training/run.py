@@ -3,13 +3,16 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
 from kdistill.base.errors import Pruned
+from kdistill.base.shortage import said_in_words
+from kdistill.base.whole import remove_leftovers
 from kdistill.config.validate import validate
 from kdistill.reporting.following import next_commands
 from kdistill.reporting.screen import print_next, print_result, print_settings, trained_as
@@ -56,7 +59,9 @@ def run(
     folder.check(config)
     if not in_sweep and not on_the_way:
         print_settings(config, path)
-    with folder.held(config):
+    with nullcontext() if on_the_way else _in_words(config, path), folder.held(config):
+        for place in (folder.path, folder.checkpoints):
+            remove_leftovers(place)
         last = folder.last_checkpoint
         rows = folder.curves(until=logged_until(last)) if last else []  # a damaged file is told before data are loaded
         plan = make_plan(config)
@@ -67,6 +72,19 @@ def run(
         print_result(record, str(path))
         print_next(next_commands(record, path))
     return record
+
+
+def _in_words(config: DictConfig, path: Path) -> AbstractContextManager[None]:
+    """A block in which disk and memory that do not suffice are told with the keys that help."""
+    keys = ("teacher_cache", "replay.cache", "trainer.tune_cache", "dataset.cache", "dataset.root")
+    given = {key: OmegaConf.select(config, key) for key in keys}
+    return said_in_words(
+        "training",
+        places={"hydra.run.dir": path} | {key: Path(folder) for key, folder in given.items() if folder is not None},
+        smaller=f"lower dataset.batch_size={config.dataset.batch_size} or dataset.eval_batch_size, give "
+        "dataset.limit=<images>, or train a smaller network",
+        again=f"with hydra.run.dir={path} the same command goes on with what is there",
+    )
 
 
 def _train_teacher(recipe: DictConfig, folder: Path) -> object:
@@ -96,6 +114,7 @@ def _trained(
             shown = f"{'teacher' if on_the_way else plan.kind} {plan.label}"
             fitted = fit(config, plan, prepared, folder, loggers.all, callbacks, label=shown)
             outcome = test(plan, prepared, fitted)
+            loggers.keep_curves()
             record = write(config, plan, prepared, fitted, outcome, folder, started=started)
             loggers.result(record)
         failed = False

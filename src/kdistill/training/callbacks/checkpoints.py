@@ -16,8 +16,8 @@ from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import TIE_BREAKER
-from kdistill.base.storage import whole_file
 from kdistill.base.types import NonNegativeFloat
+from kdistill.base.whole import whole_file
 from kdistill.modules.predictions import RUN, read_whole
 
 _PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "epoch": int}
@@ -26,22 +26,38 @@ _PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_s
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, fsyncs and renames, so that a full disk or a kill leaves the last good file."""
 
-    def __init__(self, run: str | None = None) -> None:
+    def __init__(self, run: str | None = None, folder: Path | None = None) -> None:
         """For the checkpoints of one run.
 
         Args:
             run: what names it, in each of its checkpoints; None: nothing does.
+            folder: the run's, which has to be there as long as it trains.
         """
         super().__init__()
         self.run = run
+        self.folder = folder
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with whole_file(Path(path)) as file:
+        """Writes a checkpoint.
+
+        Raises:
+            UserError: the disk is full or read-only, or the run's folder is gone.
+        """
+        if self.folder is not None and not self.folder.is_dir():
+            raise UserError(f"{self.folder} was removed while its run was training in it: start it again, anew")
+        with whole_file(Path(path), size=_tensor_bytes(checkpoint)) as file:
             torch.save(checkpoint if self.run is None else {**checkpoint, RUN: self.run}, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """What the file holds, with the paths of the run's own checkpoints in the folder where the file lies now."""
         return at_home(read_checkpoint(Path(path), run=self.run), Path(path).parent, run=self.run)
+
+
+def _tensor_bytes(node: Any) -> int:
+    if isinstance(node, Tensor):
+        return node.nbytes
+    inner = node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
+    return sum(map(_tensor_bytes, inner))
 
 
 def read_checkpoint(path: Path, *, run: str | None = None) -> dict[str, Any]:
