@@ -13,8 +13,10 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from scipy.special import softmax
 
+from kdistill.base.errors import UserError
 from kdistill.base.metric_catalogue import METRICS, Metric
-from kdistill.config.compose import check_overrides
+from kdistill.config.compose import check_overrides, compose_config
+from kdistill.evaluate import evaluate
 from kdistill.measuring.metrics import BY_TARGET
 from kdistill.reporting.screen import result_columns
 from kdistill.training.run import run
@@ -69,6 +71,14 @@ def test_a_data_set_is_a_module_and_a_yaml(folder: Path) -> None:
     assert any("did you mean 'dataset.batch_size'?" in problem for problem in problems), problems
 
 
+def test_a_run_on_a_data_set_of_ones_own_is_evaluated(folder: Path) -> None:
+    words = [f"run={folder / 'run'}", "allow=[stripes]"]
+    found = evaluate(compose_config(words, "evaluate"))
+    assert found.test["accuracy"] == kept(folder)[0]["test"]["accuracy"]
+    with pytest.raises(UserError, match=r"dataset.root=.*: the run's data set, stripes.Stripes, takes no root"):
+        evaluate(compose_config([*words, f"dataset.root={folder}"], "evaluate"))
+
+
 def test_a_metric_is_a_line_in_the_catalogue_and_one_in_measuring(folder: Path) -> None:
     summary, probability, target = kept(folder)
     assert summary["test"]["brier"] == pytest.approx(2 * np.square(probability[:, 1] - target).mean(), rel=1e-9)
@@ -93,3 +103,20 @@ def test_a_door_is_a_module_with_its_yamls_and_its_dataclass(
     with pytest.raises(SystemExit, match="2"):
         door["main"]()
     assert "unknown key 'runz'; did you mean 'runs'?" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_device_format_is_a_module_and_a_yaml(folder: Path) -> None:
+    from kdistill.export import export
+    from kdistill.exporting.load import load
+
+    module, yaml = examples("A device format")
+    (folder / "onnx_half.py").write_text(module)
+    (folder / "conf" / "format").mkdir()
+    (folder / "conf" / "format" / "onnx_half.yaml").write_text(yaml)
+    words = [f"run={folder / 'run'}", "format=[onnx,onnx_half]", "allow=[stripes]", f"output={folder / 'export'}"]
+    config, problems = check_overrides(words, "export", search_path=[str(folder / "conf")])
+    assert config is not None and problems == []
+    whole, half = export(config)
+    assert half["size_bytes"] < whole["size_bytes"] and half["agreement"] > 0.9
+    assert 0 < half["largest_logit_difference"] < 0.1 and load(half["folder"]).facts.format == "onnx_half"

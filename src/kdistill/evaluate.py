@@ -67,8 +67,8 @@ def evaluate(config: DictConfig) -> "Evaluation":
     )
     test = data.load_test_of(class_names)  # the test partition alone: other data need not bring training images
     say_absent("test", test, class_names)
-    shown = per_class(test, class_names)
-    log.info("test: %s of %s: %s", counted(len(test), "image"), trained.dataset.root, shown)
+    shown, root = per_class(test, class_names), trained.dataset.get("root")
+    log.info("test: %s of %s: %s", counted(len(test), "image"), root or trained.dataset._target_, shown)
     if tuple(test.image.shape[1:]) != facts.image_shape:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {facts.image_shape}")
 
@@ -95,7 +95,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     return Evaluation(
         run=str(folder.path),
         label=record.label,
-        dataset_root=trained.dataset.root,
+        dataset_root=root,
         teacher=asked_again,
         test=figures(predictions),
         recorded=None if other_data else record.test,

@@ -203,3 +203,50 @@ def test_kdistill_is_imported_in_no_time_and_loads_by_name(trained: Path, export
         model.export("onnx")
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         kdistill.lode  # noqa: B018
+
+
+@pytest.mark.slow
+def test_the_check_passes_in_a_fresh_environment_with_numpy_and_onnxruntime_alone(
+    trained: Path, exported: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
+    versions = exported["onnx"]["versions"]
+    wanted = [f"{package}=={versions[package]}" for package in ("numpy", "onnxruntime")]
+    installed = subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *wanted], capture_output=True)
+    if installed.returncode:
+        pytest.skip(f"no package index: {installed.stderr.decode()[-200:]}")
+    listed = subprocess.run([uv, "pip", "list", "--python", python], capture_output=True, text=True, check=True).stdout
+    assert "torch" not in listed and "onnxruntime" in listed and "kdistill" not in listed
+    for name in exported:
+        shutil.copytree(trained / "export" / name, tmp_path / name)
+        done = subprocess.run([python, tmp_path / name / "check.py"], capture_output=True, text=True, env={})
+        assert done.returncode == 0 and done.stdout.startswith("pass: 8 pictures"), done
+
+
+@pytest.mark.slow
+def test_torchs_own_file_is_tested_and_checked_like_the_others(trained: Path, tmp_path: Path) -> None:
+    words = [f"run={trained}", "format=torch_export", "layout=nhwc", f"output={tmp_path}"]
+    (manifest,) = export(compose_config([*words, f"dataset.cache={trained.parent / 'cache'}"], "export"))
+    assert manifest["verdict"] == "passes" and manifest["input"]["layout"] == "nhwc"
+    folder = tmp_path / "torch_export"
+    said = json.loads((folder / "student.pt2.json").read_text())
+    assert json.loads(said["fingerprint"]) == manifest["fingerprint"]
+    assert "torch.export.load" in (folder / "README.md").read_text()
+    with pytest.raises(UserError, match=r"student.pt2 is not run here"):
+        load(folder)
+
+
+@pytest.mark.slow
+def test_a_file_may_take_pictures_with_their_channels_last(trained: Path, folders: Path, tmp_path: Path) -> None:
+    place = {"layout": "nhwc", "output": str(tmp_path), "dataset.cache": str(trained.parent / "cache")}
+    (manifest,) = load(trained).export("onnx", **place)
+    assert manifest["verdict"] == "passes"
+    session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "student.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 32, 32, 3]
+    picture = folders / "test" / "light" / "3.png"
+    (one,), (other,) = load(tmp_path / "onnx").predict([picture]), load(trained).predict([picture])
+    assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)

@@ -4,11 +4,11 @@ import copy
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
 import torch
+from families import FAMILIES
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -30,116 +30,6 @@ from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.replay.prefix import CannotSplit, split_frozen
 
-# One small member of each file: its name, the smallest square image that it takes, its options.
-TINY: dict[str, Any] = {"img_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3}
-AT_64: dict[str, Any] = {"img_size": 64}
-
-FAMILIES: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "beit": ("beit_base_patch16_224", 64, TINY),
-    "byoanet": ("lambda_resnet26t", 64, {}),
-    "byobnet": ("test_byobnet", 64, {}),
-    "cait": ("cait_xxs24_224", 64, AT_64),
-    "coat": ("coat_tiny", 64, AT_64),
-    "convit": ("convit_tiny", 64, AT_64),
-    "convmixer": ("convmixer_768_32", 64, {}),
-    "convnext": ("test_convnext", 64, {}),
-    "cpubone": ("cpubone_nano", 64, {}),
-    "crossvit": ("crossvit_9_240", 64, {"depth": ((1, 1, 0),) * 3}),
-    "csatv2": ("csatv2", 64, {}),
-    "cspnet": ("cs3darknet_focus_s", 64, {}),
-    "cspnext": ("cspnext_tiny", 64, {}),
-    "davit": ("davit_tiny", 64, {}),
-    "deepseek_vit": ("deepseek_vit_412m", 224, TINY | {"img_size": 224}),
-    "deit": ("deit_tiny_distilled_patch16_224", 64, TINY),
-    "densenet": ("densenet121", 64, {}),
-    "dla": ("dla46x_c", 64, {}),
-    "dpn": ("dpn48b", 64, {}),
-    "edgenext": ("edgenext_xx_small", 64, {}),
-    "efficientformer": ("efficientformer_l1", 224, {}),
-    "efficientformer_v2": ("efficientformerv2_s0", 64, AT_64),
-    "efficientnet": ("mobilenetv2_100", 64, {}),
-    "efficientvim": ("efficientvim_m1", 64, {}),
-    "efficientvit_mit": ("efficientvit_b0", 64, {}),
-    "efficientvit_msra": ("efficientvit_m0", 64, {}),
-    "eva": ("eva02_tiny_patch14_224", 64, TINY),
-    "fasternet": ("fasternet_t0", 64, {}),
-    "fastvit": ("fastvit_t8", 64, {}),
-    "focalnet": ("focalnet_tiny_srf", 64, {}),
-    "gcvit": ("gcvit_xxtiny", 64, AT_64),
-    "gemma4_vit": ("gemma4_vit_167m", 64, TINY),
-    "ghostnet": ("ghostnet_050", 64, {}),
-    "hardcorenas": ("hardcorenas_b", 64, {}),
-    "hgnet": ("hgnetv2_b0", 64, {}),
-    "hiera": ("hiera_tiny_224", 64, {"img_size": 64, "embed_dim": 24, "num_heads": 1}),
-    "hieradet_sam2": ("sam2_hiera_tiny", 64, {}),
-    "hrnet": ("hrnet_w18_small", 64, {}),
-    "iformer": ("iformer_t", 64, {}),
-    "inception_next": ("inception_next_atto", 64, {}),
-    "inception_resnet_v2": ("inception_resnet_v2", 96, {}),
-    "inception_v3": ("inception_v3", 96, {}),
-    "inception_v4": ("inception_v4", 96, {}),
-    "lcnetv2": ("lcnetv2_small", 64, {}),
-    "levit": ("levit_128s", 64, AT_64),
-    "lowformer": ("lowformer_b0", 64, {}),
-    "mambaout": ("test_mambaout", 64, {}),
-    "maxxvit": ("test_coatnet", 64, AT_64),
-    "metaformer": ("poolformerv2_s12", 64, {}),
-    "mlp_mixer": ("mixer_s32_224", 64, AT_64),
-    "mobilenetv3": ("lcnet_035", 64, {}),
-    "mobilenetv5": ("mobilenetv5_base", 64, {"channel_multiplier": 0.25}),
-    "mobilevit": ("mobilevit_xxs", 64, {}),
-    "mvitv2": ("mvitv2_tiny", 64, {}),
-    "naflexvit": ("naflexvit_so150m2_patch16_reg1_gap", 64, {"embed_dim": 48, "depth": 2, "num_heads": 3}),
-    "nest": ("nest_tiny", 64, AT_64),
-    "nextvit": ("nextvit_small", 64, {}),
-    "nfnet": ("test_nfnet", 64, {}),
-    "pit": ("pit_ti_224", 64, AT_64),
-    "pvt_v2": ("pvt_v2_b0", 64, {}),
-    "qwen3_vit": ("qwen3_vit_88m", 64, TINY),
-    "rdnet": ("rdnet_tiny", 64, {}),
-    "regnet": ("regnetx_002", 64, {}),
-    "repghost": ("repghostnet_050", 64, {}),
-    "repvit": ("repvit_m1", 64, {}),
-    "res2net": ("res2next50", 64, {}),
-    "resnest": ("resnest14d", 64, {}),
-    "resnet": ("test_resnet", 64, {}),
-    "resnetv2": ("resnetv2_18", 64, {}),
-    "rexnet": ("rexnet_100", 64, {}),
-    "selecsls": ("selecsls42", 64, {}),
-    "senet": ("legacy_seresnet18", 64, {}),
-    "sequencer": ("sequencer2d_s", 64, {}),
-    "shvit": ("shvit_s1", 64, {}),
-    "sknet": ("skresnet18", 64, {}),
-    "starnet": ("starnet_s050", 64, {}),
-    "swiftformer": ("swiftformer_xs", 64, {}),
-    "swin_transformer": (
-        "swin_tiny_patch4_window7_224",
-        64,
-        {"img_size": 64, "depths": (1, 1), "embed_dim": 24, "num_heads": (1, 2)},
-    ),
-    "swin_transformer_v2": ("swinv2_tiny_window16_256", 64, AT_64),
-    "swin_transformer_v2_cr": ("swinv2_cr_tiny_224", 64, AT_64),
-    "tiny_vit": ("tiny_vit_5m_224", 64, {}),
-    "tnt": ("tnt_s_legacy_patch16_224", 64, AT_64),
-    "tresnet": ("tresnet_m", 64, {}),
-    "twins": ("twins_svt_small", 64, {}),
-    "vgg": ("vgg11", 64, {}),
-    "visformer": ("visformer_tiny", 64, AT_64),
-    "vision_transformer": ("test_vit", 64, {}),
-    "vision_transformer_hybrid": ("vit_tiny_r_s16_p8_224", 64, AT_64),
-    "vision_transformer_relpos": ("vit_relpos_small_patch16_224", 64, AT_64),
-    "vision_transformer_sam": (
-        "samvit_base_patch16_224",
-        64,
-        {"embed_dim": 48, "depth": 3, "num_heads": 3, "img_size": 64, "global_attn_indexes": (1,)},
-    ),
-    "vitamin": ("vitamin_small_224", 64, AT_64),
-    "volo": ("volo_d1_224", 64, AT_64),
-    "vovnet": ("ese_vovnet19b_slim_dw", 64, {}),
-    "xception": ("legacy_xception", 64, {}),
-    "xception_aligned": ("xception41", 64, {}),
-    "xcit": ("xcit_nano_12_p8_224", 64, {}),
-}
 # What no option makes small enough to try: 82 and 85 million parameters.
 TOO_LARGE = {"nasnet", "pnasnet"}
 K = 3

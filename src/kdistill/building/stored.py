@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.building.data import build_data
 from kdistill.building.restore import Restored, restore
@@ -35,9 +36,14 @@ def stored_data(
         batch_size: of test; None: the run's.
         max_pixels: the most that an image file may hold: the user's word, too.
         allow_outside: whether a table may name images outside of its folder; likewise.
+
+    Raises:
+        UserError: the run's data set takes no root, and one is given.
     """
-    given_root = trained.dataset.root
+    given_root = trained.dataset.get("root")
     if root is not None:
+        if "root" not in trained.dataset:
+            raise UserError(f"dataset.root={root}: the run's data set, {trained.dataset._target_}, takes no root")
         trained.dataset.root = root
         if "test_fraction" in trained.dataset and not moved and not _same_folder(given_root, root):
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them

@@ -112,7 +112,6 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
         file = begun / f"{stem}{one.suffix}"
         log.info("%s: writing %s", name, place / file.name)
         one.write(source, file)
-        one.put_metadata(file, facts.as_metadata())
         verified = verify(
             one.session(file), TorchSession(run.network).run, run.logits, batches_of(run.test, layout), target,
             golden[:1], label=f"testing {name}", metric=config.metric, margin=config.margin,

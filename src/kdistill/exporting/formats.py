@@ -53,7 +53,7 @@ class Format(ABC):
     suffix: ClassVar[str]  # of the file
     packages: ClassVar[tuple[str, ...]] = ()  # what it needs beside what training needs
     calibrates: ClassVar[bool] = False  # whether it must see pictures of the training partition
-    check: ClassVar[str]  # the script of `exporting/device/` that checks the golden cases
+    check: ClassVar[str]  # the script that checks the golden cases: one of `exporting/device/`, or a whole path
     tolerance: ClassVar[float] = 1e-3  # of golden logits on another machine, as a share of how far they spread
 
     @abstractmethod

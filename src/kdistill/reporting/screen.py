@@ -178,7 +178,9 @@ def _remarks(record: RunRecord) -> Iterator[str]:
 def print_evaluation(result: Evaluation, console: Console | None = None) -> None:
     """Figures of `kdistill.evaluate`, beside the run's own where the data are the same."""
     console = console or screen()
-    table = Table(title=f"{result.label}: test set of {result.dataset_root}", title_justify="left", **_PLAIN)
+    table = Table(
+        title=f"{result.label}: test set of {result.dataset_root or 'the run'}", title_justify="left", **_PLAIN
+    )
     for column in ("", "now", "recorded"):
         table.add_column(column, justify="left" if column == "" else "right")
     recorded = result.recorded or {}
