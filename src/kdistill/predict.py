@@ -34,7 +34,7 @@ def predict(config: DictConfig) -> int:
     if model.facts.verdict == "fails":
         print(f"{printable(config.model)} failed its test and is not to be used (see its README.md)", file=sys.stderr)
     writer, broken = Writer(config.form, model.facts.classes, config.top), 0
-    answers = model.answers(files, batch_size=config.batch_size)
+    answers = model.answers(files, batch_size=config.batch_size, max_pixels=config.max_pixels)
     for answer in progress().track(answers, "predicting", len(files), "images"):
         if answer.problem is None:
             writer.add(answer)

@@ -93,6 +93,9 @@ def test_a_broken_picture_is_named_and_skipped(
     assert "b.png: not an image (10 bytes)" in err and "d.png: more than 8 bits a pixel" in err
     assert "2 pictures could not be read" in err
     job(compose_config([*words, "skip=ok"], "predict"))
+    capsys.readouterr()
+    assert predict(compose_config([*words, "max_pixels=1000"], "predict")) == 4
+    assert "a.png: " in (refused := capsys.readouterr().err) and "pixels" in refused
 
 
 def test_the_forms_hold_the_same_answers(

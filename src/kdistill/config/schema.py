@@ -179,6 +179,7 @@ class PredictConfig:
     skip: str = _one_of(("fail", "ok"), "fail")
     threads: int = _typed(PositiveInt, 1)
     batch_size: int = _typed(PositiveInt, 16)
+    max_pixels: int = _typed(PositiveInt, IMAGE_PIXELS)
     allow: list[str] = field(default_factory=list)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kdistill.base.errors import UserError
+from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.data.decoding import UnreadableImage
 from kdistill.exporting.facts import DeviceFacts
 from kdistill.exporting.formats import Session
@@ -71,15 +72,17 @@ class Classifier:
             found += self._answers([str(start + place) for place in range(len(part))], part)
         return found
 
-    def answers(self, files: Sequence[str], *, batch_size: int = _BATCH) -> Iterator[Answer]:
-        """What is said of picture files, one by one in their order."""
+    def answers(
+        self, files: Sequence[str], *, batch_size: int = _BATCH, max_pixels: int = IMAGE_PIXELS
+    ) -> Iterator[Answer]:
+        """What is said of picture files, one by one in their order; `max_pixels` is the most that one may hold."""
         check_size(self.facts.input)
         for names in in_batches(files, batch_size):
             read: dict[int, np.ndarray] = {}
             broken: dict[int, Answer] = {}
             for place, name in enumerate(names):
                 try:
-                    read[place] = read_picture(name, self.facts.input)
+                    read[place] = read_picture(name, self.facts.input, max_pixels=max_pixels)
                 except (UnreadableImage, OSError) as error:
                     broken[place] = Answer(name, problem=str(error))
             said = self._answers([names[place] for place in read], np.stack(list(read.values()))) if read else []

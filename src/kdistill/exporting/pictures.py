@@ -55,23 +55,24 @@ def _below(folder: Path) -> list[str]:
     return [str(path) for path in found]
 
 
-def read_picture(path: str | Path, wanted: DeviceInput) -> np.ndarray:
+def read_picture(path: str | Path, wanted: DeviceInput, *, max_pixels: int = IMAGE_PIXELS) -> np.ndarray:
     """A picture as training saw pictures: (C, H, W) uint8.
 
     Args:
         path: the file.
         wanted: channels, size and range of values.
+        max_pixels: the most that the file may hold, by its header.
 
     Raises:
         UnreadableImage: it does not decode, or has more bits than any picture of the training had.
     """
     file = Path(path)
-    with lets_through(IMAGE_PIXELS):
+    with lets_through(max_pixels):
         if wanted.value_range is None:
             with file.open("rb") as content:
                 if depth(content) == "grey":
                     raise UnreadableImage("more than 8 bits a pixel, and no picture of the training says what is white")
-        pixels, _ = decode(file, wanted.height, wanted.value_range)
+        pixels, _ = decode(file, wanted.height, wanted.value_range, max_pixels=max_pixels)
     if wanted.channels == 1:
         return np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))[None]
     return pixels
