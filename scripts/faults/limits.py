@@ -13,6 +13,7 @@ from faults.doors import Ended, run_door
 from faults.workload import RUN, Reference, Trial, finish, judged, make_pictures
 
 _KB = 1 << 10
+_SCREEN = 32 * _KB  # of what a command prints, which goes to a file, too
 _PLACES = ("run", "teachers", "replay", "decoded", ".")
 
 
@@ -30,7 +31,7 @@ def limits(reference: Reference, chance: random.Random, count: int) -> Iterator[
             size = int(whole * chance.uniform(0.02, 0.9)) // _KB
             yield Trial("limit", f"{place} on a file system of {size} kB", _small_disk(reference, place, size))
         else:
-            size = max(1, chance.choice(sizes) - chance.randrange(1, 200))
+            size = max(_SCREEN, chance.choice(sizes) - chance.randrange(1, 200))
             yield Trial("limit", f"no file above {size} bytes", _short_files(reference, size))
 
 
@@ -41,11 +42,16 @@ def _refused(done: Ended) -> str:
     return f"exit code {done.code} instead of 2: {done.text.strip()[-300:]}"
 
 
+def _finished(done: Ended, folder: Path, reference: Reference) -> str:
+    """What is wrong with the result, after the same command where the first has met its limit."""
+    return finish(folder, reference) if done.code else judged(done, folder, reference)
+
+
 def _short_files(reference: Reference, size: int) -> Callable[[Path], str]:
     def run(folder: Path) -> str:
         make_pictures(folder)
         done = run_door("train", RUN, folder, limits={resource.RLIMIT_FSIZE: size})
-        return _refused(done) or finish(folder, reference)
+        return _refused(done) or _finished(done, folder, reference)
 
     return run
 
@@ -54,7 +60,7 @@ def _memory(reference: Reference, more: int) -> Callable[[Path], str]:
     def run(folder: Path) -> str:
         make_pictures(folder)
         done = run_door("train", RUN, folder, limits={resource.RLIMIT_AS: _mapped() + more})
-        return _refused(done) or finish(folder, reference)
+        return _refused(done) or _finished(done, folder, reference)
 
     return run
 
@@ -76,7 +82,7 @@ def _small_disk(reference: Reference, place: str, kilobytes: int) -> Callable[[P
             if wrong := _refused(done):
                 return wrong
             subprocess.run(["mount", "-o", "remount,size=200m", str(folder / place)], check=True)
-            return finish(folder, reference)
+            return _finished(done, folder, reference)
 
     def _whole_folder(folder: Path) -> str:
         with _mounted(folder / "disk", kilobytes + 600):
@@ -87,7 +93,7 @@ def _small_disk(reference: Reference, place: str, kilobytes: int) -> Callable[[P
             if wrong := _refused(done):
                 return wrong
             subprocess.run(["mount", "-o", "remount,size=200m", str(log)], check=True)
-            return judged(run_door("train", RUN, log), log, reference)
+            return _finished(done, log, reference)
 
     return run
 

@@ -11,8 +11,10 @@ from damage import DAMAGES, flip_a_bit
 from PIL import Image
 from torch import Tensor
 
+from kdistill.base.bounded import read_arrays
 from kdistill.base.checked import CheckedArray, read_note, write_note
 from kdistill.base.errors import UserError
+from kdistill.base.storage import write_npz
 from kdistill.data.problems import Problems
 from kdistill.data.store import open_store
 from kdistill.replay.store import ReplayStore
@@ -170,3 +172,17 @@ def test_a_note_whose_digit_has_changed_is_no_note(tmp_path: Path) -> None:
     for text in (content.replace("600", "200"), content[:-9], "", "[]", "{}", "7", "\xff"):
         (tmp_path / "a.json").write_bytes(text.encode("latin1"))
         assert read_note(tmp_path / "a.json") is None
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_no_damaged_file_of_predictions_is_read(tmp_path: Path, damage: str) -> None:
+    arrays, file = {"index": np.arange(50), "logits": np.zeros((50, 10), np.float32)}, tmp_path / "predictions.npz"
+    for seed in range(300 if damage == "a bit" else 1):
+        write_npz(file, arrays)
+        DAMAGES[damage](file, seed)
+        try:
+            found = read_arrays(file)
+        except UserError as error:
+            assert str(file) in str(error)
+        else:  # a byte that says nothing, as of a date
+            assert all(np.array_equal(found[name], value) for name, value in arrays.items())

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 from kdistill.base.errors import UserError
@@ -14,6 +15,12 @@ from kdistill.base.space import size
 
 if TYPE_CHECKING:
     import numpy as np
+
+# What zipfile and NumPy raise of a damaged file, down to Python's reader of an array's header.
+_DAMAGED = (
+    zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, TokenError,
+    zlib.error,
+)  # fmt: skip
 
 
 def read_bounded(path: Path, most: int = TEXT_BYTES) -> bytes:
@@ -68,7 +75,7 @@ def read_arrays(path: Path, most: int = ARRAYS_BYTES, *, mend: str = "restore th
                 _check_header(packed, member)
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be read as arrays: {reason}; {mend}") from error
 

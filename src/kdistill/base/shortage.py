@@ -76,7 +76,8 @@ def said_in_words(what: str, *, places: Mapping[str, Path], smaller: str, again:
             file = Path(os.fsdecode(write.filename)) if isinstance(write.filename, str | bytes) else None
             told = write if file is None else cannot_write(file, write)
             key = next((key for key, folder in _inmost_first(places) if file and _lies_in(file, folder)), None)
-            mend = "Make room there" + (f", or give {key}=<another folder>" if key else "")
+            mend = "Make room there" if told.errno in _FULL else "Let it be written to"
+            mend += f", or give {key}=<another folder>" if key else ""
             raise UserError(f"{what}: {told}. {mend}; {again}") from error
         if lacks_memory(error):
             first = str(error).strip().splitlines()[0] if str(error).strip() else "no more is left"
