@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.shell import shell_line
 from kdistill.base.typed import typed_command
 from kdistill.config.cli import run_door
 from kdistill.config.hydra_setup import running_job
@@ -88,7 +88,7 @@ def job(config: DictConfig) -> None:
     write_json(folder / "comparison.json", as_plain(result))
     write_text(folder / "comparison.md", markdown(result))
     write_text(folder / "comparison.html", page(result))
-    print_comparison(result, str(folder), more=shlex.join(["python", "-m", "kdistill.report", *compared]))
+    print_comparison(result, str(folder), more=shell_line(["python", "-m", "kdistill.report", *compared]))
     if config.logger:
         from kdistill.tracking.wandb_comparison import log_comparison
 

@@ -1,11 +1,11 @@
 """`python -m kdistill.report outputs/...`: finished runs as one page that needs no other file."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.shell import shell_line
 from kdistill.config.cli import run_door
 
 
@@ -29,7 +29,7 @@ def report(config: DictConfig) -> tuple[str, Path]:
     subject = subject_of(list(config.runs), list(config.arms), for_page=True)
     plain: Any = OmegaConf.to_container(config)
     given = [f"{key}={literal(value)}" for key, value in plain.items() if value]
-    command = shlex.join(["python", "-m", "kdistill.report", *given])
+    command = shell_line(["python", "-m", "kdistill.report", *given])
     path = Path(config.output) if config.output is not None else common_folder(subject)
     page = report_page(compare(subject.arms, subject.title, notes=subject.notes), subject, command=command)
     return page, path if path.suffix == ".html" else path / "report.html"

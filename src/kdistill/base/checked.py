@@ -1,6 +1,5 @@
 """What is stored and read again, with sums: arrays in files by chunks of rows, and notes; damage is seen, not used."""
 
-import json
 import os
 import zipfile
 import zlib
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from kdistill.base.bounded import read_json
+from kdistill.base.errors import UserError
 from kdistill.base.storage import digest, write_json
 from kdistill.base.whole import allocated_file
 
@@ -178,9 +179,9 @@ def write_note(path: Path, facts: Mapping[str, Any]) -> None:
 def read_note(path: Path) -> dict[str, Any] | None:
     """What `write_note` wrote; None where it is not there or not what was written."""
     try:
-        facts = json.loads(path.read_bytes())
+        facts = read_json(path)
         return facts if facts.pop("sum") == digest(facts) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

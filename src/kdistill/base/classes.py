@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kdistill.base.plain_text import brief
+
 
 @dataclass(frozen=True)
 class Match:
@@ -59,7 +61,7 @@ def match(wanted: Sequence[str], others: Sequence[str]) -> Match:
 def listed(names: Sequence[str], most: int = 12) -> str:
     """The names in one line; of many the first."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(brief, names[:most])) + more
 
 
 def _plain(name: str) -> str:

@@ -1,11 +1,12 @@
 """The command that was typed, for whoever wants to type it again."""
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from kdistill.base.shell import shell_line
 
 
 def typed_command(door: str) -> str:
@@ -14,7 +15,7 @@ def typed_command(door: str) -> str:
     Args:
         door: the module's name, such as `compare`; as a console script it is the same command.
     """
-    return shlex.join(["python", "-m", f"kdistill.{door}", *sys.argv[1:]])
+    return shell_line(["python", "-m", f"kdistill.{door}", *sys.argv[1:]])
 
 
 def pasted(door: str, arguments: Sequence[str]) -> str:
@@ -30,4 +31,4 @@ def pasted(door: str, arguments: Sequence[str]) -> str:
         found = shutil.which("python")
         here = found is not None and Path(found).absolute() == Path(sys.executable).absolute()
         python = ["python"] if here else [sys.executable]
-    return shlex.join([*python, "-m", f"kdistill.{door}", *arguments])
+    return shell_line([*python, "-m", f"kdistill.{door}", *arguments])

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
+from kdistill.base.plain_text import printable
 from kdistill.base.shortage import said_in_words
 from kdistill.base.typed import pasted
 from kdistill.config.compose import check_overrides
@@ -153,7 +154,7 @@ def _with_paths(words: list[str], key: str) -> list[str]:
 
 
 def _leave(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import runs_within
 
-_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
 _HOME = re.compile(r"(?<=[=\[,])~(?=[/,\]]|$)")  # at the start of a value, or of an entry of a list
 _WORDS = ("null", "true", "false", "nan", "inf")  # what Hydra does not take for text
 
@@ -25,8 +26,13 @@ def literal(value: Any) -> str:
         return json.dumps(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    quoted = value.replace('"', '\\"')
-    return f'"{quoted}"'
+    # Hydra takes backslashes for its own before a quotation mark alone, and OmegaConf before `${`.
+    quoted = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + found[2].replace('"', '\\"'), value)
+    return f'"{_INTERPOLATION.sub(_escaped, quoted)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[1] * 2 + "\\${"
 
 
 def with_home(word: str) -> str:

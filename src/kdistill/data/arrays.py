@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kdistill.base.plain_text import brief
 from kdistill.base.spelling import counted
 from kdistill.data.batch import Batch
 
@@ -129,7 +130,7 @@ def per_class(split: Split, class_names: Sequence[str]) -> str:
     counts = torch.bincount(split.target, minlength=len(class_names)).tolist()
     if len(counts) > _SHOWN:
         return f"{len(counts)} classes of {min(counts):,} to {max(counts):,}"
-    return ", ".join(f"{name} {count:,}" for name, count in zip(class_names, counts, strict=True))
+    return ", ".join(f"{brief(name)} {count:,}" for name, count in zip(class_names, counts, strict=True))
 
 
 def _at(values: Tensor | None, part: Tensor | slice) -> Tensor | None:

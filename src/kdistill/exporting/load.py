@@ -1,9 +1,9 @@
 """What a path holds that can answer: a run, an export folder, a device file."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdistill.base.bounded import read_json
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import CONFIG, find_run
 from kdistill.base.spelling import did_you_mean
@@ -46,7 +46,7 @@ def _file_of(folder: Path) -> Path:
         UserError: the manifest is none, or names another place.
     """
     try:
-        name = json.loads((folder / MANIFEST).read_text())["file"]
+        name = read_json(folder / MANIFEST)["file"]
         if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
             raise ValueError(f"its file is {str(name)[:80]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,12 +1,12 @@
 """The command that does a run again: its experiment, and every value in which the run differs from it."""
 
 import copy
-import shlex
 from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.shell import shell_line
 from kdistill.config.compose import check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.config.schema import TrainConfig
@@ -17,7 +17,7 @@ from kdistill.config.words import literal
 
 def command(config: DictConfig) -> str:
     """A line for the shell that trains with the very settings of a run folder's config."""
-    return shlex.join(["python", "-m", "kdistill.train", *overrides(config)])
+    return shell_line(["python", "-m", "kdistill.train", *overrides(config)])
 
 
 def overrides(config: DictConfig) -> list[str]:

@@ -1,11 +1,11 @@
 """The commands that do everything on a page again."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kdistill.base.errors import UserError
 from kdistill.base.plain_text import one_line
+from kdistill.base.shell import shell_line, shell_word
 from kdistill.config.words import literal
 from kdistill.reporting.again import command
 from kdistill.reporting.arms import Arm
@@ -43,7 +43,7 @@ def _seed(run: Path) -> int:
 
 def evaluation(run: Path) -> str:
     """A line for the shell that tests a run from its files."""
-    return shlex.join(["python", "-m", "kdistill.evaluate", f"run={literal(str(run))}"])
+    return shell_line(["python", "-m", "kdistill.evaluate", f"run={literal(str(run))}"])
 
 
 def _teachers(runs: Sequence[FinishedRun]) -> Iterator[str]:
@@ -66,5 +66,5 @@ def _teacher(label: str, checkpoint: Path, pupil: Path) -> str:
         config = RunFolder(found / checkpoint.parent).config()
     except UserError as error:
         return f"# {one_line(f'{label}: {error}')}"
-    folder = shlex.quote(f"hydra.run.dir={literal(str(checkpoint.parent))}")
+    folder = shell_word(f"hydra.run.dir={literal(str(checkpoint.parent))}")
     return f"# {one_line(label)}, where the runs below look for it\n{command(config)} {folder}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kdistill.base.bounded import read_bounded
 from kdistill.base.errors import UserError
 
 
@@ -23,7 +24,7 @@ def read_curves(path: Path, until: int | None, mend: str) -> list[dict[str, str]
     if not path.is_file():
         return []
     try:
-        lines = path.read_text().splitlines(keepends=True)
+        lines = read_bounded(path).decode().splitlines(keepends=True)
         if until is not None and lines and not lines[-1].endswith("\n"):
             del lines[-1]
         rows = list(csv.DictReader(lines, strict=True))

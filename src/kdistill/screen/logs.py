@@ -2,7 +2,11 @@
 
 import logging
 import sys
+from copy import copy
+from pathlib import Path
 from typing import Any, TextIO
+
+from kdistill.base.plain_text import one_line, printable
 
 _DATA = "kdistill.data."
 
@@ -24,6 +28,13 @@ class ScreenHandler(logging.StreamHandler[TextIO]):
                 return
             self._said.add(line)
         super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line's text; what names put into it does nothing to the screen, and paths are of one line."""
+        if isinstance(record.args, tuple) and record.args:
+            record = copy(record)
+            record.args = tuple(one_line(str(one)) if isinstance(one, Path) else one for one in record.args or ())
+        return printable(super().format(record))
 
     @property
     def stream(self) -> TextIO:

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import shlex
 import threading
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdistill.base.errors import UserError
 from kdistill.base.packages import how_to_install
+from kdistill.base.shell import shell_word
 from kdistill.config.hydra_setup import running_job
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def folder_of(run: "Run") -> str:
 
 def how_to_upload(folder: str | Path) -> str:
     """The command that uploads the offline runs below a folder."""
-    return f"python -m kdistill.sync_wandb {shlex.quote(str(folder))}"
+    return f"python -m kdistill.sync_wandb {shell_word(str(folder))}"
 
 
 def _answers(server: str) -> bool:
