@@ -1,4 +1,4 @@
-"""Names with whatever in them: plain text on the screen, one word in a command to paste, the same value to Hydra."""
+"""Hostile names: plain text on the screen, one word in a command to paste, the same value to Hydra."""
 
 import logging
 import shutil
