@@ -347,3 +347,26 @@ def test_comparing_finished_runs_imports_no_torch(runs: Path, tmp_path: Path) ->
     command = [sys.executable, "-c", code, f"runs=[{runs}/plain-*,{runs}/kd-*]", "output=report"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_arm_that_has_diverged_is_named_and_judged_by_nobody(tmp_path: Path) -> None:
+    paths = [finished_run(tmp_path / f"{role}{seed}", role, seed) for role in ("student", "distill") for seed in (0, 1)]
+    whole = compare(subject_of([str(tmp_path)], []).arms, "toy")
+    RunFolder(paths[-1]).write_record(replace(RunFolder(paths[-1]).record(), diverged="NLL is 1e16"))
+    found = compare(subject_of([str(tmp_path)], []).arms, "toy")
+    assert len(whole.pairs) == 1 and not found.pairs and len(found.arms) == len(whole.arms)
+    (note,) = [one for one in found.notes if "diverged" in one]
+    assert note.startswith("arm 'net distilled' has diverged (seed 1: NLL is 1e16): it is no result")
+
+
+def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_compared(tmp_path: Path) -> None:
+    paths = [finished_run(tmp_path / f"{role}{seed}", role, seed) for role in ("student", "distill") for seed in (0, 1)]
+    (paths[0] / "summary.json").write_text("{")
+    (paths[3] / "predictions.npz").write_bytes(b"PK")
+    subject = subject_of([str(tmp_path)], [])
+    assert [run.path.name for runs in subject.arms.values() for run in runs] == ["distill0", "student1"]
+    assert [note.partition(" cannot")[0] for note in subject.notes] == [
+        f"left out: {path}" for path in (paths[0] / "summary.json", paths[3] / "predictions.npz")
+    ]
+    with pytest.raises(UserError, match=r"student0/summary\.json cannot be read as JSON"):
+        subject_of([str(paths[0])], [])

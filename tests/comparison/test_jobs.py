@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,10 @@ def test_auto_is_a_job_for_every_four_cores_that_may_be_used(monkeypatch: pytest
     assert jobs_at_a_time("auto", "cpu") == 4 and jobs_at_a_time(7, "auto") == 7
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     assert jobs_at_a_time("auto", "auto") == 1
+
+
+def test_a_job_that_ends_without_a_finished_run_has_failed_whatever_its_exit_code(tmp_path: Path) -> None:
+    lines: list[str] = []
+    one = replace(job(tmp_path, "one", "print('bye')"), result=lambda: None)
+    assert run_jobs([one], 1, lines.append) == [one]
+    assert "FAILED with exit code 0, and it has left no finished run" in lines[-1]

@@ -39,6 +39,22 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
 
 @pytest.fixture
+def begun(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Begins the sweep as a process of its own, for launchers that carry jobs to other processes."""
+
+    def begin(*overrides: str, **variables: str) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | variables
+        known = [str(_DOOR.parents[1]), environment.get("PYTHONPATH", "")]  # tests/records.py
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, known))
+        command = [sys.executable, str(_DOOR), "-m", "+experiment=mnist_distill", *overrides]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    return begin
+
+
+@pytest.fixture
 def elsewhere(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Starts the sweep as a process of its own, for launchers that carry jobs to other processes."""
 

@@ -2,7 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,6 +73,49 @@ def test_what_kills_its_process_each_time_fails_alone(elsewhere, tmp_path: Path)
     assert "FAILED loss.temperature=11: its process was killed 3 times" in done.stderr
     folder = tmp_path / "outputs/sweeps/mnist_distill/loss.temperature"
     assert len((folder / "loss.temperature=11/starts.txt").read_text().split()) == 3
+
+
+def workers(process: int) -> set[int]:
+    """The processes that joblib has started below one."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_child = f"PPid:\t{process}\n" in (folder / "status").read_text()
+            if (
+                is_child
+                and "loky" in (folder / "cmdline").read_text()
+                and "tracker" not in (folder / "cmdline").read_text()
+            ):
+                found.add(int(folder.name))
+    return found
+
+
+def killing(most: int, begun: Callable[..., subprocess.Popen[str]], *words: str) -> tuple[subprocess.Popen[str], str]:
+    """A sweep of which so many workers are killed as they start, before a job of theirs has begun."""
+    process, killed = begun(*words), set[int]()
+    while process.poll() is None and len(killed) < most:
+        for one in workers(process.pid) - killed:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+                killed.add(one)
+        time.sleep(0.005)
+    shown, _ = process.communicate(timeout=200)
+    return process, shown
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_while_they_start_cost_no_job(begun) -> None:
+    ended, shown = killing(4, begun, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.temperature=1,2,3,4,5,6")
+    assert ended.returncode == 0 and "6 jobs: 6 finished" in shown, shown
+
+
+@pytest.mark.slow
+def test_what_never_began_is_counted_and_named_where_no_worker_lives(begun, tmp_path: Path) -> None:
+    ended, shown = killing(999, begun, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.temperature=1,2,3")
+    assert ended.returncode == 1 and "3 jobs: 3 never begun" in shown, shown
+    assert [f"never begun: loss.temperature={n}" in shown for n in (1, 2, 3)] == [True] * 3
+    content = json.loads((tmp_path / "outputs/sweeps/mnist_distill/loss.temperature/sweep.json").read_text())
+    assert len(content["never_begun"]) == 3
 
 
 @pytest.mark.slow

@@ -289,3 +289,14 @@ def test_another_teacher_is_trained_by_the_same_recipe(distill_overrides: Slice,
     found = run(compose_config([*distill_overrides, *other]), tmp_path / "run")
     assert found.teacher.label == "test_resnet"
     assert "test_resnet" in found.teacher.checkpoint
+
+
+def test_a_training_that_blows_up_and_stays_finite_is_marked_as_no_result(
+    small: Slice, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    overrides = ["+experiment=mnist_scratch", *small, "optimizer=sgd", "optimizer.lr=1", "scheduler=none"]
+    found = run(compose_config(overrides), tmp_path / "run")
+    assert found.diverged is not None and found.diverged.startswith("validation's NLL is ")
+    assert summary(tmp_path / "run").diverged == found.diverged
+    assert "the training has diverged" in caplog.text
+    assert run(compose_config([*overrides, "optimizer.lr=.1"]), tmp_path / "fine").diverged is None

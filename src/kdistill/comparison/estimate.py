@@ -74,7 +74,8 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     heaviest = next((row for row in rows if row.role == "teacher"), max(rows, key=lambda row: row.cost.flops))
     rows = [dataclasses.replace(row, ratio=_ratio(heaviest.cost, row.cost)) for row in rows]
     data = everyone[0].record.data
-    pairs = paired(arms, drawn)
+    diverged = {arm: lost for arm, runs in arms.items() if (lost := [run for run in runs if run.record.diverged])}
+    pairs = paired({arm: runs for arm, runs in arms.items() if arm not in diverged}, drawn)
     timed_on = list(dict.fromkeys(row.cost.latency_on for row in rows if row.cost.latency_on))
     return Comparison(
         name=name,
@@ -84,10 +85,16 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
         versions=versions_of(run.record for run in everyone),
         notes=(
             *notes,
+            *(_no_result(arm, lost) for arm, lost in diverged.items()),
             *_notes_of_test(everyone[0].test["target"], data.class_names, rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
         ),
     )
+
+
+def _no_result(arm: str, lost: Sequence[FinishedRun]) -> str:
+    reasons = "; ".join(f"seed {run.seed}: {run.record.diverged}" for run in lost)
+    return f"arm '{arm}' has diverged ({reasons}): it is no result, and there is no verdict on it"
 
 
 def _ratio(heaviest: Cost, own: Cost) -> float | None:

@@ -161,6 +161,8 @@ def _remarks(record: RunRecord) -> Iterator[str]:
     others = [metric for metric in METRICS.values() if not metric.in_table and metric.key in record.test]
     figures = [f"{metric.label} {_figure(metric, record.test)}" for metric in others if not metric.by_teacher]
     held = [f"{metric.label} {_figure(metric, record.test)}" for metric in others if metric.by_teacher]
+    if record.diverged:
+        yield f"diverged, and no result: {record.diverged}"
     line = f"epoch {record.best_epoch} was chosen on validation; on test: {', '.join(figures)}"
     yield line + ("; with the teacher: " + ", ".join(held) if held else "")
     if record.cost.latency_on is not None:

@@ -71,7 +71,8 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
     cells = np.full((len(rows), len(columns)), np.nan)
     for settings, mean in sweep.means.items():
         cells[rows.index(sweep.at(settings, y)), columns.index(sweep.at(settings, x))] = mean
-    low, high = np.nanmin(cells), np.nanmax(cells)
+    known = cells[np.isfinite(cells)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)  # none where every run has diverged
     reach = (high - low) or 1.0
     # Shades end before the darkest: the ink on them must stay readable.
     bounds = {"vmin": low - reach, "vmax": high} if sweep.lower else {"vmin": low, "vmax": high + reach}

@@ -1,5 +1,6 @@
 """What a job of a sweep leaves in its folder about itself: `job.json`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -82,12 +83,15 @@ def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
     """The metric of validation that ranks runs, whether `max` or `min` of it is better, and what a reader must know."""
     found = {chosen_by(RunFolder(path)) for path in finished}
     metric, mode = next(iter(found))
+    lost = [path.name for path in finished if RunFolder(path).record().diverged]
+    notes = [f"diverged, so ranked last: {', '.join(lost)}"] if lost else []
     if len(found) == 1 and all(metric.removeprefix("val/") in RunFolder(path).record().val for path in finished):
-        return metric, mode, []
+        return metric, mode, notes
     why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
-    return *FALLBACK, [f"ranked by {FALLBACK[0]}: {why}"]
+    return *FALLBACK, [*notes, f"ranked by {FALLBACK[0]}: {why}"]
 
 
 def figure_of(finished: Path, metric: str) -> float:
-    """Validation's figure of a run's chosen checkpoint, by a metric such as `val/accuracy`."""
-    return RunFolder(finished).record().val[metric.removeprefix("val/")]
+    """Validation's figure of a run's chosen checkpoint, by a metric such as `val/accuracy`; NaN if it has diverged."""
+    record = RunFolder(finished).record()
+    return math.nan if record.diverged else record.val[metric.removeprefix("val/")]

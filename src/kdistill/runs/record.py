@@ -137,6 +137,7 @@ class RunRecord:
         peers: what learned with it.
         threshold: that was chosen for F1, if asked for.
         test_by_agreement: figures by how far annotators agreed.
+        diverged: why the training is no result, by what validation says; None of all others.
     """
 
     experiment: str
@@ -158,6 +159,7 @@ class RunRecord:
     peers: tuple[PeerFacts, ...] = ()
     threshold: Threshold | None = None
     test_by_agreement: dict[str, Figures] | None = None
+    diverged: str | None = None
 
 
 _FIGURES = ("val", "test", "test_last", "test_by_agreement")

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from kdistill.base.storage import write_json
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.job_record import figure_of
 from kdistill.search.study import FOLDER, importances
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ class Objective:
     lower: bool
 
     def of(self, folder: RunFolder) -> float:
-        """The figure of a finished run's chosen checkpoint."""
-        return folder.record().val[self.metric.removeprefix("val/")]
+        """The figure of a finished run's chosen checkpoint; NaN, a failure to the search, if it has diverged."""
+        return figure_of(folder.path, self.metric)
 
 
 def conclude(study: optuna.Study, objective: Objective, folder: Path) -> None:

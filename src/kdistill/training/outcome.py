@@ -1,5 +1,6 @@
 """What a training came to: tested once, on the checkpoint that validation chose, and written into the run's folder."""
 
+import logging
 import time
 from dataclasses import asdict, dataclass, replace
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from kdistill.base.cost import Cost
 from kdistill.data.arrays import ImageArrays
+from kdistill.evidence.divergence import divergence
 from kdistill.measuring.latency import measure_latency
 from kdistill.measuring.metrics import by_agreement
 from kdistill.models.weights import fingerprint, write_weights
@@ -19,6 +21,8 @@ from kdistill.training.fit import Fitted
 from kdistill.training.peers import peer_facts
 from kdistill.training.plan import TrainingPlan
 from kdistill.training.prepare import Prepared
+
+log = logging.getLogger(__name__)
 
 _KEPT_IMAGES = 24  # of test, for the report
 
@@ -93,14 +97,20 @@ def write(
     folder.write_predictions("test", answered)
     told = outcome.test["index"][telling(answered, most=_KEPT_IMAGES)]
     folder.write_mistakes(told.numpy(), arrays.test.read(told).image.cpu().numpy())
-    teacher = prepared.teacher
+    teacher, val = prepared.teacher, figures(outcome.val)
+    diverged = divergence(val["nll"], _last_nll(folder, val["nll"]), arrays.num_classes)
+    if diverged is not None:
+        log.warning(
+            f"{plan.kind} {plan.label}: the training has diverged: {diverged}. Its figures are no result; lower "
+            "optimizer.lr, clip gradients (trainer.gradient_clip_val=1) or train in float32 (trainer.precision=32-true)"
+        )
     record = RunRecord(
         experiment=config.name,
         role=config.role,
         label=plan.label + (" distilled" if teacher else " mutual" if plan.peers else ""),
         seed=config.seed,
         best_epoch=outcome.best_epoch,
-        val=figures(outcome.val),
+        val=val,
         test=figures(outcome.test),
         test_last=outcome.test_last,
         cost=outcome.cost,
@@ -119,6 +129,7 @@ def write(
         peers=peer_facts(config, plan.peers, plan.data, plan.device),
         threshold=_threshold(config, outcome),
         test_by_agreement=_by_agreement(arrays, outcome),
+        diverged=diverged,
     )
     folder.write_record(record)
     return record
@@ -137,6 +148,12 @@ def data_facts(arrays: ImageArrays) -> DataFacts:
         class_names=tuple(arrays.class_names),
         value_range=arrays.value_range,
     )
+
+
+def _last_nll(folder: RunFolder, otherwise: float) -> float:
+    """Validation's NLL after the last epoch; the other where a module of someone's own does not log it."""
+    logged = [row["val/nll"] for row in folder.curves() if row.get("val/nll")]
+    return float(logged[-1]) if logged else otherwise
 
 
 def _threshold(config: DictConfig, outcome: Outcome) -> Threshold | None:
