@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,10 +73,10 @@ def _heat_map(sweep: Sweep, x: str, y: str, axes: Axes) -> None:
     for settings, mean in sweep.means.items():
         cells[rows.index(sweep.at(settings, y)), columns.index(sweep.at(settings, x))] = mean
     known = cells[np.isfinite(cells)]
-    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)  # none where every run has diverged
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)  # all may have diverged
     reach = (high - low) or 1.0
     # Shades end before the darkest: the ink on them must stay readable.
-    bounds = {"vmin": low - reach, "vmax": high} if sweep.lower else {"vmin": low, "vmax": high + reach}
+    bounds: dict[str, Any] = {"vmin": low - reach, "vmax": high} if sweep.lower else {"vmin": low, "vmax": high + reach}
     shades = f"{_SHADES}_r" if sweep.lower else _SHADES
     axes.pcolormesh(np.ma.masked_invalid(cells), cmap=shades, edgecolors="white", linewidth=1.5, **bounds)
     for row, column in np.ndindex(cells.shape):
