@@ -46,6 +46,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     from kdistill.runs.evaluation import Evaluation
     from kdistill.runs.folder import RunFolder
     from kdistill.runs.record import Normalisation
+    from kdistill.runs.stored_config import check_sections
     from kdistill.teachers.recipe import member_sections
     from kdistill.training.presence import say_absent
 
@@ -53,6 +54,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     folder = RunFolder.open(find_run(config.run, "run"))
     trained, record = folder.config(), folder.record()
     check_trusted(trained, list(config.allow), folder.path / "config.yaml")
+    check_sections(trained, folder.path / "config.yaml", ("dataset", "student", "teacher"))
     device = choose_device(config.device)
     other_data = config.dataset.root is not None
     facts, class_names = record.data, record.data.class_names

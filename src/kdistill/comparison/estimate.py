@@ -2,18 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy as np
 
 from kdistill.base.classes import listed
+from kdistill.base.cores import usable_cores
 from kdistill.base.cost import Cost
 from kdistill.base.spelling import counted
 from kdistill.comparison.pair_tests import Drawn, joint_estimate, mean_of, paired
 from kdistill.evidence.calibration import fit_temperature
 from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
-from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Measure, resampled, resamplings
+from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Asked, Measure, all_resampled, resamplings
 from kdistill.runs.comparison import ArmFigures, Comparison, Mean, Pair, TestSet
 from kdistill.runs.finished import FinishedRun, check_fit, versions_of
 from kdistill.runs.record import TeacherFacts
@@ -48,20 +50,20 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     temperatures: dict[str, float] = {}
 
     def draw(run: FinishedRun, logits: str = "logits") -> Drawn:
-        target, found = run.test["target"], {}
-        for metric, measure in MEASURES.items():
-            found[metric] = resampled(measure, run.test[logits], target, weights)
+        target, own = run.test["target"], run.test[logits]
+        wanted: dict[str, Asked] = {metric: (measure, own, target) for metric, measure in MEASURES.items()}
         if scaled and run.val is not None:
             temperature = temperatures[f"{run.path}:{logits}"] = fit_temperature(run.val[logits], run.val["target"])
-            for metric, measure in SCALED.items():
-                found[metric] = resampled(measure, run.test[logits] / temperature, target, weights)
-        asked = run.test.get("teacher_logits", shared)
-        if asked is not None and logits == "logits" and run.record.role != "teacher":
-            for metric, measure in AGREEMENT.items():
-                found[metric] = resampled(measure, run.test[logits], asked, weights)
+            wanted |= {metric: (measure, own / temperature, target) for metric, measure in SCALED.items()}
+        answers = run.test.get("teacher_logits", shared)
+        if answers is not None and logits == "logits" and run.record.role != "teacher":
+            wanted |= {metric: (measure, own, answers) for metric, measure in AGREEMENT.items()}
+        found = all_resampled(wanted, weights)
         return {metric: values for metric, values in found.items() if not np.isnan(values[0])}
 
-    drawn = {arm: {run.seed: draw(run) for run in runs} for arm, runs in arms.items()}
+    with ThreadPoolExecutor(usable_cores()) as pool:  # NumPy lets go of Python's lock where the time is spent
+        by_run = dict(zip((run.path for run in everyone), pool.map(draw, everyone), strict=True))
+    drawn = {arm: {run.seed: by_run[run.path] for run in runs} for arm, runs in arms.items()}
     rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
     known = {run.record.fingerprint for run in everyone if run.record.role == "teacher"}
     for fingerprint, run in reversed(teachers.items()):

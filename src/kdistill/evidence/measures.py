@@ -4,7 +4,7 @@ Every metric is a function of weighted column means, W F: the weights W (B, N) s
 sample, F (N, C) belongs to the metric and the predictions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,19 +133,29 @@ def resamplings(samples: int, *, draws: int, seed: int) -> np.ndarray:
     return weights / samples
 
 
+Asked = tuple[Measure, np.ndarray, np.ndarray]  # a measure, (N, K) logits and (N,) targets (or the teacher's logits)
+
+
 def resampled(measure: Measure, logits: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A metric on the samples themselves, and on every resampling of them.
+    """One metric on the samples themselves and on every resampling of them, (1 + B,); see `all_resampled`."""
+    return all_resampled({"one": (measure, logits, target)}, weights)["one"]
+
+
+def all_resampled(asked: Mapping[str, Asked], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics on the samples themselves, and on every resampling of them; all by one product of matrices.
 
     Args:
-        measure: one of `ALL` or `AGREEMENT`.
-        logits: (N, K).
-        target: (N,) class numbers; for `AGREEMENT` the teacher's logits (N, K).
+        asked: by name, a measure of `ALL` or `AGREEMENT` and what it is taken of.
         weights: (B, N) as `resamplings` gives them.
 
     Returns:
-        (1 + B,): first the metric of the samples as they are; NaN where it is not defined, as AUROC where a resampling
-        has one class only.
+        (1 + B,) by name: first the metric of the samples as they are; NaN where it is not defined, as AUROC where a
+        resampling has one class only.
     """
-    columns = measure.columns(logits, target)
-    drawn = (weights @ columns.astype(np.float32)).astype(np.float64)
-    return measure.value(np.concatenate((columns.mean(0, keepdims=True), drawn)))
+    columns = {name: measure.columns(logits, target) for name, (measure, logits, target) in asked.items()}
+    drawn = weights @ np.concatenate(list(columns.values()), axis=1, dtype=np.float32)
+    parts = np.split(drawn.astype(np.float64), np.cumsum([one.shape[1] for one in columns.values()])[:-1], axis=1)
+    return {
+        name: asked[name][0].value(np.concatenate((own.mean(0, keepdims=True), part)))
+        for (name, own), part in zip(columns.items(), parts, strict=True)
+    }

@@ -1,6 +1,8 @@
 """A run's `config.yaml`, read as data: nothing in it is resolved, repeated or run."""
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import field, fields, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kdistill.base.errors import UserError
+from kdistill.config.arguments import section_problems
 from kdistill.config.schema import TrainConfig
 from kdistill.config.tree import plain, walk
+from kdistill.runs.stored_json import typed
 
 _MAY_BE_NONE = ("teacher", "student", "scheduler")
+_OPEN = ("peers", "callbacks", "logger")
 _SECTIONS = ("dataset", "loss", "optimizer", *_MAY_BE_NONE)
 _LARGEST = 1_000_000  # bytes; a run writes some thousand
 
@@ -54,13 +59,32 @@ def check_types(config: DictConfig, path: Path) -> None:
     """
     tree = plain(config)
     wrong = [f"{name} is {str(tree[name])[:40]!r}, which is no section" for name in tree if not _fits(name, tree[name])]
-    closed = {one.name: tree[one.name] for one in fields(TrainConfig) if one.name in tree and one.type is not Any}
-    try:
-        OmegaConf.merge(OmegaConf.structured(TrainConfig), closed)
-    except OmegaConfBaseException as error:
-        wrong.append(f"{error.full_key}: {str(error).splitlines()[0]}")
     if wrong:
         raise UserError(f"{path} is not a config that a run has written ({'; '.join(wrong)}): restore the file")
+    typed({name: tree[name] for name in _closed() if name in tree}, _closed_class(), str(path), "restore the file")
+
+
+def check_sections(config: DictConfig, path: Path, names: Sequence[str]) -> None:
+    """Checks the arguments in some sections of a run's config against what their targets take; nothing is imported.
+
+    Raises:
+        UserError: one of them does not fit.
+    """
+    tree = plain(config)
+    wrong = [one for name in names if tree.get(name) is not None for one in section_problems(name, tree[name], ())]
+    if wrong:
+        raise UserError(f"{path} is not a config that a run has written ({'; '.join(wrong)}): restore the file")
+
+
+def _closed() -> dict[str, Any]:
+    """The types of the keys that are no open section."""
+    return {one.name: one.type for one in fields(TrainConfig) if one.type is not Any and one.name not in _OPEN}
+
+
+@cache
+def _closed_class() -> type:
+    """A dataclass of those keys alone, none of which need be there."""
+    return make_dataclass("Closed", [(name, kind, field(default=None)) for name, kind in _closed().items()])
 
 
 def _fits(name: str, value: Any) -> bool:
