@@ -25,6 +25,8 @@ _BYTES = (b"\xff\xd8", b"GIF8", b"RIFF", b"BM")  # JPEG, GIF, WebP, BMP: 8 bits 
 
 # What a file may be, whatever its name says; Pillow would run another program for some others (EPS).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "ICO", "PCX", "QOI", "SGI", "TGA")
+_HAS_SUMS = "PNG"
+_TURNS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # what may say how an image is turned
 _MILLION = 10**6
 _BYTES_A_PIXEL = 8  # of a file; whoever compresses has fewer
 _alone = Lock()  # held while a large image is decoded
@@ -71,7 +73,8 @@ def decode(
     """
     with _opened(path, max_pixels) as file:
         mode = file.mode + " (the first of several frames)" * getattr(file, "is_animated", False)
-        image = _square(_to_rgb(ImageOps.exif_transpose(file), value_range), image_size)
+        upright = ImageOps.exif_transpose(file) if file.format == "TIFF" or _TURNS & file.info.keys() else file
+        image = _square(_to_rgb(upright, value_range), image_size)
         return np.asarray(image).transpose(2, 0, 1), mode
 
 
@@ -133,7 +136,11 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
             pixels = probe.width * probe.height
             _check_pixels(pixels, max_pixels)
             with _alone if pixels > PIXELS_AT_ONCE else nullcontext():
-                probe.verify()  # PNG's checksums, which decoding alone skips
+                if probe.format != _HAS_SUMS:
+                    probe.load()
+                    yield probe
+                    return
+                probe.verify()  # its checksums, which decoding alone skips; then it has to be opened again
                 with Image.open(BytesIO(content), formats=FORMATS) as file:
                     file.load()
                     yield file

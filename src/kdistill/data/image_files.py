@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,41 +80,52 @@ def loose_images(home: Path) -> int:
 def images_below(home: Path, problems: Problems, left_out: LeftOut) -> list[Path]:
     """The images in a folder and in all below it, in the order of their paths; a linked folder is read once."""
     found = []
-    for path in _walk(home, problems, left_out, seen=set()):
-        if is_junk(path.name):
-            left_out.junk[path.name] += 1
-        elif not path.exists():
-            problems.add("links that lead nowhere (mend them, or take them out)", f"{path} -> {os.readlink(path)}")
-        elif path.is_file() and _is_image(path):
+    for entry in _walk(str(home), problems, left_out, seen=set()):
+        if is_junk(entry.name):
+            left_out.junk[entry.name] += 1
+        elif not _is(entry.is_file) and not os.path.exists(entry.path):
+            problems.add(
+                "links that lead nowhere (mend them, or take them out)", f"{entry.path} -> {os.readlink(entry.path)}"
+            )
+        elif _is(entry.is_file) and _is_image(path := Path(entry.path)):
             found.append(path)
         else:
-            left_out.others[path.suffix or path.name] += 1
-    return sorted(found)
+            left_out.others[Path(entry.name).suffix or entry.name] += 1
+    return found
 
 
-def _walk(folder: Path, problems: Problems, left_out: LeftOut, seen: set[str]) -> Iterator[Path]:
-    """What lies below a folder and is no folder; links may form a circle."""
+def _walk(folder: str, problems: Problems, left_out: LeftOut, seen: set[str]) -> Iterator["os.DirEntry[str]"]:
+    """What lies below a folder and is no folder, in the order of paths; links may form a circle."""
     real = os.path.realpath(folder)
     if real in seen:
         return
     seen.add(real)
     try:
-        paths = sorted(folder.iterdir())
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
         problems.add("folders that can't be read (mend their permissions)", f"{folder}: {error.strerror}")
         return
-    for path in paths:
-        if not path.is_dir():
-            yield path
-        elif is_junk(path.name):
-            left_out.junk[path.name] += 1
+    for entry in entries:
+        if not _is(entry.is_dir):
+            yield entry
+        elif is_junk(entry.name):
+            left_out.junk[entry.name] += 1
         else:
-            yield from _walk(path, problems, left_out, seen)
+            yield from _walk(entry.path, problems, left_out, seen)
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """What an entry answers; nothing is known of a link into a circle, or into a folder that may not be read."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _is_image(path: Path) -> bool:
     """By its suffix, else by how it begins; a damaged file with an image's suffix is one all the same."""
-    if path.suffix.lower() in EXTENSIONS:
+    if path.name.lower().endswith(EXTENSIONS):
         return True
     try:
         with Image.open(path, formats=_FORMATS):

@@ -36,7 +36,8 @@ Decoder = Callable[[Path], tuple[np.ndarray, str] | UnreadableImage]
 
 _VERSION = 1  # of decoding: raise it when the same file would give other pixels
 _CHANNELS = 3
-_AT_ONCE = 256  # images in memory while decoding
+_AT_ONCE, _BYTES_AT_ONCE = 256, 2**28  # images in memory while decoding
+_TASKS = 64  # that these are made of
 _CHUNK = 2**20  # bytes of an array that have a sum together, about
 
 
@@ -179,8 +180,11 @@ def _decode_all(
     """Writes the array as the threads decode; returns how many files had which mode."""
     modes: Counter[str] = Counter()
     unreadable = 0
-    chunks = range(0, len(paths), _AT_ONCE)
-    results = (result for start in chunks for result in pool.map(decoder, paths[start : start + _AT_ONCE]))
+    at_once = max(1, min(_AT_ONCE, _BYTES_AT_ONCE // prod(array.shape[1:])))
+    chunks = range(0, len(paths), at_once)
+    some = partial(_some, decoder)
+    tasks = (_parted(paths[start : start + at_once]) for start in chunks)
+    results = (result for parts in tasks for part in pool.map(some, parts) for result in part)
     shown = progress().track(results, "decoding images", len(paths), "images")
     rows: list[np.ndarray] = []
     for number, (path, result) in enumerate(zip(paths, shown, strict=True), 1):
@@ -199,6 +203,16 @@ def _decode_all(
     if unreadable:
         raise UnreadableImage(f"{unreadable} files")
     return dict(modes)
+
+
+def _parted(paths: Sequence[Path]) -> list[Sequence[Path]]:
+    """Paths in as many parts as there are tasks: one for each of 200,000 small images would cost as much as they do."""
+    each = -(-len(paths) // _TASKS)
+    return [paths[start : start + each] for start in range(0, len(paths), each)]
+
+
+def _some(decoder: Decoder, paths: Sequence[Path]) -> list[tuple[np.ndarray, str] | UnreadableImage]:
+    return [decoder(path) for path in paths]
 
 
 def _try(

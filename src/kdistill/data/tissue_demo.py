@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
+from kdistill.base.space import check_disk
 from kdistill.base.storage import one_at_a_time, write_text
 from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.base.whole import whole_folder
@@ -24,6 +25,7 @@ _VERSION = 1  # raise it when the same parameters would paint other pictures
 _CLASSES, _ANNOTATORS = ("HP", "SSA"), 7
 # Annotator k votes SSA where the elongation, uniform in 0..1, passes her threshold: 30 % have 4 votes or more.
 _THRESHOLDS = (0.30, 0.45, 0.58, 0.70, 0.77, 0.84, 0.91)
+_CHANNELS = 3
 _TEST_SHARE = 3 / 11
 _LEAST_SIZE, _LEAST_COUNT = 32, 60
 
@@ -100,6 +102,8 @@ class TissueDemo(MHIST):
 
     def _paint_into(self, folder: Path) -> None:
         """Paints all pictures and writes their table."""
+        needed = self.count * _CHANNELS * self.size**2
+        check_disk(needed, folder, f"painting {self.count:,} pictures", "give a smaller dataset.count or dataset.size")
         log.info("tissue demo: painting %d pictures of %d pixels into %s", self.count, self.size, folder)
         rng = np.random.default_rng(self.generator_seed)
         elongation = rng.uniform(size=self.count)
