@@ -175,6 +175,14 @@ def test_a_result_is_plain_json(result: Comparison) -> None:
     assert json.loads(json.dumps(as_plain(result), allow_nan=False))["name"] == "toy"
 
 
+def test_a_run_whose_validation_lacks_the_teacher_is_refused_by_its_files(tmp_path: Path) -> None:
+    path = finished_run(tmp_path / "kd", "distill", 0)
+    kept = RunFolder(path).read_predictions("val")
+    RunFolder(path).write_predictions("val", {name: kept[name] for name in ("index", "target", "logits")})
+    with pytest.raises(UserError, match=r"val_predictions.npz \(index, target, logits\) and .* do not hold the same"):
+        read_run(path)
+
+
 def test_one_seed_uses_the_exact_test_and_says_what_it_cannot_know(runs: Path) -> None:
     found = compare(named_arms([f"{runs}/plain-0", f"{runs}/kd-0"], []), "toy")
     (pair,) = found.pairs

@@ -48,9 +48,14 @@ def read_run(path: Path) -> FinishedRun:
     if not folder.predictions("test").is_file():
         raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
     record = folder.record()
+    test = _predictions(folder, record, "test")
     val = _predictions(folder, record, "val") if folder.predictions("val").is_file() else None
-    trained = that_count(plain(folder.config()), SAME_ARM)
-    return FinishedRun(path, record, trained, _predictions(folder, record, "test"), val)
+    if val is not None and val.keys() != test.keys():
+        raise UserError(
+            f"{folder.predictions('val')} ({', '.join(val)}) and {folder.predictions('test')} ({', '.join(test)}) do "
+            "not hold the same: one of them is damaged; train the run again"
+        )
+    return FinishedRun(path, record, that_count(plain(folder.config()), SAME_ARM), test, val)
 
 
 def versions_of(records: Iterable[RunRecord]) -> dict[str, list[str]]:
