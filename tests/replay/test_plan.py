@@ -56,4 +56,4 @@ def test_where_there_is_no_room_nothing_is_stored_and_it_is_refused_where_it_is_
     with pytest.raises(UserError, match=r"file is no folder; give another replay.cache"):
         decide("on", store, [0, 1], **options)
     huge = ReplayStore(tmp_path, "x", {}, shapes={"logits": (10,)}, samples=10**15, dtype="fp32")
-    assert "4e+07 GB are needed" in decide("auto", huge, [0], **{**options, "max_gb": 1e9}).reason
+    assert "40,000 TB is needed" in decide("auto", huge, [0], **{**options, "max_gb": 1e9}).reason

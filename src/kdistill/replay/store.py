@@ -71,12 +71,10 @@ class ReplayStore:
 
     def no_room(self, views: Sequence[int]) -> str | None:
         """Why these views cannot be stored where they should be; None where they can."""
-        if wrong := writing_problem(self.folder):
-            return wrong
         there = next(place for place in self.folder.absolute().parents if place.exists())
         begun = sum(file.stat().st_blocks * 512 for view in views for file in self.folder.glob(f"{_stem(view)}.*.bin"))
         needed, free = self.view_bytes * len(views) - begun, free_disk(there)
-        return missing_space(there, needed, free) if needed > free else None
+        return missing_space(there, needed, free) if needed > free else writing_problem(self.folder)
 
     def missing(self, views: Sequence[int]) -> list[int]:
         """Those of the views that are not complete."""
@@ -215,7 +213,7 @@ class ReplayStore:
     def _stored(self, tensor: Tensor) -> np.ndarray:
         """A tensor's values as the file has them."""
         dtype, descriptor = _DTYPES[self.dtype]
-        values = tensor.to("cpu", dtype).contiguous()
+        values = tensor.detach().to("cpu", dtype).contiguous()
         return (values.view(torch.int16) if descriptor == "<i2" else values).numpy()
 
     def _arrays(self, view: int, chunk: int) -> dict[str, CheckedArray]:
