@@ -155,7 +155,8 @@ def stopped(job: list[str], first: Path, tmp_path: Path, monkeypatch: pytest.Mon
     return stopped, path
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", pytest.param("best.ckpt", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_run_does_not_go_on_from_a_damaged_checkpoint_or_anothers(
     stopped: tuple[list[str], Path], first: Path, name: str
 ) -> None:
