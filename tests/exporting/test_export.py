@@ -250,3 +250,12 @@ def test_a_file_may_take_pictures_with_their_channels_last(trained: Path, folder
     picture = folders / "test" / "light" / "3.png"
     (one,), (other,) = load(tmp_path / "onnx").predict([picture]), load(trained).predict([picture])
     assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+def test_the_ranges_of_8_bits_are_found_in_other_ways_too(trained: Path, tmp_path: Path, method: str) -> None:
+    options = {"format.onnx_int8.method": method, "calibration.images": 13, "output": str(tmp_path)}
+    cache = {"dataset.cache": str(trained.parent / "cache")}
+    (manifest,) = load(trained).export("onnx_int8", **options, **cache)
+    assert manifest["calibration"] == "13 images of train, by class, seed 0" and manifest["agreement"] > 0.9

@@ -1,6 +1,8 @@
 """A classifier as a device calls it: a uint8 picture in, probabilities and logits out."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,6 +39,19 @@ class DeviceNetwork(nn.Module):
         pictures = image.permute(0, 3, 1, 2) if self.layout == "nhwc" else image
         logits = self.network(self.normalize(pictures))
         return logits.softmax(1), logits
+
+
+@contextmanager
+def attention_in_parts(network: nn.Module) -> Iterator[None]:
+    """A block in which timm's attention is products and a softmax: the fused operator exports from four axes alone."""
+    fused = [module for module in network.modules() if getattr(module, "fused_attn", None) is True]
+    for module in fused:
+        module.__dict__["fused_attn"] = False
+    try:
+        yield
+    finally:
+        for module in fused:
+            module.__dict__["fused_attn"] = True
 
 
 def captured(network: nn.Module, sample: Tensor) -> "ExportedProgram":

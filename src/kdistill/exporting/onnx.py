@@ -38,9 +38,10 @@ class Onnx(Format):
     def _export(self, source: Source, path: Path) -> None:
         import torch
 
-        from kdistill.exporting.device_network import captured
+        from kdistill.exporting.device_network import attention_in_parts, captured
 
-        program = captured(source.network, source.sample)
+        with attention_in_parts(source.network):
+            program = captured(source.network, source.sample)
         with quiet():
             try:
                 torch.onnx.export(

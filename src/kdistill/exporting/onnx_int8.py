@@ -36,16 +36,21 @@ class OnnxInt8(Onnx):
         with tempfile.TemporaryDirectory(dir=path.parent) as folder, quiet():
             whole, ready = Path(folder, "float.onnx"), Path(folder, "ready.onnx")
             super().write(source, whole)
+            pictures = _Pictures(source.calibration)
             try:
                 # Shapes by ONNX's own inference: the symbolic one needs sympy, and no shape but the batch is free.
                 quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
                 quantize_static(
-                    str(ready), str(path), _Pictures(source.calibration),
+                    str(ready), str(path), pictures,
                     quant_format=QuantFormat.QDQ, per_channel=True,
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                     calibrate_method=getattr(CalibrationMethod, _METHODS[self.method]),
                     nodes_to_exclude=_in_float(ready),
-                    extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+                    extra_options={
+                        "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+                        # By its name of one method alone; what the others gather would fill the memory else.
+                        "CalibStridedMinMax": pictures.at_once,
+                    },
                 )  # fmt: skip
             except Exception as error:  # onnxruntime raises whatever its parts raise
                 raise UserError(
@@ -54,17 +59,27 @@ class OnnxInt8(Onnx):
 
 
 _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+_AT_ONCE = 8  # pictures whose activations are in memory
 _NORMALISING = ("Cast", "Transpose", "Mul", "Div", "Add", "Sub")
 
 
 class _Pictures:
-    """Calibration pictures one by one, as ONNX Runtime asks for them."""
+    """Calibration pictures one by one, a part of them at a time, as ONNX Runtime asks for them."""
 
     def __init__(self, pictures: np.ndarray) -> None:
-        self.pictures = iter(pictures)
+        self.pictures = pictures
+        # A divisor of their number, as ONNX Runtime wants it; a prime number of pictures goes one by one.
+        self.at_once = next(size for size in range(_AT_ONCE, 0, -1) if len(pictures) % size == 0)
+        self.set_range(0, len(pictures))
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self.part = iter(self.pictures[start_index:end_index])
 
     def get_next(self) -> dict[str, Any] | None:
-        picture = next(self.pictures, None)
+        picture = next(self.part, None)
         return None if picture is None else {INPUT: picture[None]}
 
 
