@@ -32,6 +32,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
         (BOMB, "holds an alias"),
         ("a: 1\n" * 400_000, "has 2,000,000 bytes"),
         ("a: [1", "cannot be read as a run's config"),
+        ("[" * 100_000, "nests sections more than 50 deep"),
         ("- 1\n- 2", "holds no settings"),
         ("", "holds no settings"),
         ("a: !!python/object/apply:os.system [ls]", "cannot be read as a run's config"),

@@ -19,6 +19,7 @@ from kdistill.runs.stored_json import typed
 _MAY_BE_NONE = ("teacher", "student", "scheduler")
 _OPEN = ("peers", "callbacks", "logger")
 _SECTIONS = ("dataset", "loss", "optimizer", *_MAY_BE_NONE)
+_DEEPEST = 50
 _LARGEST = 1_000_000  # bytes; a run writes some thousand
 
 
@@ -37,8 +38,15 @@ def read_config(path: Path) -> DictConfig:
         if size > _LARGEST:
             raise UserError(f"{path} has {size:,} bytes; a run's config has less than {_LARGEST:,}: it is not one")
         text = path.read_text()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            raise UserError(f"{path} holds an alias (*name), which no run writes: it is not a run's config")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{path} holds an alias (*name), which no run writes: it is not a run's config")
+            if depth == 0 and isinstance(event, yaml.ScalarEvent):
+                raise UserError(f"{path} holds no settings: it is not a run's config; restore the file")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:  # reading takes ever longer, the deeper it is
+                raise UserError(f"{path} nests sections more than {_DEEPEST} deep: it is not a run's config")
         config = OmegaConf.create(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
