@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from omegaconf import MISSING
 
 from kdistill.base.limits import IMAGE_PIXELS
@@ -43,7 +43,7 @@ def _typed(kind: Any, default: Any) -> Any:
 class TrainerConfig:
     """How long and on what to train; `auto` is resolved when the run starts and printed."""
 
-    max_epochs: int = _typed(PositiveInt, 20)
+    max_epochs: int = _typed(Annotated[int, Gt(0), Le(1_000_000)], 20)
     fit: bool = True
     precision: str = _one_of(PRECISIONS, "auto")
     channels_last: str = _one_of(SWITCHES, "auto")

@@ -4,13 +4,14 @@ The lock is `flock` on `.lock`. The system frees it at the end of the process, w
 file server frees that of a computer that is gone once its lease has run out (NFS 4: 90 seconds).
 """
 
-import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kdistill.base.bounded import read_json
+from kdistill.base.errors import UserError
 from kdistill.base.storage import one_at_a_time, write_json
 
 LOCK, NOTE = ".lock", ".running.json"  # of a run that goes on; both are gone at its end
@@ -52,10 +53,10 @@ def refuse_second(folder: Path) -> None:
 
 def _refusal(folder: Path) -> str:
     try:
-        note = json.loads((folder / NOTE).read_text())
+        note = read_json(folder / NOTE)
         host = str(note["host"])
         who = f"process {int(note['pid'])}" + (f" on {host}" if host != socket.gethostname() else " on this computer")
-    except (OSError, ValueError, LookupError, TypeError):  # it has the lock, and has not written yet
+    except (UserError, OSError, ValueError, LookupError, TypeError):  # it has the lock, and has not written yet
         who, host = "another process", socket.gethostname()
     gone = (
         ""
