@@ -22,7 +22,7 @@ from kdistill.exporting.pictures import find_pictures
 from kdistill.predict import job, predict
 from kdistill.runs.folder import RunFolder
 
-HEAVY = ("torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "onnx")
+HEAVY = ("torch", "timm", "torchvision", "pytorch_lightning", "torchmetrics", "onnx", "scipy")
 
 
 def said(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
