@@ -43,6 +43,7 @@ def mistakes_in(path: Path, data: DataFacts, mend: str) -> dict[str, np.ndarray]
     """
     wanted = {"index": Expected("i", (None,)), "image": Expected("u", (None, *data.image_shape))}
     found = read_arrays(path, wanted, mend)
-    if len(found["index"]) != len(found["image"]) or found["image"].dtype != np.uint8:
+    index, image = found["index"], found["image"]
+    if len(index) != len(image) or image.dtype != np.uint8 or index.min(initial=0) < 0:
         raise UserError(f"{path} is damaged (it has not one image of 8 bits for each number): {mend}")
     return found
