@@ -81,9 +81,9 @@ def test_a_second_training_in_the_folder_of_one_that_runs_is_refused_and_named_i
 def test_a_job_of_a_sweep_that_a_signal_ends_is_no_result_and_the_others_go_on(
     start: Start, blocks: Path, tmp_path: Path
 ) -> None:
-    swept = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer.lr=0.001,0.002"]
+    swept = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer.lr=0.001,0.002"]
     words = ["+experiment=mnist_scratch", *tiny(blocks, tmp_path / "kept"), "trainer.max_epochs=60"]
-    process = start("train", *words, *swept)
+    process = start("train", "-m", *words, *swept)
     folder = "outputs/sweeps/*/*/optimizer.lr=0.001"
     wait_for(lambda: list(tmp_path.glob(f"{folder}/checkpoints/last.ckpt")), process)
     (job,) = tmp_path.glob(folder)
@@ -92,7 +92,7 @@ def test_a_job_of_a_sweep_that_a_signal_ends_is_no_result_and_the_others_go_on(
     assert process.returncode == 1 and "2 jobs: 1 finished, 1 failed" in shown, shown
     assert "optimizer.lr=0.001: was ended from outside before it was done" in shown
     assert not (job / "summary.json").exists() and (job.parent / "optimizer.lr=0.002" / "summary.json").is_file()
-    again = start("train", *words, *swept)
+    again = start("train", "-m", *words, *swept)
     shown, _ = again.communicate(timeout=200)
     assert again.returncode == 0 and "2 jobs: 1 finished, 1 skipped" in shown, shown
 
