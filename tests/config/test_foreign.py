@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from kdistill.config.compose import check_overrides
 from kdistill.config.foreign import KEYS, WORDS, advice, word_advice
 from kdistill.config.paths import conf_dir
-from kdistill.config.typed_words import wrong_options, wrong_words
+from kdistill.config.typed_words import words_first, wrong_options, wrong_words
 
 SCRATCH, DISTILL = "+experiment=mnist_scratch", "+experiment=mnist_distill"
 WRITTEN = re.compile(r"(?<![\w./-])\+?([a-z_]+(?:\.\w+)*)=")
@@ -120,3 +120,16 @@ def test_key_and_value_apart_are_answered(words: list[str], said: str) -> None:
 @pytest.mark.parametrize("words", [["seed=3"], ["~logger"], ["name="], ["a.b=[1,2]", "c=x=y"]])
 def test_key_and_value_together_pass(words: list[str]) -> None:
     assert not wrong_words(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "sorted_words"),
+    [
+        (["a=1", "-m", "b=2", "c=3"], ["a=1", "b=2", "c=3", "-m"]),
+        (["a=1", "--cfg", "job", "b=2", "--resolve", "c=3"], ["a=1", "b=2", "c=3", "--cfg", "job", "--resolve"]),
+        (["-m", "a=1", "a=1"], ["-m", "a=1", "a=1"]),
+        (["a=1", "--info"], ["a=1", "--info"]),
+    ],
+)
+def test_options_may_stand_between_the_overrides(words: list[str], sorted_words: list[str]) -> None:
+    assert words_first(words, get_args_parser()) == sorted_words

@@ -19,7 +19,7 @@ from kdistill.config.compose import check_overrides
 from kdistill.config.hydra_setup import get_args_parser, run_hydra, running_job
 from kdistill.config.overrides import prepare_hydra
 from kdistill.config.schema import register
-from kdistill.config.typed_words import wrong_options
+from kdistill.config.typed_words import words_first, wrong_options
 from kdistill.config.validate import report, validate
 from kdistill.config.words import paths_as_key, with_home
 from kdistill.screen.progress import begin_command, progress
@@ -80,6 +80,7 @@ def _run_door(
     parser = get_args_parser()
     if wrong := wrong_options(sys.argv[1:], parser):
         _leave(report(wrong))
+    sys.argv[1:] = words_first(sys.argv[1:], parser)
     args = parser.parse_args()
     if args.experimental_rerun:
         _leave("--experimental-rerun unpickles a file, which can run anything; paste the run's command again instead")

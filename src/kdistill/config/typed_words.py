@@ -66,3 +66,14 @@ def _whole(key: str) -> str:
         if path.parent.name in _SECTIONS and re.search(rf"^{re.escape(key)}:", path.read_text(), re.MULTILINE)
     }
     return next((f"{section}.{key}" for section in _SECTIONS if section in sections), key)
+
+
+def words_first(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """The same command line with its overrides in one row: argparse takes no more after an option (`a=1 -m b=2`)."""
+    known, later = parser.parse_known_args(words)
+    if not later:
+        return list(words)
+    options = list(words)
+    for word in (*known.overrides, *later):
+        options.remove(word)
+    return [*known.overrides, *later, *options]
