@@ -54,6 +54,7 @@ class Steps:
         self.max_epochs = 1
         self.fit_loop = self
         self._data_source = self
+        self.instance = BatchLoader(split_of(1), 1)  # of kdistill's own, whose steps the module takes
         self.steps = steps
 
     def dataloader(self) -> "Steps":
@@ -75,7 +76,7 @@ def test_one_cycle_runs_over_any_number_of_steps(steps: int, start: float, three
     make = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=start, three_phase=three)
     network = nn.Linear(2, 2)
     module = ClassifierModule(
-        network, num_classes=2, mean=[0.0], std=[1.0], optimizer=partial(torch.optim.AdamW, lr=0.01), scheduler=make
+        network, mean=[0.0], std=[1.0], optimizer=partial(torch.optim.AdamW, lr=0.01), scheduler=make
     )
     module._trainer = Steps(steps)  # type: ignore[assignment]
     found = module.configure_optimizers()

@@ -20,7 +20,7 @@ SIX = {
     "test_efficientnet": 64, "test_vit": 160, "test_convnext": 64, "test_resnet": 64, "test_byobnet": 64,
     "test_mambaout": 64,
 }  # fmt: skip
-QUICK = 3  # of them in every run of the tests: an export takes seconds, however small the network is
+QUICK = 1  # of them in every run of the tests: an export takes seconds, however small the network is
 
 
 def spread(network: nn.Module) -> nn.Module:

@@ -179,6 +179,7 @@ def kept_in(folder: Path) -> list[str]:
     return [f"teacher_cache={folder / 'teachers'}", f"replay.cache={folder / 'replay'}"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_checkpoint_has_no_room_ends_in_words_and_goes_on(job: list[str], tmp_path: Path) -> None:
     config = compose_config([*job, *kept_in(tmp_path)])
     with files_up_to(5_000_000), pytest.raises(UserError) as caught:

@@ -28,6 +28,7 @@ STORED = ("predictions.npz", "val_predictions.npz", "mistakes.npz")
 FILES = ("summary.json", "config.yaml", "metrics.csv", "job.json", *STORED)
 READ = {"config.yaml": yaml.safe_load, "summary.json": json.loads, "job.json": json.loads}
 OTHERS = (None, [], {}, "x", -1, 2.5, True, float("nan"), 1e308, 10**30, [[1]], "\x1b[31m<script>")
+pytestmark = pytest.mark.slow
 TRIALS = 60  # of a file, drawn with a seed
 GONE = object()
 
@@ -121,7 +122,6 @@ def test_a_file_that_is_cut_short_empty_or_something_else_is_named(damaged: Path
             ranked(damaged)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["summary.json", "job.json"])
 def test_a_value_of_another_type_or_out_of_range_is_named(damaged: Path, name: str) -> None:
     file = damaged / name
@@ -136,7 +136,6 @@ def test_a_value_of_another_type_or_out_of_range_is_named(damaged: Path, name: s
         is_refused(page, damaged)
 
 
-@pytest.mark.slow
 def test_what_evaluates_a_run_refuses_a_wrong_config_by_its_name(damaged: Path) -> None:
     file = damaged / "config.yaml"
     for wrong in trees(yaml.safe_load(file.read_text()))[:60]:

@@ -228,7 +228,7 @@ def test_what_only_running_code_could_read_is_refused_with_two_lines_that_make_p
         ("w.pt", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of Git LFS"),
         ("w.pt", b"<!DOCTYPE html><html>", "a web page"),
         ("w.pt", b"", "it is empty"),
-        ("w.pt", b"PK\x03\x04 and then nothing", "Error"),
+        ("w.pt", b"PK\x03\x04 and then nothing", "File is not a zip file"),
         ("w.safetensors", b"hello", "SafetensorError"),
         ("w.onnx", b"x", "is an ONNX model: give the weights of the torch network"),
         ("w.h5", b"x", "is a Keras model"),
