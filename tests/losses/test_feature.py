@@ -90,6 +90,7 @@ def test_hint_cc_ofd_and_review_are_zero_at_equal_features(batch: DistillBatch) 
 
 
 @pytest.mark.parametrize("loss", EVERY)
+@pytest.mark.slow
 def test_a_loss_passes_gradcheck(loss: Make, batch: DistillBatch) -> None:
     module = made(loss).double()
     students = [x.clone().requires_grad_() for x in batch.student_features.values()]

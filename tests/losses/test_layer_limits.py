@@ -92,6 +92,7 @@ def test_bf16_features_under_mixed_precision_are_close_to_the_same_in_float64(lo
 
 
 @pytest.mark.parametrize("loss", [*LEARNING, CONTRAST])
+@pytest.mark.slow
 def test_the_gradient_of_what_a_loss_learns_passes_gradcheck(loss: Make) -> None:
     """Projections, variances, embeddings. CRD's Z is a constant from its first batch on: this is its second."""
     module, batch = made(loss), of_features(*drawn())

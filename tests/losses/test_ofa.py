@@ -69,6 +69,7 @@ def test_the_loss_is_that_of_the_logits_plus_those_of_the_exits() -> None:
     assert module(seen).item() == pytest.approx(values[0] + 0.5 * sum(values[1:]), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_ofa_passes_gradcheck() -> None:
     seen, module = batch(), made(eps=1.3).double()
     names = list(seen.student_features)

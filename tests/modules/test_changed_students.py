@@ -176,6 +176,7 @@ def test_networks_without_subclasses_are_refused(divided: bool) -> None:
         bind("subclass", Subclass(), student, teacher)
 
 
+@pytest.mark.slow
 def test_votes_are_subclasses_of_two_classes(tmp_path: Path) -> None:
     """Of 7 annotators: 0 to 3 votes are of one class, 4 to 7 of the other."""
     data = [

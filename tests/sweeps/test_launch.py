@@ -55,6 +55,7 @@ def test_a_finished_job_is_skipped_when_the_sweep_is_started_again(start, capsys
     assert {entry["settings"]["loss.temperature"] for entry in result(folder)["ranking"]} == {1, 4}, "no other sweep's"
 
 
+@pytest.mark.slow
 def test_a_failing_job_is_shown_at_once_and_the_others_go_on(start, capsys: pytest.CaptureFixture) -> None:
     assert start("loss.temperature=7,8,2", "loss.alpha=0.5") == 1
     folder = Path("outputs/sweeps/mnist_distill/loss.temperature,loss.alpha=0.5")
@@ -92,6 +93,7 @@ def test_seeds_are_averaged(start, capsys: pytest.CaptureFixture) -> None:
     assert "0.9500 to 0.9520" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_less_is_better_where_the_checkpoint_says_so(start) -> None:
     assert start("loss.temperature=2,16", "callbacks.checkpoint.monitor=val/nll") == 0
     (folder,) = Path("outputs/sweeps/mnist_distill").iterdir()

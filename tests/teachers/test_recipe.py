@@ -274,6 +274,7 @@ def test_a_loss_that_needs_one_teacher_is_refused_before_any_is_trained(
     assert not (tmp_path / "teachers").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_may_compare_named_layers_of_one_member(chain: Path, sizes: list[str], tmp_path: Path) -> None:
     """The second convolution of the small student with that of the first member, behind its normalisation."""
     assistant = Path(summary(chain).teacher.checkpoint).parent

@@ -72,6 +72,7 @@ def test_the_student_is_what_the_run_hands_over(finished: Path) -> None:
     assert len(kept["optimizer_states"][0]["state"]) == 6 + 6 + 4
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_all_its_peers(finished: Path, job: list[str], tmp_path: Path) -> None:
     target = f"{Stop.__module__}.{Stop.__qualname__}"
     with pytest.raises(PowerCut):
@@ -123,6 +124,7 @@ def test_a_loss_within_a_list_that_looks_at_layers_is_refused_before_training(jo
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_peers_refuse_a_distillation_head_and_take_deits_hard_labels_without_it(job: list[str], tmp_path: Path) -> None:
     deit = [*job, "loss=deit"]
     with pytest.raises(UserError, match=r"loss deit teaches a distillation head: loss\.token=false, or choose loss=kd"):

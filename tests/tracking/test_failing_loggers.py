@@ -111,6 +111,7 @@ def test_a_run_goes_on_without_a_logger_that_fails(
     assert summary.test["accuracy"] > 0 and warnings(caplog) == [said]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_wandb_is_killed(
     job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,6 +134,7 @@ def silent() -> Any:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_with_a_key_and_no_way_to_wandb_a_run_is_offline_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, silent: str
 ) -> None:

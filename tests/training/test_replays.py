@@ -86,6 +86,7 @@ def test_a_replayed_teacher_answers_for_mixed_images(mnist: list[str], tmp_path:
     assert np.array_equal(logits(replayed).argmax(1), logits(online).argmax(1))
 
 
+@pytest.mark.slow
 def test_a_replayed_prefix_trains_the_same_head(tissue: list[str], tmp_path: Path) -> None:
     online, replayed = both(tissue, "replay.prefix", tmp_path)
     assert losses(replayed) == pytest.approx(losses(online), rel=0, abs=1e-5)

@@ -84,6 +84,7 @@ def test_a_killed_process_goes_on(job: list[str], tmp_path: Path, monkeypatch: p
     assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_another_config_does_not_go_on_in_an_unfinished_folder(job: list[str], tmp_path: Path) -> None:
     stop = f"+callbacks.stop={{_target_: {Stop.__module__}.{Stop.__qualname__}, epoch: 1, batch: 1}}"
     with pytest.raises(PowerCut):

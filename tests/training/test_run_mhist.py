@@ -46,6 +46,7 @@ def test_the_whole_job_runs_on_made_up_tissue(demo: list[str], tmp_path: Path) -
     assert evaluate(compose_config([f"run={tmp_path / 'run'}"], "evaluate")).test == found.test
 
 
+@pytest.mark.slow
 def test_votes_as_targets_and_balanced_classes_train(demo: list[str], tmp_path: Path) -> None:
     choices = ["dataset.targets=votes", "dataset.sampling=balanced", "loss.logit_adjustment=1.0"]
     network = ["student.name=test_resnet", "student.weights=none", "student.trainable=all"]

@@ -39,6 +39,7 @@ def checkpoint(folder: Path, name: str = "best") -> dict[str, Any]:
     return torch.load(folder / "checkpoints" / f"{name}.ckpt", map_location="cpu", weights_only=True)
 
 
+@pytest.mark.slow
 def test_the_average_of_every_step_is_validated_chosen_saved_and_tested(job: list[str], tmp_path: Path) -> None:
     summary = run(compose_config([*job, EMA % 0.8]), tmp_path / "run")
     best, last = checkpoint(tmp_path / "run"), checkpoint(tmp_path / "run", "last")
