@@ -36,8 +36,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     from kdistill.base.spelling import counted
     from kdistill.building.device import choose_channels_last, choose_device
     from kdistill.building.restore import Restored, joined, restore
-    from kdistill.building.stored import stored_data, stored_network
-    from kdistill.building.trust import check_trusted
+    from kdistill.building.stored import stored_config, stored_data, stored_network
     from kdistill.config.validate import validate
     from kdistill.data.arrays import per_class
     from kdistill.modules.predictions import answers, figures, predict
@@ -46,15 +45,13 @@ def evaluate(config: DictConfig) -> "Evaluation":
     from kdistill.runs.evaluation import Evaluation
     from kdistill.runs.folder import RunFolder
     from kdistill.runs.record import Normalisation
-    from kdistill.runs.stored_config import check_sections
     from kdistill.teachers.recipe import member_sections
     from kdistill.training.presence import say_absent
 
     validate(config)
     folder = RunFolder.open(find_run(config.run, "run"))
-    trained, record = folder.config(), folder.record()
-    check_trusted(trained, list(config.allow), folder.path / "config.yaml")
-    check_sections(trained, folder.path / "config.yaml", ("dataset", "student", "teacher"))
+    record = folder.record()
+    trained = stored_config(folder, record, config.allow)
     device = choose_device(config.device)
     other_data = config.dataset.root is not None
     facts, class_names = record.data, record.data.class_names

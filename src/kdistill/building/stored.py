@@ -7,11 +7,38 @@ from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
+from kdistill.base.run_paths import CONFIG
 from kdistill.building.data import build_data
 from kdistill.building.restore import Restored, restore
+from kdistill.building.trust import check_trusted
+from kdistill.config.specs import trained_kind
 from kdistill.data.module import ArrayDataModule
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import RunRecord
+from kdistill.runs.stored_config import check_sections
+
+
+def stored_config(folder: RunFolder, record: RunRecord, allowed: Sequence[str]) -> DictConfig:
+    """A finished run's config, that something may be built of: trusted, whole, and fit for what it names.
+
+    Args:
+        folder: the run's.
+        record: what it says of itself.
+        allowed: what else may be named, as of `check_trusted`.
+
+    Raises:
+        UserError: the config is damaged, or names something that is not trusted.
+    """
+    path = folder.path / CONFIG
+    config = folder.config()
+    check_trusted(config, list(allowed), path)
+    if config.get("role") != record.role or not config.get("trainer"):
+        said = f"its role is {config.get('role')!r}, that of summary.json {record.role!r}"
+        wrong = said if config.get("role") != record.role else "it lacks the section trainer"
+        raise UserError(f"{path} is not the config that this run has written ({wrong}): restore the file")
+    kinds = {trained_kind(config), *(("teacher",) if record.teacher else ())}
+    check_sections(config, path, ("dataset", *sorted(kinds)))
+    return config
 
 
 def stored_data(

@@ -14,8 +14,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import counted
 from kdistill.base.whole import whole_folder
-from kdistill.building.stored import stored_data, stored_network
-from kdistill.building.trust import check_trusted
+from kdistill.building.stored import stored_config, stored_data, stored_network
 from kdistill.data.arrays import Split
 from kdistill.exporting.device_network import DeviceNetwork
 from kdistill.exporting.facts import DeviceFacts, input_of
@@ -69,8 +68,8 @@ def export_run(config: DictConfig, formats: Mapping[str, Format]) -> list[dict[s
 
 def _read(config: DictConfig, *, calibrates: bool) -> _Run:
     folder = RunFolder.open(find_run(config.run, "run"))
-    trained, record = folder.config(), folder.record()
-    check_trusted(trained, list(config.allow), folder.path / "config.yaml")
+    record = folder.record()
+    trained = stored_config(folder, record, config.allow)
     restored = stored_network(folder, trained, record, allowed=list(config.allow))
     layout = config.layout
     network = DeviceNetwork(restored.network, record.input, layout=layout)

@@ -66,15 +66,14 @@ def _of_file(path: Path, threads: int) -> Classifier:
 def _of_run(folder: Path, threads: int, allow: Sequence[str]) -> Classifier:
     import torch
 
-    from kdistill.building.stored import stored_network
-    from kdistill.building.trust import check_trusted
+    from kdistill.building.stored import stored_config, stored_network
     from kdistill.exporting.device_network import DeviceNetwork
     from kdistill.exporting.torch_session import TorchSession
     from kdistill.runs.folder import RunFolder
 
     run = RunFolder.open(folder)
-    trained, record = run.config(), run.record()
-    check_trusted(trained, list(allow), run.path / CONFIG)
+    record = run.record()
+    trained = stored_config(run, record, allow)
     torch.set_num_threads(threads)
     network = DeviceNetwork(stored_network(run, trained, record, allowed=allow).network, record.input, layout="nchw")
     facts = DeviceFacts(

@@ -73,13 +73,14 @@ def check_types(config: DictConfig, path: Path) -> None:
 
 
 def check_sections(config: DictConfig, path: Path, names: Sequence[str]) -> None:
-    """Checks the arguments in some sections of a run's config against what their targets take; nothing is imported.
+    """Checks that some sections of a run's config are there and fit what their targets take; nothing is imported.
 
     Raises:
-        UserError: one of them does not fit.
+        UserError: one of them is not there, or does not fit.
     """
     tree = plain(config)
-    wrong = [one for name in names if tree.get(name) is not None for one in section_problems(name, tree[name], ())]
+    wrong = [f"it lacks the section {name}" for name in names if not tree.get(name)]
+    wrong += [one for name in names if tree.get(name) for one in section_problems(name, tree[name], ())]
     if wrong:
         raise UserError(f"{path} is not a config that a run has written ({'; '.join(wrong)}): restore the file")
 
