@@ -31,10 +31,10 @@ class Net(nn.Sequential):
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A package that a run folder may name where the user says so."""
-    (tmp_path / "their_nets.py").write_text(NETS)
+    (tmp_path / "others_nets.py").write_text(NETS)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "their_nets", raising=False)
-    return "their_nets.Net"
+    monkeypatch.delitem(sys.modules, "others_nets", raising=False)
+    return "others_nets.Net"
 
 
 def finished(folder: Path, words: list[str]) -> Path:
@@ -53,12 +53,12 @@ def test_a_members_own_network_is_built_where_the_user_allows_it_and_in_no_other
         tmp_path / "member", ["+experiment=mnist_scratch", "student=custom", f"student._target_={theirs}"]
     )
     words = ["+experiment=mnist_distill", "teacher=several", f"teacher.members=['{folder}']"]
-    with pytest.raises(UserError, match=r"names their_nets\.Net.*say allow=\[their_nets\]"):
+    with pytest.raises(UserError, match=r"names others_nets\.Net.*say allow=\[others_nets\]"):
         teacher_configs(compose_config(words, door))
-    for allowed in ("their_nets", theirs):
+    for allowed in ("others_nets", theirs):
         (one,) = teacher_configs(compose_config([*words, f"allow=[{allowed}]"], door))
         assert one.teacher._target_ == theirs and one.teacher.checkpoint == str(folder)
-    assert "their_nets" not in sys.modules, "a check imports nothing of theirs"
+    assert "others_nets" not in sys.modules, "a check imports nothing of theirs"
     assert not counts("allow", SAME_JOB), "it is the same run with and without"
 
 
@@ -70,7 +70,7 @@ def test_a_run_learns_from_a_network_of_the_users_own_that_only_its_folder_names
     own = ["student=custom", f"student._target_={theirs}"]
     run(compose_config(["+experiment=mnist_scratch", *sizes, *own]), tmp_path / "own")
     words = ["+experiment=mnist_distill", *sizes, "teacher=several", f"teacher.members=['{tmp_path / 'own'}']"]
-    found = run(compose_config([*words, "teacher.gate=off", "allow=[their_nets]"]), tmp_path / "pupil")
+    found = run(compose_config([*words, "teacher.gate=off", "allow=[others_nets]"]), tmp_path / "pupil")
     assert found.teacher is not None and found.teacher.members[0].label == "Net"
 
 
