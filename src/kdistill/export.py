@@ -1,14 +1,17 @@
 """`python -m kdistill.export run=<folder> format=onnx`: a finished run as a file for a device, tested there."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from kdistill.config.cli import run_door
 
+if TYPE_CHECKING:
+    from kdistill.exporting.manifest import Manifest
 
-def export(config: DictConfig) -> list[dict[str, Any]]:
+
+def export(config: DictConfig) -> "list[Manifest]":
     """Writes and tests a file of each format.
 
     Args:

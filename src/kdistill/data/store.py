@@ -10,7 +10,6 @@ from functools import partial
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -112,12 +111,12 @@ def open_store(
                 array.file.with_suffix(".lock"), waiting="another job is decoding these images; waiting for it"
             ):
                 remove_leftovers(cache)
-                facts = _verified(array, paths, decoder, pool) or _make(array, paths, decoder, pool, problems)
+                modes = _verified(array, paths, decoder, pool) or _make(array, paths, decoder, pool, problems)
         except OSError as error:
             raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error
-    if facts is None:
+    if modes is None:
         return None
-    converted = {mode: count for mode, count in facts["modes"].items() if mode != "RGB"}
+    converted = {mode: count for mode, count in modes.items() if mode != "RGB"}
     if converted:
         kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
         log.info("made plain RGB: %d of %s, %s", sum(converted.values()), counted(len(paths), "image"), kinds)
@@ -134,8 +133,8 @@ def _array(file: Path, count: int, image_size: int, key: str) -> CheckedArray:
 
 def _verified(
     array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor
-) -> dict[str, Any] | None:
-    """What is written down of an array that is as it was written, or is again; None if it has to be made."""
+) -> dict[str, int] | None:
+    """How many files had which mode, of an array that is as it was written, or is again; None if it has to be made."""
     note = array.file.with_suffix(".json")
     if not (array.file.exists() and note.exists()):
         return None
@@ -151,13 +150,13 @@ def _verified(
         if any(isinstance(result, UnreadableImage) for result in results):
             return None
         array.mend(rows.start, np.stack([result[0] for result in results if not isinstance(result, UnreadableImage)]))
-    return facts
+    return dict(facts["modes"])
 
 
 def _make(
     array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
-) -> dict[str, Any] | None:
-    """Decodes all images, in order; None where one does not decode."""
+) -> dict[str, int] | None:
+    """Decodes all images, in order; how many files had which mode, or None where one does not decode."""
     note = array.file.with_suffix(".json")
     note.unlink(missing_ok=True)
     try:
@@ -169,9 +168,8 @@ def _make(
         if isinstance(error, UnreadableImage):
             return None
         raise
-    facts = {"shape": array.shape, "modes": modes}
-    write_note(note, facts)
-    return facts
+    write_note(note, {"shape": array.shape, "modes": modes})
+    return modes
 
 
 def _decode_all(

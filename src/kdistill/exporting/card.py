@@ -1,10 +1,9 @@
 """README.md of an export folder: the model card, for whoever gets the folder and nothing else."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from kdistill.base.metric_catalogue import METRICS
+from kdistill.exporting.manifest import Manifest
 from kdistill.reporting.plain_text import markdown_text
 from kdistill.reporting.render import fill_in
 from kdistill.runs.record import RunRecord
@@ -13,7 +12,7 @@ _TEMPLATE = Path(__file__).with_name("templates") / "card.md.j2"
 _SHOWN = 20  # classes that are named one by one
 
 
-def card(manifest: Mapping[str, Any], record: RunRecord) -> str:
+def card(manifest: Manifest, record: RunRecord) -> str:
     """The card as Markdown.
 
     Args:
@@ -38,14 +37,14 @@ def card(manifest: Mapping[str, Any], record: RunRecord) -> str:
     )
 
 
-def _rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _rows(manifest: Manifest) -> list[tuple[str, str, str, str]]:
     """Label, the file's figure with its interval, the float network's, and the difference with its interval."""
     rows = []
     for name, difference in manifest["difference"].items():
-        metric = METRICS[name]
-        if difference is None:
+        metric, interval = METRICS[name], manifest["test_interval"][name]
+        if difference is None or interval is None:
             continue
-        low, high = manifest["test_interval"][name]
+        low, high = interval
         value, least, most = map(metric.difference, difference)
         own = f"{metric.shown(manifest['test'][name])} ({metric.shown(low)} to {metric.shown(high)})"
         rows.append((metric.label, own, metric.shown(manifest["float_test"][name]), f"{value} ({least} to {most})"))

@@ -12,6 +12,7 @@ from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.data.decoding import UnreadableImage
 from kdistill.exporting.facts import DeviceFacts
 from kdistill.exporting.formats import Session
+from kdistill.exporting.manifest import Manifest
 from kdistill.exporting.pictures import check_size, in_batches, read_picture
 
 _BATCH = 16
@@ -94,7 +95,7 @@ class Classifier:
         nhwc = self.facts.input.layout == "nhwc"
         return self.session.run(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)) if nhwc else pictures)
 
-    def export(self, *formats: str, **options: Any) -> list[dict[str, Any]]:
+    def export(self, *formats: str, **options: Any) -> list[Manifest]:
         """Writes and tests device files of a run, as `python -m kdistill.export` does.
 
         Args:

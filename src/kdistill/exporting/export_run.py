@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from kdistill.exporting.device_network import DeviceNetwork
 from kdistill.exporting.facts import DeviceFacts, input_of
 from kdistill.exporting.formats import Format, Source
 from kdistill.exporting.handover import Handover
+from kdistill.exporting.manifest import Manifest
 from kdistill.exporting.pictures_of_run import batches_of, check_same_data, pictures_of, spread_over_classes
 from kdistill.exporting.torch_session import TorchSession
 from kdistill.exporting.verify import answers, verify
@@ -45,7 +45,7 @@ class _Run:
     calibrated_by: str
 
 
-def export_run(config: DictConfig, formats: Mapping[str, Format]) -> list[dict[str, Any]]:
+def export_run(config: DictConfig, formats: Mapping[str, Format]) -> list[Manifest]:
     """Writes and tests a file of each format.
 
     Args:
@@ -101,7 +101,7 @@ def _read(config: DictConfig, *, calibrates: bool) -> _Run:
     return _Run(folder, record, network, facts, test, logits, calibration, words)
 
 
-def _export(name: str, one: Format, source: Source, run: _Run, place: Path, config: DictConfig) -> dict[str, Any]:
+def _export(name: str, one: Format, source: Source, run: _Run, place: Path, config: DictConfig) -> Manifest:
     """One file with all that lies beside it; the folder is whole or as it was before."""
     layout, target = config.layout, run.test.target.cpu().numpy()
     golden = pictures_of(run.test, spread_over_classes(target, _GOLDEN, seed=0), layout)
@@ -126,7 +126,8 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
             run.calibrated_by if one.calibrates else None, run.record, run.folder.path,
         )  # fmt: skip
         manifest = handover.fill(begun, file, one.session(file))
-    return manifest | {"folder": str(place)}
+    manifest["folder"] = str(place)
+    return manifest
 
 
 def _versions_of(one: Format) -> dict[str, str]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from kdistill.base.storage import file_digest, write_json, write_npz, write_text
 from kdistill.exporting.card import card
 from kdistill.exporting.facts import DeviceFacts
 from kdistill.exporting.formats import Format, Session
+from kdistill.exporting.manifest import Manifest
 from kdistill.exporting.verify import Verified
 from kdistill.runs.record import RunRecord
 
@@ -52,7 +52,7 @@ class Handover:
     record: RunRecord
     path: Path
 
-    def fill(self, folder: Path, file: Path, session: Session) -> dict[str, Any]:
+    def fill(self, folder: Path, file: Path, session: Session) -> Manifest:
         """Writes all that lies beside the file, and runs the check.
 
         Args:
@@ -78,12 +78,12 @@ class Handover:
         write_json(folder / MANIFEST, manifest)
         said = checked(folder)
         found = re.search(r"(\d+) MB of memory", said)
-        manifest |= {"peak_memory_mb": int(found[1]) if found else None}
+        manifest["peak_memory_mb"] = int(found[1]) if found else None
         write_json(folder / MANIFEST, manifest)
         write_text(folder / "README.md", card(manifest, self.record))
         return manifest
 
-    def _manifest(self, file: Path) -> dict[str, Any]:
+    def _manifest(self, file: Path) -> Manifest:
         verified, found = self.verified, self.verified.found
         return {
             "format": self.name,
@@ -103,9 +103,11 @@ class Handover:
             "more_test_images": found.more_samples,
             "test_images": self.record.data.test,
             "test": verified.test,
-            "test_interval": {name: one and [one.low, one.high] for name, one in found.figures.items()},
+            "test_interval": {name: [one.low, one.high] if one else None for name, one in found.figures.items()},
             "float_test": verified.float_test,
-            "difference": {name: one and [one.mean, one.low, one.high] for name, one in found.differences.items()},
+            "difference": {
+                name: [one.mean, one.low, one.high] if one else None for name, one in found.differences.items()
+            },
             "agreement": found.agreement,
             "largest_logit_difference": found.largest_logit_difference,
             "only_float_right": found.only_network_right,

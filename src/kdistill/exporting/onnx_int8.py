@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class _Pictures:
     def set_range(self, start_index: int, end_index: int) -> None:
         self.part = iter(self.pictures[start_index:end_index])
 
-    def get_next(self) -> dict[str, Any] | None:
+    def get_next(self) -> dict[str, np.ndarray] | None:
         picture = next(self.part, None)
         return None if picture is None else {INPUT: picture[None]}
 

@@ -1,19 +1,19 @@
 """What an export says on the screen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from kdistill.base.metric_catalogue import METRICS
 from kdistill.base.plain_text import printable
+from kdistill.exporting.manifest import Manifest
 from kdistill.runs.last_words import shown_path
 from kdistill.screen.progress import screen
 
 
-def print_exports(manifests: Sequence[Mapping[str, Any]]) -> None:
+def print_exports(manifests: Sequence[Manifest]) -> None:
     """A line for each file, the float network above them, and under them why the verdicts are what they are."""
     console, first = screen(), manifests[0]
     metric = METRICS[first["metric"]]

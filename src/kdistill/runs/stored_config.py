@@ -85,7 +85,7 @@ def check_sections(config: DictConfig, path: Path, names: Sequence[str]) -> None
         raise UserError(f"{path} is not a config that a run has written ({'; '.join(wrong)}): restore the file")
 
 
-def _closed() -> dict[str, Any]:
+def _closed() -> dict[str, type | str]:
     """The types of the keys that are no open section."""
     return {one.name: one.type for one in fields(TrainConfig) if one.type is not Any and one.name not in _OPEN}
 

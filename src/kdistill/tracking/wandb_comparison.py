@@ -1,7 +1,6 @@
 """A comparison as a W&B run of its own, beside those of its arms: table, verdicts, the page."""
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -46,7 +45,7 @@ def log_comparison(config: DictConfig, result: Comparison, folder: Path) -> None
             run.summary.update(_figures(result))
 
 
-def _media(result: Comparison) -> dict[str, Any]:
+def _media(result: Comparison) -> dict[str, object]:
     import wandb
 
     table = sheets(result)[0]
@@ -64,7 +63,7 @@ def _media(result: Comparison) -> dict[str, Any]:
     }
 
 
-def _figures(result: Comparison) -> dict[str, Any]:
+def _figures(result: Comparison) -> dict[str, object]:
     """Means by arm and metric, cost by arm, and each verdict's word."""
     words = {pair.title: {name: found.verdict for name, found in pair.metrics.items()} for pair in result.pairs}
     means = {arm.name: {name: one.mean for name, one in arm.metrics.items()} for arm in result.arms}

@@ -23,7 +23,7 @@ _BESIDE = "accuracy"  # the validation curve that is drawn with the teacher's li
 Curve = tuple[np.ndarray, np.ndarray]
 
 
-def media(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
+def media(folder: RunFolder, record: RunRecord) -> dict[str, object]:
     """Everything by W&B's key, to be logged at once."""
     test, names = folder.read_predictions("test", record), record.data.class_names
     target, own = test["target"], "teacher" if record.role == "teacher" else "student"
