@@ -16,7 +16,8 @@ from kdistill.base.space import size
 if TYPE_CHECKING:
     import numpy as np
 
-# What zipfile and NumPy raise of a damaged file, down to Python's reader of an array's header.
+# What zipfile and NumPy raise of a damaged file, down to Python's reader of an array's header; NotImplementedError is
+# zipfile's word for a method of packing that there is not.
 _DAMAGED = (
     zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, TokenError,
     zlib.error,

@@ -207,6 +207,7 @@ def damaged_entry(path: Path) -> str | None:
                             pass
                 except zipfile.BadZipFile:
                     wrong.append(name)
+    # What zipfile raises of damaged bytes: NotImplementedError is its word for a method of packing that there is not.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError, zlib.error) as error:
         return str(error)
     return f"its part {wrong[0]} does not fit its sum" if wrong and len(wrong) < len(names) else None

@@ -166,7 +166,7 @@ def _refuse_packed(path: Path) -> None:
         with zipfile.ZipFile(path) as packed:
             whole = sum(member.file_size for member in packed.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return  # torch says what is wrong
+        return  # torch says what is wrong; NotImplementedError is zipfile's word for an unknown way of packing
     if whole > 2 * path.stat().st_size + _PROGRAM:
         raise UserError(
             f"{path} can't be read as plain weights: its records are compressed and unpack to {size(whole)}, and torch "
@@ -226,7 +226,7 @@ def _strange_globals(path: Path) -> list[str]:
         with torch.serialization.safe_globals(_PLAIN):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, NotImplementedError):
-        return []  # it is damaged, or no pickle: the first error says so
+        return []  # damaged, no pickle, or one of an unknown protocol (NotImplementedError): the first error says so
 
 
 def parsed(text: str) -> Any:

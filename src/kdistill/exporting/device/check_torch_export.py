@@ -1,5 +1,6 @@
 """Does this device answer as the machine that made the file? `python check.py`; needs numpy and torch alone."""
 
+# It is copied beside the file and stands alone on a device: what the formats' checks share is written in each.
 import json
 import re
 import time
