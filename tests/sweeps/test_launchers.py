@@ -60,7 +60,8 @@ def test_jobs_run_in_processes_of_submitit(elsewhere, tmp_path: Path) -> None:
 def test_a_job_whose_process_was_killed_begins_again_and_the_others_go_on(
     elsewhere, tmp_path: Path, launcher: str
 ) -> None:
-    done = elsewhere(f"hydra/launcher={launcher}", "loss.temperature=9,12,13")
+    # 15 is in the middle of its work when 9 dies, and a launcher may stop it politely
+    done = elsewhere(f"hydra/launcher={launcher}", "loss.temperature=9,15,13")
     assert done.returncode == 0 and "3 jobs: 3 finished" in done.stdout, done.stderr
     folder = tmp_path / "outputs/sweeps/mnist_distill/loss.temperature"
     assert len((folder / "loss.temperature=9/starts.txt").read_text().split()) == 2

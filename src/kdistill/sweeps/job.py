@@ -63,7 +63,7 @@ class SweepJob:
         before = known_record(folder)
         if before is not None and before.sweep != self.sweep:
             before = None
-        if before is not None and before.status != "running":
+        if before is not None and not _is_open(before):
             return before.status
         sweep_folder = job.sweep_folder
         turn = ReadWriteLock(sweep_folder / ".turn.db")
@@ -71,7 +71,7 @@ class SweepJob:
         with turn.write_lock() if before else turn.read_lock():
             if before is not None:
                 before = known_record(folder) or before  # its first process may have lived, and ended it since
-                if before.status != "running":
+                if not _is_open(before):
                     return before.status
                 if before.starts == _STARTS:
                     before.ended("failed", 0.0, _KILLED).write(folder)
@@ -139,6 +139,11 @@ class SweepJob:
             (folder / ERROR_FILE).write_text(traceback.format_exc())
             last = "".join(traceback.format_exception_only(error)).strip()
             return "failed", f"{last} (traceback: {folder / ERROR_FILE})"
+
+
+def _is_open(record: JobRecord) -> bool:
+    """Whether a later launch goes on with a job: its process was killed, or stopped along with the pool of one."""
+    return record.status in ("running", "stopped")
 
 
 def stop_behind(error: BaseException) -> BaseException | None:
