@@ -17,6 +17,7 @@ from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Asked, Measure, all_resampled, resamplings
 from kdistill.runs.comparison import ArmFigures, Comparison, Mean, Pair, TestSet
+from kdistill.runs.device_files import arm_devices
 from kdistill.runs.finished import FinishedRun, check_fit, versions_of
 from kdistill.runs.record import TeacherFacts
 
@@ -79,6 +80,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     diverged = {arm: lost for arm, runs in arms.items() if (lost := [run for run in runs if run.record.diverged])}
     pairs = paired({arm: runs for arm, runs in arms.items() if arm not in diverged}, drawn)
     timed_on = list(dict.fromkeys(row.cost.latency_on for row in rows if row.cost.latency_on))
+    devices, left_out = arm_devices(arms)
     return Comparison(
         name=name,
         test=TestSet(data.test, data.class_names, data.fingerprint),
@@ -90,7 +92,9 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
             *(_no_result(arm, lost) for arm, lost in diverged.items()),
             *_notes_of_test(everyone[0].test["target"], data.class_names, rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
+            *left_out,
         ),
+        devices=tuple(devices),
     )
 
 

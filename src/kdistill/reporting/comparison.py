@@ -3,6 +3,7 @@
 from kdistill.base.metric_catalogue import METRICS, Metric
 from kdistill.base.plain_text import one_line
 from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, QUESTIONS
+from kdistill.reporting.device_sheet import device_sheets
 from kdistill.reporting.screen import flops, latency, lower_bounds
 from kdistill.reporting.sheet import Sheet
 from kdistill.runs.comparison import ArmFigures, Comparison, Pair
@@ -29,8 +30,8 @@ METHOD = (
 
 
 def sheets(result: Comparison) -> list[Sheet]:
-    """The tables of a comparison: the arms, what else is known of them, and each pair."""
-    return [*arm_sheets(result), *pair_sheets(result)]
+    """The tables of a comparison: the arms, what else is known of them, each pair, and device files."""
+    return [*arm_sheets(result), *pair_sheets(result), *device_sheets(result)]
 
 
 def arm_sheets(result: Comparison) -> list[Sheet]:

@@ -9,6 +9,7 @@ from kdistill.reporting.commands import do_again
 from kdistill.reporting.comparison import METHOD, arm_sheets, headlines, pair_sheets
 from kdistill.reporting.confused import confusion_tables
 from kdistill.reporting.curves import learning_curves
+from kdistill.reporting.devices import device_view
 from kdistill.reporting.mistakes import disagreements
 from kdistill.reporting.plots import legend
 from kdistill.reporting.ranking import ranking_curves
@@ -63,6 +64,7 @@ def report_page(result: Comparison, subject: Subject, *, command: str) -> str:
         *(first if result.pairs else reversed(first)),
         Section("Learning curves", "curves", learning_curves(arms), has_legend=True),
         Section("Accuracy and cost", "cost", cost, has_legend=True),
+        Section("Device files", "devices", device_view(result, arms), has_legend=True),
         Section("Ranking and calibration", "ranking", ranking_curves(arms, names), has_legend=True),
         Section("Confusion", "confusion", confusion_tables(arms, names)),
         Section("Disagreement and mistakes", "mistakes", disagreements(arms, names)),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kdistill.base.cost import Cost
 from kdistill.base.types import Role
+from kdistill.runs.device_files import ArmDevice
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class Comparison:
         versions: by package, those that the runs were trained with.
         notes: what a reader must know before believing the verdicts.
         command: that made it, where somebody typed it.
+        devices: the files that the arms' runs were exported to.
     """
 
     name: str
@@ -143,3 +145,4 @@ class Comparison:
     versions: dict[str, list[str]]
     notes: tuple[str, ...]
     command: str | None = None
+    devices: tuple[ArmDevice, ...] = ()
