@@ -9,15 +9,22 @@ import torch
 from PIL import Image
 
 from kdistill.base.errors import UserError
-from kdistill.data.annotations import read_annotations
-from kdistill.data.mhist import MHIST
+from kdistill.data.annotations import Annotation, read_annotations
+from kdistill.data.mhist import FILE, FOLDER, LABEL, MHIST, NAME, PARTITION, votes_column
 from kdistill.data.problems import Problems
+from kdistill.data.table import Columns
 
 
 def refusal(root: Path | None, cache: Path, **options: Any) -> str:
     with pytest.raises(UserError) as caught:
         MHIST(None if root is None else str(root), cache=str(cache), image_size=8, **options).load()
     return str(caught.value)
+
+
+def read(root: Path, problems: Problems) -> list[Annotation]:
+    columns = Columns(NAME, LABEL, PARTITION, votes_column("SSA", 7), optional=("votes",))
+    options: Any = {"classes": ("HP", "SSA"), "annotators": 7, "needed": ("train", "test")}
+    return read_annotations(root / FILE, home=root / FOLDER, columns=columns, problems=problems, **options)
 
 
 def edited(rows: list[Any], name: str, **change: str) -> list[Any]:
@@ -36,9 +43,9 @@ def test_line_ends_byte_order_mark_and_row_order_do_not_matter(
 ) -> None:
     root = write_table(rows, end=end, start=start)
     problems = Problems()
-    read = read_annotations(root, classes=("HP", "SSA"), annotators=7, needed=("train", "test"), problems=problems)
+    found = read(root, problems)
     assert not len(problems)
-    assert [(a.name, a.label, str(a.votes), a.partition) for a in read] == sorted(rows)
+    assert [(a.name, a.label, str(a.votes), a.partition) for a in found] == sorted(rows)
 
 
 def test_a_listed_image_that_is_a_folder_or_a_dead_link_is_told(write_table: Any, rows: Any, tmp_path: Path) -> None:
@@ -64,17 +71,17 @@ def test_columns_may_be_set_apart_by_other_signs_in_other_encodings_with_other_n
     lines = [f"{first}{delimiter}Größe", *(f"{line}{delimiter}n/a" for line in others)]
     (root / "annotations.csv").write_bytes("\r\n".join(lines).encode(encoding))
     problems = Problems()
-    read = read_annotations(root, classes=("HP", "SSA"), annotators=7, needed=("train", "test"), problems=problems)
+    found = read(root, problems)
     problems.raise_if_any("refused")
-    assert [(a.name, a.label, str(a.votes), a.partition) for a in read] == sorted(rows)
+    assert [(a.name, a.label, str(a.votes), a.partition) for a in found] == sorted(rows)
 
 
 def test_columns_may_stand_in_any_order_beside_others_and_votes_may_be_missing(write_table: Any, rows: Any) -> None:
     root = write_table(rows)
     lines = ["Partition,Scanner,Image Name,Majority Vote Label"] + [f"{p},A,{n},{label}" for n, label, _, p in rows]
     (root / "annotations.csv").write_text("\n".join(lines))
-    read = read_annotations(root, classes=("HP", "SSA"), annotators=7, needed=("train",), problems=Problems())
-    assert [(a.name, a.label, a.votes, a.partition) for a in read] == sorted((n, x, None, p) for n, x, _, p in rows)
+    found = read(root, Problems())
+    assert [(a.name, a.label, a.votes, a.partition) for a in found] == sorted((n, x, None, p) for n, x, _, p in rows)
 
 
 @pytest.mark.parametrize("given", ["null", "absent", "empty"])

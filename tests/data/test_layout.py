@@ -95,7 +95,7 @@ def test_without_test_it_is_cut_from_train_and_validation_stays(
     root = fill_partitions(tmp_path / "d", train="train", val="val")
     with caplog.at_level("INFO"):
         assert sizes(root, test_fraction=0.25) == (9, 6, 3)
-    assert "test: 3 images, cut from train, for there is no test/, by dataset.test_fraction=0.25" in caplog.text
+    assert "test: 3 images, cut from train, for there is no test partition, by" in caplog.text
     assert len(data(root, test_fraction=0.25).load_test()) == 3
     with pytest.raises(UserError, match="has no test images, only train, val"):
         data(root, test_fraction=1.0).load_test()

@@ -72,6 +72,9 @@ def stored_data(
         if "root" not in trained.dataset:
             raise UserError(f"dataset.root={root}: the run's data set, {trained.dataset._target_}, takes no root")
         trained.dataset.root = root
+        if file := trained.dataset.get("file"):  # of the same name, beside the images there
+            given_root = given_root or str(Path(file).parent)
+            trained.dataset.file = str(Path(root) / Path(file).name)
         if "test_fraction" in trained.dataset and not moved and not _same_folder(given_root, root):
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
     if "verify" in trained.dataset:

@@ -38,6 +38,7 @@ MEANINGS = {
     "allow": Meaning.REPORTING,
     "dataset": Meaning.DATA,
     "dataset.root": Meaning.FOLDER,
+    "dataset.file": Meaning.FOLDER,
     "dataset.cache": Meaning.REPORTING,
     "dataset.max_pixels": Meaning.REPORTING,
     "dataset.allow_outside": Meaning.REPORTING,

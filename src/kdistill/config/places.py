@@ -77,7 +77,15 @@ def _weights(key: str, section: Tree) -> Iterator[str]:
 
 def _data(section: Any, *, is_other: bool) -> Iterator[str]:
     """What is wrong with the folder of the data; of `evaluate` it is another than the run's."""
-    root = section.get("root") if isinstance(section, Mapping) else None
+    if not isinstance(section, Mapping):
+        return
+    if isinstance(file := section.get("file"), str) and not Path(file).is_file():
+        yield (
+            f"dataset.file={file} is a folder: give the file in it"
+            if Path(file).is_dir()
+            else _missing("dataset.file", file)
+        )
+    root = section.get("root")
     if not isinstance(root, str):
         return
     needed = is_other or str(section.get("_target_")).rpartition(".")[2] in _IMAGES

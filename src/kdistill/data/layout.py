@@ -9,6 +9,7 @@ from kdistill.base.classes import match
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted, did_you_mean
 from kdistill.data.image_files import EXTENSIONS, LeftOut, folders_in, images_below, loose_images
+from kdistill.data.partition import ALL
 from kdistill.data.partition_names import PARTITIONS, like_partition, only_repeats, partition_of, unlabelled
 from kdistill.data.problems import Problems
 
@@ -16,7 +17,6 @@ log = logging.getLogger(__name__)
 
 LAYOUT = """the folder must hold train/<class>/*.png and test/<class>/*.png (without val/ it is cut from train),
   or <class>/*.png alone, which is split by dataset.test_fraction and dataset.val_fraction"""
-ALL = "all"  # the one partition of class folders that are split by ratio
 Homes = dict[str, dict[str, Path]]
 
 

@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from kdistill.data.image_files import EXTENSIONS
+
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -14,8 +16,13 @@ class Listing:
         self.home = home
         self._folders: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
-    def holds(self, name: str) -> bool:
-        """Whether a name, with `/` in it where it lies in a folder below, is a file's."""
+    def find(self, name: str) -> str | None:
+        """The file that a name stands for, with `/` in it where it lies in a folder below; a suffix may be left out."""
+        if self._holds(name):
+            return name
+        return next((name + suffix for suffix in EXTENSIONS if self._holds(name + suffix)), None)
+
+    def _holds(self, name: str) -> bool:
         folder, _, own = name.rpartition("/")
         if folder not in self._folders:
             names = frozenset(_files(os.path.join(str(self.home), folder)))

@@ -10,12 +10,23 @@ from torch import Tensor
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
-from kdistill.data.annotations import FILE, FOLDER, read_annotations, votes_column
+from kdistill.data.annotations import read_annotations
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.module import ArrayDataModule
-from kdistill.data.partition import existing_folder, image_arrays, increasing
+from kdistill.data.partition import Samples, existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
-from kdistill.data.store import StoredImages, open_store
+from kdistill.data.soft_targets import of_votes
+from kdistill.data.store import open_store
+from kdistill.data.table import Columns
+
+FILE, FOLDER = "annotations.csv", "images"
+NAME, LABEL, PARTITION = "Image Name", "Majority Vote Label", "Partition"
+
+
+def votes_column(positive: str, annotators: int) -> str:
+    """The header of the votes; the only one that may be missing."""
+    return f"Number of Annotators who Selected {positive} (Out of {annotators})"
+
 
 _LAYOUT = f"""the folder must hold {FILE} (Image Name,Majority Vote Label,{votes_column("SSA", 7)},Partition)
   and {FOLDER}/ with the PNG files that it names
@@ -83,21 +94,12 @@ class MHIST(ArrayDataModule):
         self.targets = targets
 
     def load(self) -> ImageArrays:
-        stored, paths, whole, parts = self._read(needed=("train", "test"))
-        return image_arrays(
-            stored,
-            paths,
-            whole,
-            parts,
-            class_names=self._class_names(),
-            val_fraction=self.val_fraction,
-            split_seed=self.split_seed,
-            annotators=None if whole.votes is None else self.annotators,
-        )
+        samples = self._read(needed=("train", "test"))
+        return image_arrays(samples, val_fraction=self.val_fraction, split_seed=self.split_seed)
 
     def load_test(self) -> Split:
-        _, _, whole, parts = self._read(needed=("test",))
-        return whole.take(parts["test"])
+        samples = self._read(needed=("test",))
+        return samples.whole.take(samples.parts["test"])
 
     def folder(self) -> Path:
         """Where annotations.csv is.
@@ -119,11 +121,14 @@ class MHIST(ArrayDataModule):
             raise UserError(f"dataset.positive={self.positive} is none of dataset.classes={self.classes}")
         return next(name for name in self.classes if name != self.positive), self.positive
 
-    def _read(self, needed: tuple[str, ...]) -> tuple[StoredImages, list[Path], Split, dict[str, Tensor]]:
-        """All images that are listed, their files, one split in the order of their names, and who is where."""
+    def _read(self, needed: tuple[str, ...]) -> Samples:
+        """All images that are listed, in the order of their names."""
         names, root, problems = self._class_names(), self.folder(), Problems()
+        votes_header = votes_column(names[1], self.annotators)
         rows = read_annotations(
-            root,
+            root / FILE,
+            home=root / FOLDER,
+            columns=Columns(NAME, LABEL, PARTITION, votes_header, optional=("votes",)),
             classes=names,
             annotators=self.annotators,
             needed=needed,
@@ -149,7 +154,8 @@ class MHIST(ArrayDataModule):
             name: torch.tensor([number for number, row in enumerate(rows) if row.partition == name], dtype=torch.int64)
             for name in ("train", "val", "test")
         }
-        return stored, paths, Split(stored.image, target, None, votes, self._soft_target(target, votes)), parts
+        whole = Split(stored.image, target, None, votes, self._soft_target(target, votes))
+        return Samples(stored, paths, whole, names, parts, annotators=None if votes is None else self.annotators)
 
     def _soft_target(self, target: Tensor, votes: Tensor | None) -> Tensor | None:
         if self.targets == "hard":
@@ -159,8 +165,4 @@ class MHIST(ArrayDataModule):
                 f"dataset.targets={self.targets} needs votes, and {self.folder() / FILE} has no column "
                 f"'{votes_column(self.positive, self.annotators)}'; add it or use dataset.targets=hard"
             )
-        positive = votes / self.annotators
-        if self.targets == "smoothed":
-            disagree = (target - positive).abs()
-            positive = target + (0.5 - target) * disagree
-        return torch.stack((1 - positive, positive), 1)
+        return of_votes(target, votes, annotators=self.annotators, kind=self.targets)

@@ -1,8 +1,9 @@
-"""What data sets made of image files have in common: checked partitions, a stratified cut, moments, a fingerprint."""
+"""What data sets with partitions have in common: their checks, validation, moments, a fingerprint."""
 
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,14 +12,14 @@ from torch import Tensor
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
-from kdistill.data.philox import uniform
+from kdistill.data.cuts import cut, stratified_cut
 from kdistill.data.problems import Problems
 from kdistill.data.repeated import say_repeated
 from kdistill.data.store import StoredImages
 
 log = logging.getLogger(__name__)
 
-_SPLIT_STREAM = 3
+ALL = "all"  # the one partition of a source that has none: it is split by ratio
 _CHUNK = 64  # images
 
 
@@ -71,117 +72,52 @@ def check_classes(
         )
 
 
-def stratified_cut(strata: Tensor, *, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Sets round(fraction N) samples apart, stratified; a pure function of the arguments.
+@dataclass(frozen=True)
+class Samples:
+    """All that a source holds, before it is served.
 
-    Samples are ranked by stratum, and within it by a random number keyed by the seed; of the ranks, evenly spaced ones
-    are set apart (systematic sampling). So each stratum gives its share give or take one, and so does each run of
-    strata, such as the votes 4 to 7 that are a class.
-
-    Args:
-        strata: (N,) int64.
-        fraction: 0..1.
-        seed: at least 0.
-
-    Returns:
-        Sample numbers: those that stay, in an order keyed by the seed, so that their first k are a fair sample; and
-        those set apart, ascending.
-    """
-    total = len(strata)
-    order = uniform(seed, torch.arange(total), 0, 1, stream=_SPLIT_STREAM)[:, 0].argsort(stable=True)
-    ranked = order[strata[order].argsort(stable=True)]
-    count = round(total * fraction)
-    ranks = (2 * torch.arange(count) + 1) * total // (2 * max(count, 1))
-    apart = torch.zeros(total, dtype=torch.bool)
-    apart[ranked[ranks]] = True
-    return order[~apart[order]], apart.nonzero().squeeze(1)
-
-
-def cut(
-    part: Tensor, whole: Split, *, name: str, fraction: float, seed: int, class_names: Sequence[str]
-) -> tuple[Tensor, Tensor]:
-    """Sets a fraction of some samples apart, stratified by votes, or by class where there are none.
-
-    Each side gets one sample of a class at least, as far as it has two; a class of one sample stays.
-
-    Args:
-        part: (n,) int64 sample numbers of `whole`.
-        whole: all samples.
-        name: the option that gives the fraction, `val_fraction`.
-        fraction: must be inside 0..1.
-        seed: at least 0.
-        class_names: one name per class number.
-
-    Returns:
-        Numbers of `whole`: those that stay, mixed, and those set apart, ascending.
-
-    Raises:
-        UserError: the fraction is 0 or 1, or no class has two samples.
-    """
-    if not 0 < fraction < 1:
-        raise UserError(f"dataset.{name}={fraction} must be greater than 0 and less than 1")
-    strata = whole.target if whole.votes is None else whole.votes
-    stay, apart = (part[numbers] for numbers in stratified_cut(strata[part], fraction=fraction, seed=seed))
-    target, partition = whole.target, name.removesuffix("_fraction")
-    single = []
-    for number in target[part].unique().tolist():
-        staying, leaving = (side[target[side] == number] for side in (stay, apart))
-        if len(staying) + len(leaving) == 1:
-            single.append(class_names[number])
-        if not len(staying):
-            stay, apart = torch.cat([stay, leaving[:1]]), apart[apart != leaving[0]]
-        elif not len(leaving) and len(staying) > 1:
-            stay, apart = stay[stay != staying[0]], torch.cat([apart, staying[:1]]).sort().values
-    if single:
-        log.warning(
-            "%s of %s leaves nothing of %s, of which there is one image: it stays in training and %s says "
-            "nothing of it; give more images", f"dataset.{name}={fraction:g}", counted(len(part), "image"),
-            ", ".join(single), partition,
-        )  # fmt: skip
-    if not len(apart):
-        raise UserError(
-            f"dataset.{name}={fraction:g} of {counted(len(part), 'image')} leaves {partition} without any: each class "
-            "has one image; give more images"
-        )
-    return stay, apart
-
-
-def image_arrays(
-    stored: StoredImages,
-    paths: Sequence[Path],
-    whole: Split,
-    parts: dict[str, Tensor],
-    *,
-    class_names: tuple[str, ...],
-    val_fraction: float,
-    split_seed: int,
-    annotators: int | None = None,
-) -> ImageArrays:
-    """A data set from its decoded images; validation is cut from train where there is none.
-
-    Args:
-        stored: the images.
-        paths: their files.
+    Attributes:
+        stored: N images.
+        names: what messages call each of them: its file, `train_images[7]`.
         whole: all samples, in the order of `stored`.
-        parts: sample numbers (n,) of train, val (may be empty or missing) and test.
         class_names: one name per class number.
-        val_fraction, split_seed: of the cut.
+        parts: sample numbers (n,) of each partition: some of train, val and test, or of `ALL` alone.
+        groups: (N,) int64, samples that must not be split across partitions have one number; None: each is alone.
         annotators: how many people voted, where there are votes.
+    """
+
+    stored: StoredImages
+    names: Sequence[Path | str]
+    whole: Split
+    class_names: tuple[str, ...]
+    parts: dict[str, Tensor]
+    groups: Tensor | None = None
+    annotators: int | None = None
+
+
+def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> ImageArrays:
+    """A data set from its images; validation is cut from train where there is none.
+
+    Args:
+        samples: with the partitions train and test; val may be empty or missing.
+        val_fraction, split_seed: of the cut.
 
     Raises:
         UserError: the cut can't be made.
     """
-    train, test = parts["train"], parts["test"]
-    val = parts.get("val", train[:0])
+    whole, class_names = samples.whole, samples.class_names
+    train, test = samples.parts["train"], samples.parts["test"]
+    val = samples.parts.get("val", train[:0])
     if len(val):  # mixed like what a cut leaves: the first k are a fair sample
         train = train[stratified_cut(whole.target[train], fraction=0.0, seed=split_seed)[0]]
     else:
         train, val = cut(
-            train, whole, name="val_fraction", fraction=val_fraction, seed=split_seed, class_names=class_names
-        )
+            train, whole, name="val_fraction", fraction=val_fraction, seed=split_seed, class_names=class_names,
+            groups=samples.groups,
+        )  # fmt: skip
         log.info("validation: %s, cut from train by dataset.val_fraction=%g", counted(len(val), "image"), val_fraction)
     named = {"train": train, "validation": val, "test": test}
-    say_repeated(stored.sources, paths, whole, named, class_names)
+    say_repeated(samples.stored.sources, samples.names, whole, named, class_names)
     splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
     mean, std = moments(splits["train"])
     return ImageArrays(
@@ -189,9 +125,9 @@ def image_arrays(
         class_names=class_names,
         mean=mean,
         std=std,
-        fingerprint=_fingerprint(stored, class_names, list(splits.values())),
-        annotators=annotators,
-        value_range=stored.value_range,
+        fingerprint=_fingerprint(samples.stored, class_names, list(splits.values())),
+        annotators=samples.annotators,
+        value_range=samples.stored.value_range,
     )
 
 

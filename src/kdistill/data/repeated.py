@@ -17,13 +17,17 @@ _SHOWN = 3
 
 
 def say_repeated(
-    sources: Sequence[str], paths: Sequence[Path], whole: Split, parts: dict[str, Tensor], class_names: Sequence[str]
+    sources: Sequence[str],
+    names: Sequence[Path | str],
+    whole: Split,
+    parts: dict[str, Tensor],
+    class_names: Sequence[str],
 ) -> None:
     """Warns of pictures under two labels, of those twice in one partition, and of those in two partitions.
 
     Args:
-        sources: the sha256 of N files.
-        paths: those files.
+        sources: the sha256 of N pictures.
+        names: what they are called: their files.
         whole: all N samples.
         parts: sample numbers (n,) of each partition.
         class_names: one name per class number.
@@ -39,7 +43,7 @@ def say_repeated(
     if unlike:
         shown = [
             " and ".join(
-                f"{one_line(str(paths[number]))} ({brief(class_names[target[number]])})" for number in group[:_SHOWN]
+                f"{one_line(str(names[number]))} ({brief(class_names[target[number]])})" for number in group[:_SHOWN]
             )
             for group in unlike[:_SHOWN]
         ]
@@ -47,13 +51,13 @@ def say_repeated(
             "a contradiction: %s, byte for byte the same, under two labels: %s; keep it under the right one",
             counted(len(unlike), "picture"), "; ".join(shown) + "; ..." * (len(unlike) > _SHOWN),
         )  # fmt: skip
-    for name in parts:
-        inside = [[number for number in group if home[number] == name] for group in groups.values()]
+    for part in parts:
+        inside = [[number for number in group if home[number] == part] for group in groups.values()]
         if twice := [group for group in inside if len(group) > 1]:
             log.warning(
                 "duplicates in %s, byte for byte the same: %s too many, as %s; they count as often as they are there",
-                name, counted(sum(len(group) - 1 for group in twice), "image"),
-                " and ".join(one_line(str(paths[number])) for number in twice[0][:_SHOWN]),
+                part, counted(sum(len(group) - 1 for group in twice), "image"),
+                " and ".join(one_line(str(names[number])) for number in twice[0][:_SHOWN]),
             )  # fmt: skip
     for left, right in combinations(parts, 2):
         if both := sum({left, right} <= {home[number] for number in group} for group in groups.values()):

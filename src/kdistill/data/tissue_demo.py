@@ -15,8 +15,7 @@ from kdistill.base.space import check_disk
 from kdistill.base.storage import one_at_a_time, write_text
 from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
 from kdistill.base.whole import whole_folder
-from kdistill.data.annotations import FILE, FOLDER, LABEL, NAME, PARTITION, votes_column
-from kdistill.data.mhist import MHIST
+from kdistill.data.mhist import FILE, FOLDER, LABEL, MHIST, NAME, PARTITION, votes_column
 from kdistill.data.tissue_painter import paint
 
 log = logging.getLogger(__name__)
