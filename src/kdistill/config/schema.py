@@ -164,6 +164,7 @@ class ExportConfig:
     margin: float = _typed(UnitInterval, 0.005)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     output: str | None = None
+    push: str | None = None
     allow: list[str] = field(default_factory=list)
     dataset: MovedData = field(default_factory=MovedData)
 

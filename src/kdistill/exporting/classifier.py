@@ -114,11 +114,16 @@ class Classifier:
         from kdistill.config.words import literal
         from kdistill.exporting.export_run import export_run
         from kdistill.exporting.formats import make_formats
+        from kdistill.exporting.push import check_push, push
 
         given = {"run": str(self.run.absolute()), **options}
         words = [f"{key}={literal(value)}" for key, value in given.items()]
         config = compose_config([*words, f"format=[{','.join(formats or ('onnx',))}]"], "export")
-        return export_run(config, make_formats(config))
+        check_push(config.push, map(str, config.format))
+        manifests = export_run(config, make_formats(config))
+        if config.push is not None:
+            push(config.push, manifests)
+        return manifests
 
     def _checked(self, image: Any) -> np.ndarray:
         array = np.asarray(image)

@@ -123,7 +123,7 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
         one.put_metadata(file, facts.as_metadata())
         handover = Handover(
             name, one, facts, verified, golden, config.metric, config.margin,
-            run.calibrated_by if one.calibrates else None, run.record, run.folder.path,
+            run.calibrated_by if one.calibrates else None, run.record,
         )  # fmt: skip
         manifest = handover.fill(begun, file, one.session(file))
     manifest["folder"] = str(place)

@@ -38,7 +38,6 @@ class Handover:
         metric: that the verdict is about; `margin` its own.
         calibration: what the ranges of activations come from, in words; None where there are none.
         record: of the run.
-        path: the run's folder.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Handover:
     margin: float
     calibration: str | None
     record: RunRecord
-    path: Path
 
     def fill(self, folder: Path, file: Path, session: Session) -> Manifest:
         """Writes all that lies beside the file, and runs the check.
@@ -90,7 +88,7 @@ class Handover:
             "file": file.name,
             "size_bytes": file.stat().st_size,
             "sha256": file_digest(file),
-            "run": str(self.path.resolve()),
+            "run": self.facts.run,
             "label": self.facts.label,
             "fingerprint": self.facts.fingerprint,
             "classes": list(self.facts.classes),

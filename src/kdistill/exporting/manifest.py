@@ -9,7 +9,7 @@ class Manifest(TypedDict):
 
     Attributes:
         format: that wrote it; `file` its name, `size_bytes` and `sha256` its own.
-        run: the folder of its run; `label`, `fingerprint`, `classes` and `threshold` are the run's.
+        run: the name of its run's folder; `label`, `fingerprint`, `classes` and `threshold` are the run's.
         input: layout, size and normalisation of a picture, and how one of another size becomes it.
         verdict: passes, fails or inconclusive, within `margin` of the float network in `metric`; `reason` in words.
         more_test_images: how many would decide; None where it is decided.

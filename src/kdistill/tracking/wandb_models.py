@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def log_model(run: "Run", folder: RunFolder, record: RunRecord) -> None:
     """Logs a finished run's weights, and what taught them as used by this run."""
     for facts in record.teacher.each if record.teacher else ():
-        _use(run, teacher_artifact(facts))
+        used(run, teacher_artifact(facts))
     run.log_artifact(model_artifact(folder, record))
 
 
@@ -51,7 +51,7 @@ def _artifact(name: str, weights: Path, metadata: Mapping[str, Any]) -> "wandb.A
     return artifact
 
 
-def _use(run: "Run", artifact: "wandb.Artifact") -> None:
+def used(run: "Run", artifact: "wandb.Artifact") -> None:
     if run.offline:  # `use_artifact` refuses; this is the record that it would make, and the upload acts on it
         run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
     else:
