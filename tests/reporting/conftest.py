@@ -122,5 +122,4 @@ def metrics_csv(role: str, seed: int) -> str:
 
 
 def _value(name: str, arrays: dict[str, np.ndarray]) -> float:
-    measure = MEASURES[name]
-    return float(measure.value(measure.columns(arrays["logits"], arrays["target"]).mean(0)))
+    return MEASURES[name].of(arrays["logits"], arrays["target"])

@@ -26,6 +26,7 @@ from kdistill.reporting.sweep_pictures import picture
 from kdistill.reporting.sweep_screen import print_sweep
 from kdistill.runs.collect import subject_of
 from kdistill.runs.comparison import ArmFigures, Comparison, McNemarTest, Pair
+from kdistill.runs.known import KnownRun
 from kdistill.runs.ranking import Sweep
 from kdistill.sweeps.finish import FinishedSweep
 
@@ -176,7 +177,9 @@ def test_the_screen_shows_names_as_they_are(name: str, make_run: Any, tmp_path: 
     rows = ((name,), [0.9]), (("other",), [0.8])
     sweep = Sweep(name, f"val/{name}", False, (f"key {name}",), dict(rows))
     run = make_run(tmp_path / "run", "student")
-    finished = FinishedSweep(tmp_path / "s", {}, (), {sweep.chosen: [run]}, sweep, (f"about {name}",))
+    finished = FinishedSweep(
+        tmp_path / "s", {}, (), {sweep.chosen: [run]}, {run: KnownRun.read(run)}, sweep, (f"about {name}",)
+    )
     print_sweep(finished, console)
     lines = [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     shown = one_line(name).strip()

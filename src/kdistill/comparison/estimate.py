@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kdistill.base.classes import listed
 from kdistill.base.cores import usable_cores
@@ -15,7 +16,17 @@ from kdistill.comparison.pair_tests import Drawn, joint_estimate, mean_of, paire
 from kdistill.evidence.calibration import fit_temperature
 from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
-from kdistill.evidence.measures import AGREEMENT, ALL, MEASURES, SCALED, Asked, Measure, all_resampled, resamplings
+from kdistill.evidence.measures import (
+    AGREEMENT,
+    ALL,
+    MEASURES,
+    SCALED,
+    Asked,
+    Measure,
+    all_resampled,
+    class_shares,
+    resamplings,
+)
 from kdistill.runs.comparison import ArmFigures, Comparison, Mean, Pair, TestSet
 from kdistill.runs.device_files import arm_devices
 from kdistill.runs.finished import FinishedRun, check_fit, versions_of
@@ -42,7 +53,9 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     """
     check_fit(arms)
     everyone = [run for arm in arms.values() for run in arm]
-    weights = resamplings(len(everyone[0].test["target"]), draws=_DRAWS, seed=0)
+    tested, classes = everyone[0].test["target"], everyone[0].test["logits"].shape[1]
+    weights = resamplings(len(tested), draws=_DRAWS, seed=0)
+    shares = class_shares(tested, classes, weights)
     teachers = {
         run.record.teacher.fingerprint: run for run in everyone if run.record.teacher and "teacher_logits" in run.test
     }
@@ -59,10 +72,12 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
         answers = run.test.get("teacher_logits", shared)
         if answers is not None and logits == "logits" and run.record.role != "teacher":
             wanted |= {metric: (measure, own, answers) for metric, measure in AGREEMENT.items()}
-        found = all_resampled(wanted, weights)
+        found = all_resampled(wanted, weights, shares)
         return {metric: values for metric, values in found.items() if not np.isnan(values[0])}
 
-    with ThreadPoolExecutor(usable_cores()) as pool:  # NumPy lets go of Python's lock where the time is spent
+    # NumPy lets go of Python's lock where the time is spent. A product of one thread each: threads of BLAS that wait
+    # for each other in every one of them take more than they give.
+    with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
         by_run = dict(zip((run.path for run in everyone), pool.map(draw, everyone), strict=True))
     drawn = {arm: {run.seed: by_run[run.path] for run in runs} for arm, runs in arms.items()}
     rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]

@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 BINS = 15
 _LOWEST, _HIGHEST = 0.02, 50.0  # of a temperature
@@ -36,7 +35,10 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     odds = inner - np.log1p(-np.exp(np.where(np.arange(logits.shape[1]) == top[:, None], -1.0, inner)))
     others = logits.astype(np.float64)
     others[rows, top] = -np.inf
-    odds[rows, top] = logits[rows, top] - logsumexp(others, axis=1)  # 1 - p would round to 0
+    second = np.maximum(others.max(1), np.finfo(np.float64).min)  # of one class, or where the others are ruled out
+    with np.errstate(divide="ignore"):
+        rest = second + np.log(np.exp(others - second[:, None]).sum(1))
+    odds[rows, top] = logits[rows, top] - rest  # 1 - p would round to 0
     return odds.round(10)
 
 
@@ -46,7 +48,7 @@ def log_likelihood(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def calibration_gaps(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Each sample's confidence less its correctness, in the column of its confidence's bin.
+    """Each sample's confidence less its correctness, in the column of its confidence's bin; empty bins have none.
 
     The expected calibration error (15 bins, L1) is the sum over the bins of |mean over samples|. As torchmetrics
     has it, a bin holds its lower edge, and a confidence of exactly 1 has a bin of its own.
@@ -56,7 +58,7 @@ def calibration_gaps(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
         target: (N,) class numbers.
 
     Returns:
-        (N, 16).
+        (N, B), of 16 bins at most.
 
     Source: Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3.
     """
@@ -64,8 +66,9 @@ def calibration_gaps(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
     confidence, correct = found.max(1), found.argmax(1) == target
     edges = np.linspace(0, 1, BINS + 1)
     place = np.searchsorted(edges, confidence, side="right") - 1
-    gaps = np.zeros((len(target), BINS + 1))
-    gaps[np.arange(len(target)), np.minimum(place, BINS)] = confidence - correct
+    bins, column = np.unique(np.minimum(place, BINS), return_inverse=True)
+    gaps = np.zeros((len(target), len(bins)))
+    gaps[np.arange(len(target)), column] = confidence - correct
     return gaps
 
 

@@ -1,7 +1,8 @@
 """The metrics of a comparison as means over samples, so that a thousand resamplings are one product of matrices.
 
 Every metric is a function of weighted column means, W F: the weights W (B, N) say how often a resampling drew each
-sample, F (N, C) belongs to the metric and the predictions.
+sample, F (N, C) belongs to the metric and the predictions. The share of each class among the samples that were drawn
+belongs to no predictions: it is taken once, however many runs were tested on the same samples.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,62 +22,77 @@ class Measure:
     Attributes:
         label: what people call it.
         columns: (N, K) logits and (N,) targets to (N, C).
-        value: column means (..., C) to the metric (...).
+        value: column means (..., C) and the classes' shares (..., K) to the metric (...).
         better: +1 where more is better, -1 where less is.
         bounds: the least and the greatest value it can take.
     """
 
     label: str
     columns: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    value: Callable[[np.ndarray], np.ndarray]
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray]
     better: int
     bounds: tuple[float, float] = (0.0, 1.0)
+
+    def of(self, logits: np.ndarray, target: np.ndarray) -> float:
+        """The metric of the samples as they are."""
+        return float(self.value(self.columns(logits, target).mean(0), _is_class(target, logits.shape[1]).mean(0)))
 
 
 def _hits(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
     return (logits.argmax(1) == target)[:, None].astype(np.float64)
 
 
-def _only(means: np.ndarray) -> np.ndarray:
+def _only(means: np.ndarray, _: np.ndarray) -> np.ndarray:
     return means[..., 0]
 
 
+def _is_class(target: np.ndarray, classes: int) -> np.ndarray:
+    """(N, K) float64: 1 in the column of a sample's class."""
+    return (target[:, None] == np.arange(classes)).astype(np.float64)
+
+
+def _counted(classes: int) -> slice:
+    """Of two classes only the second is asked for."""
+    return slice(1 if classes == 2 else 0, classes)
+
+
 def _decisions(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Hit, named and true of each class that counts: (N, 3 K), of two classes only the second's (N, 3)."""
-    classes = np.arange(logits.shape[1])[1 if logits.shape[1] == 2 else 0 :]
+    """Hit and named of each class that counts: (N, 2 K), of two classes only the second's (N, 2)."""
+    classes = np.arange(logits.shape[1])[_counted(logits.shape[1])]
     named, true = logits.argmax(1)[:, None] == classes, target[:, None] == classes
-    return np.concatenate((named & true, named, true), axis=1).astype(np.float64)
+    return np.concatenate((named & true, named), axis=1).astype(np.float64)
 
 
-def _f1(means: np.ndarray) -> np.ndarray:
+def _f1(means: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """2 hit / (named + true), the mean of the classes that are named or true at all."""
-    hit, named, true = np.split(means, 3, axis=-1)
-    return mean_of_present(2 * hit, named + true)
+    hit, named = np.split(means, 2, axis=-1)
+    return mean_of_present(2 * hit, named + shares[..., _counted(shares.shape[-1])])
 
 
 def _rankings(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Structural components and kind of each sample, of each class against the rest: (N, 4 K).
+    """Structural components of each sample, of each class against the rest: (N, 2 K).
 
     The AUROC of a resampling is taken to first order (Hoeffding's projection, on which DeLong's variance rests):
     A + mean_w(V10 - A) + mean_w(V01 - A); it is exact where no sample is drawn twice. A class that no sample or every
     sample has is left out. Ranked by log-odds: in probabilities confident samples come out equal.
     """
-    scores = log_odds(logits)
-    classes = [1] if logits.shape[1] == 2 else range(logits.shape[1])
-    kinds = [target == k for k in classes]
-    columns = np.zeros((4, len(kinds), len(target)))
-    for place, (k, positive) in enumerate(zip(classes, kinds, strict=True)):
+    scores = np.ascontiguousarray(log_odds(logits).T)
+    classes = range(logits.shape[1])[_counted(logits.shape[1])]
+    columns = np.zeros((2, len(classes), len(target)))
+    for place, k in enumerate(classes):
+        positive = target == k
         if positive.any() and not positive.all():
-            v10, v01 = placements(scores[:, k], positive)
-            columns[0, place, positive], columns[1, place, positive] = v10 - v10.mean() / 2, 1
-            columns[2, place, ~positive], columns[3, place, ~positive] = v01 - v10.mean() / 2, 1
+            v10, v01 = placements(scores[k], positive)
+            columns[0, place, positive] = v10 - v10.mean() / 2
+            columns[1, place, ~positive] = v01 - v10.mean() / 2
     return columns.reshape(-1, len(target)).T
 
 
-def _auroc(means: np.ndarray) -> np.ndarray:
-    above, positive, below, negative = np.split(means, 4, axis=-1)
-    both = (positive > 0) & (negative > 0)
-    share = above / np.where(both, positive, 1) + below / np.where(both, negative, 1)
+def _auroc(means: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    above, below = np.split(means, 2, axis=-1)
+    positive = shares[..., _counted(shares.shape[-1])]
+    both = (positive > 0) & (positive < 1)
+    share = above / np.where(both, positive, 1) + below / np.where(both, 1 - positive, 1)
     return mean_of_present(share * both, both)
 
 
@@ -93,7 +109,7 @@ MEASURES = {
     "f1": Measure("F1", _decisions, _f1, better=1),
     "auroc": Measure("AUROC", _rankings, _auroc, better=1),
     "nll": Measure("NLL", lambda z, y: -log_likelihood(z, y)[:, None], _only, better=-1, bounds=(0.0, np.inf)),
-    "ece": Measure("ECE", calibration_gaps, lambda means: np.abs(means).sum(-1), better=-1),
+    "ece": Measure("ECE", calibration_gaps, lambda means, _: np.abs(means).sum(-1), better=-1),
 }
 # The same two after `fit_temperature` on validation.
 SCALED = {
@@ -138,15 +154,33 @@ Asked = tuple[Measure, np.ndarray, np.ndarray]  # a measure, (N, K) logits and (
 
 def resampled(measure: Measure, logits: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """One metric on the samples themselves and on every resampling of them, (1 + B,); see `all_resampled`."""
-    return all_resampled({"one": (measure, logits, target)}, weights)["one"]
+    return all_resampled({"one": (measure, logits, target)}, weights, class_shares(target, logits.shape[1], weights))[
+        "one"
+    ]
 
 
-def all_resampled(asked: Mapping[str, Asked], weights: np.ndarray) -> dict[str, np.ndarray]:
+def class_shares(target: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
+    """The share of each class in the samples themselves, and in every resampling of them.
+
+    Args:
+        target: (N,) class numbers.
+        classes: K.
+        weights: (B, N) as `resamplings` gives them.
+
+    Returns:
+        (1 + B, K); exactly 0 and 1 where a class has no sample and every sample.
+    """
+    counts = np.rint(weights @ _is_class(target, classes).astype(np.float32) * len(target))
+    return np.concatenate((_is_class(target, classes).mean(0, keepdims=True), counts / len(target)))
+
+
+def all_resampled(asked: Mapping[str, Asked], weights: np.ndarray, shares: np.ndarray) -> dict[str, np.ndarray]:
     """Metrics on the samples themselves, and on every resampling of them; all by one product of matrices.
 
     Args:
         asked: by name, a measure of `ALL` or `AGREEMENT` and what it is taken of.
         weights: (B, N) as `resamplings` gives them.
+        shares: (1 + B, K) as `class_shares` gives them.
 
     Returns:
         (1 + B,) by name: first the metric of the samples as they are; NaN where it is not defined, as AUROC where a
@@ -156,6 +190,6 @@ def all_resampled(asked: Mapping[str, Asked], weights: np.ndarray) -> dict[str, 
     drawn = weights @ np.concatenate(list(columns.values()), axis=1, dtype=np.float32)
     parts = np.split(drawn.astype(np.float64), np.cumsum([one.shape[1] for one in columns.values()])[:-1], axis=1)
     return {
-        name: asked[name][0].value(np.concatenate((own.mean(0, keepdims=True), part)))
+        name: asked[name][0].value(np.concatenate((own.mean(0, keepdims=True), part)), shares)
         for (name, own), part in zip(columns.items(), parts, strict=True)
     }

@@ -10,6 +10,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.run_paths import find_runs
 from kdistill.runs.finished import FinishedRun, by_settings, read_run
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.known import KnownRun
 from kdistill.runs.places import comparison_arm
 from kdistill.runs.stored_json import read_json
 from kdistill.runs.swept import SweptRuns, find_sweeps, membership
@@ -72,8 +73,11 @@ def subject_of(entries: Sequence[str], names: Sequence[str], *, for_page: bool =
                 left_out[path] = str(error)
         return found
 
+    known: dict[Path, KnownRun] = {}
+
     def whole(path: Path) -> FinishedRun:
-        return _checked(read_run(path)) if for_page else read_run(path)
+        run = read_run(path, known.get(path))
+        return _checked(run) if for_page else run
 
     sweeps: list[SweptRuns] = []
     arms: dict[str, list[FinishedRun]] = {}
@@ -83,7 +87,9 @@ def subject_of(entries: Sequence[str], names: Sequence[str], *, for_page: bool =
                 arms.setdefault(name, []).extend(own)
     else:
         paths = {path.resolve(): path for entry in entries for path in find_runs(entry)}.values()
-        sweeps = find_sweeps(readable(paths, membership))
+        memberships = readable(paths, membership)
+        known |= {one.run.path: one.run for one in memberships}
+        sweeps = find_sweeps(memberships)
         left = {path for swept in sweeps for path in swept.left}
         members = [path for path in paths if path not in left and path not in left_out]
         arms = _named(readable(members, whole), sweeps)

@@ -12,6 +12,7 @@ from kdistill.base.errors import UserError
 from kdistill.config.key_identity import SAME_ARM, that_count
 from kdistill.config.tree import plain
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.known import KnownRun
 from kdistill.runs.record import RunRecord
 
 
@@ -38,16 +39,16 @@ class FinishedRun:
         return self.record.seed
 
 
-def read_run(path: Path) -> FinishedRun:
-    """Reads a finished run's folder.
+def read_run(path: Path, known: KnownRun | None = None) -> FinishedRun:
+    """Reads a finished run's folder; what is known of it already is not read again.
 
     Raises:
         UserError: there is no finished run, it kept no predictions, some of them are not finite, or a file is damaged.
     """
-    folder = RunFolder.open(path)
+    known = known or KnownRun.read(path)
+    folder, record = RunFolder(path), known.record
     if not folder.predictions("test").is_file():
         raise UserError(f"{path} holds no {folder.predictions('test').name}: the run kept no predictions to compare")
-    record = folder.record()
     test = _predictions(folder, record, "test")
     val = _predictions(folder, record, "val") if folder.predictions("val").is_file() else None
     if val is not None and val.keys() != test.keys():
@@ -55,7 +56,7 @@ def read_run(path: Path) -> FinishedRun:
             f"{folder.predictions('val')} ({', '.join(val)}) and {folder.predictions('test')} ({', '.join(test)}) do "
             "not hold the same: one of them is damaged; train the run again"
         )
-    return FinishedRun(path, record, that_count(plain(folder.config()), SAME_ARM), test, val)
+    return FinishedRun(path, record, that_count(plain(known.config), SAME_ARM), test, val)
 
 
 def versions_of(records: Iterable[RunRecord]) -> dict[str, list[str]]:

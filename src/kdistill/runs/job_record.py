@@ -1,21 +1,16 @@
 """What a job of a sweep leaves in its folder about itself: `job.json`."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from omegaconf import OmegaConf
-
 from kdistill.base.errors import UserError
 from kdistill.base.storage import write_json
-from kdistill.config import monitors
-from kdistill.runs.folder import RunFolder
+from kdistill.runs.known import FALLBACK, KnownRun
 from kdistill.runs.stored_json import read_json, typed
 
 FILE = "job.json"
-FALLBACK = "val/accuracy", "max"  # of runs whose config does not say
 Status = Literal["running", "finished", "skipped", "pruned", "failed", "stopped"]
 
 
@@ -74,24 +69,13 @@ def find_jobs(folder: Path, sweep: str) -> list[Path]:
     return sorted(path for path, record in records.items() if record is not None and record.sweep == sweep)
 
 
-def chosen_by(run: RunFolder) -> tuple[str, str]:
-    """The metric of validation by which a run chose its checkpoint, and whether `max` or `min` of it is better."""
-    return monitors.chosen_by(OmegaConf.to_container(run.config())) or FALLBACK  # type: ignore[arg-type]
-
-
-def judged_by(finished: Sequence[Path]) -> tuple[str, str, list[str]]:
+def judged_by(finished: Sequence[KnownRun]) -> tuple[str, str, list[str]]:
     """The metric of validation that ranks runs, whether `max` or `min` of it is better, and what a reader must know."""
-    found = {chosen_by(RunFolder(path)) for path in finished}
+    found = {run.chosen_by for run in finished}
     metric, mode = next(iter(found))
-    lost = [path.name for path in finished if RunFolder(path).record().diverged]
+    lost = [run.path.name for run in finished if run.record.diverged]
     notes = [f"diverged, so ranked last: {', '.join(lost)}"] if lost else []
-    if len(found) == 1 and all(metric.removeprefix("val/") in RunFolder(path).record().val for path in finished):
+    if len(found) == 1 and all(metric.removeprefix("val/") in run.record.val for run in finished):
         return metric, mode, notes
     why = "the jobs chose checkpoints by different figures" if len(found) > 1 else f"summaries hold no {metric}"
     return *FALLBACK, [*notes, f"ranked by {FALLBACK[0]}: {why}"]
-
-
-def figure_of(finished: Path, metric: str) -> float:
-    """Validation's figure of a run's chosen checkpoint, by a metric such as `val/accuracy`; NaN if it has diverged."""
-    record = RunFolder(finished).record()
-    return math.nan if record.diverged else record.val[metric.removeprefix("val/")]

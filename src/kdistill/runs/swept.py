@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from kdistill.config.key_identity import SAME_SETTINGS, counts
 from kdistill.config.overrides import key_of
 from kdistill.config.tree import leaves, plain
-from kdistill.runs.folder import RunFolder
-from kdistill.runs.job_record import FILE, figure_of, judged_by, read_record
+from kdistill.runs.job_record import FILE, judged_by, read_record
+from kdistill.runs.known import KnownRun
 from kdistill.runs.places import comparison_arm
 from kdistill.runs.ranking import Settings, Sweep, by_settings, shown
 
@@ -64,7 +64,7 @@ class SweptRuns:
 class Membership:
     """A finished run, what it shares with the others of its sweep, and what it was set to."""
 
-    path: Path
+    run: KnownRun
     shared: Any
     given: Given
 
@@ -79,11 +79,11 @@ def find_sweeps(members: Iterable[Membership]) -> list[SweptRuns]:
     Args:
         members: what `membership` says of finished runs.
     """
-    groups: dict[Any, dict[Path, Given]] = {}
+    groups: dict[Any, list[Membership]] = {}
     for one in members:
-        if comparison_arm(one.path) is None:
-            groups.setdefault(one.shared, {})[one.path] = one.given
-    found = [_swept(given) for given in groups.values()]
+        if comparison_arm(one.run.path) is None:
+            groups.setdefault(one.shared, []).append(one)
+    found = [_swept(together) for together in groups.values() if len(together) > 1]
     return [one for one in found if len(one.runs) > 1]
 
 
@@ -93,17 +93,17 @@ def membership(path: Path) -> Membership:
     Raises:
         UserError: a file of it is damaged.
     """
-    folder = RunFolder(path)
-    role, config = folder.record().role, folder.config()
+    run = KnownRun.read(path)
+    role = run.record.role
     if (path / FILE).is_file():
         texts = read_record(path).overrides
         given = {key_of(text): text.partition("=")[2] for text in texts}
-        return Membership(path, (_sweep_folder(path).resolve(), role), given)
-    values = leaves(plain(config))
+        return Membership(run, (_sweep_folder(path).resolve(), role), given)
     if role != "distill":
-        return Membership(path, path, {})
+        return Membership(run, path, {})
+    values = leaves(plain(run.config))
     words = tuple((key, None if _is_number(value) else repr(value)) for key, value in _trained(values).items())
-    return Membership(path, words, {key: str(value) for key, value in values.items()})
+    return Membership(run, words, {key: str(value) for key, value in values.items()})
 
 
 def _sweep_folder(job: Path) -> Path:
@@ -120,13 +120,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _swept(given: Mapping[Path, Given]) -> SweptRuns:
-    texts = {path: _trained(own) for path, own in given.items()}
+def _swept(members: Sequence[Membership]) -> SweptRuns:
+    texts = {one.run.path: _trained(one.given) for one in members}
     keys = dict.fromkeys(key for own in texts.values() for key in own)
     axes = tuple(key for key in keys if len({own.get(key) for own in texts.values()}) > 1)
     runs = by_settings(texts, axes)
-    first = next(iter(given))
-    metric, mode, _ = judged_by(list(given))
-    figures = {settings: [figure_of(path, metric) for path in found] for settings, found in runs.items()}
-    name = str(RunFolder(first).config().name)
-    return SweptRuns(_sweep_folder(first), Sweep(name, metric, mode == "min", axes, figures), runs)
+    known = {one.run.path: one.run for one in members}
+    first = members[0].run
+    metric, mode, _ = judged_by(list(known.values()))
+    figures = {settings: [known[path].figure(metric) for path in found] for settings, found in runs.items()}
+    return SweptRuns(
+        _sweep_folder(first.path), Sweep(str(first.config.name), metric, mode == "min", axes, figures), runs
+    )

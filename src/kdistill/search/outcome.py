@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from kdistill.base.storage import write_json
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.job_record import figure_of
+from kdistill.runs.known import KnownRun
 from kdistill.search.study import FOLDER, importances
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Objective:
 
     def of(self, folder: RunFolder) -> float:
         """The figure of a finished run's chosen checkpoint; NaN, a failure to the search, if it has diverged."""
-        return figure_of(folder.path, self.metric)
+        return KnownRun.read(folder.path).figure(self.metric)
 
 
 def conclude(study: optuna.Study, objective: Objective, folder: Path) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from kdistill.base.storage import write_json, write_text
 from kdistill.runs.finished import versions_of
-from kdistill.runs.folder import RunFolder
-from kdistill.runs.job_record import FALLBACK, figure_of
+from kdistill.runs.known import FALLBACK
 from kdistill.runs.sweep import FinishedSweep, collect, given_by
 
 
@@ -57,7 +56,7 @@ def _csv(result: FinishedSweep) -> str:
     ):
         record, given = result.records[path], given_by(result.records[path])
         rank: int | str = ranks[settings_of[path]] if path in settings_of else ""
-        figure: float | str = figure_of(path, metric) if path in settings_of else ""
+        figure: float | str = result.known[path].figure(metric) if path in settings_of else ""
         own = [given.get(key, "") for key in result.swept]
         table.writerow([rank, path.name, record.status, *own, figure, f"{record.seconds:.1f}"])
     return text.getvalue()
@@ -82,6 +81,6 @@ def _json(result: FinishedSweep) -> dict[str, Any]:
             for rank, settings in enumerate(sweep.ranked, start=1)
         ]
         content["chosen"] = {**content["ranking"][0], "test": result.test()}
-    content["versions"] = versions_of(RunFolder(path).record() for paths in result.runs.values() for path in paths)
+    content["versions"] = versions_of(run.record for run in result.known.values())
     content["jobs"] = {path.name: asdict(record) for path, record in result.records.items()}
     return content

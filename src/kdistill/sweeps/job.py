@@ -20,7 +20,8 @@ from kdistill.config.hydra_setup import running_job
 from kdistill.config.overrides import prepare_hydra
 from kdistill.config.validate import validate
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.job_record import JobRecord, Status, chosen_by, find_jobs, known_record
+from kdistill.runs.job_record import JobRecord, Status, find_jobs, known_record
+from kdistill.runs.known import KnownRun
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launchers import begins_again, runs_in_this_process, threads_per_job
 
@@ -169,11 +170,11 @@ def say(folder: Path, record: JobRecord) -> None:
         print(f"FAILED {folder.name}: {record.error}", file=sys.stderr, flush=True)
         return
     line = f"{record.status} {folder.name}"
-    run = RunFolder(folder)
-    if run.finished:
+    if RunFolder(folder).finished:
         try:
-            metric, _ = chosen_by(run)
-            line += f": {metric} {run.record().val.get(metric.removeprefix('val/'), math.nan):.4f}"
+            run = KnownRun.read(folder)
+            metric, _ = run.chosen_by
+            line += f": {metric} {run.record.val.get(metric.removeprefix('val/'), math.nan):.4f}"
         except UserError:  # a damaged file, which the ranking names
             line += ": its files cannot be read"
     line += ", by an earlier start" if record.status == "skipped" else f", {record.seconds:.0f} s"
