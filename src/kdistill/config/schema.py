@@ -154,6 +154,15 @@ class CalibrationConfig:
 
 
 @dataclass
+class ChoiceConfig:
+    """What validation chooses of files in 8 bits, and how long that may take."""
+
+    images: int = _typed(NonNegativeInt, 256)
+    seconds: float = _typed(PositiveFloat, 240.0)
+    distance: float = _typed(PositiveFloat, 0.1)
+
+
+@dataclass
 class ExportConfig:
     """The whole of `python -m kdistill.export`."""
 
@@ -163,6 +172,7 @@ class ExportConfig:
     metric: str = _one_of(("accuracy", "f1", "auroc"), "accuracy")
     margin: float = _typed(UnitInterval, 0.005)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     output: str | None = None
     push: str | None = None
     allow: list[str] = field(default_factory=list)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kdistill.base.metric_catalogue import METRICS
 from kdistill.exporting.manifest import Manifest
+from kdistill.exporting.quantised_words import in_full
 from kdistill.reporting.plain_text import markdown_text
 from kdistill.reporting.render import fill_in
 from kdistill.runs.record import RunRecord
@@ -34,6 +35,7 @@ def card(manifest: Manifest, record: RunRecord) -> str:
         shape=shape,
         reader="L" if sizes[0] == 1 else "RGB",
         rows=_rows(manifest),
+        quantised=in_full(manifest["quantisation"]) if manifest["quantisation"] else [],
     )
 
 

@@ -19,6 +19,7 @@ from kdistill.exporting.device_network import DeviceNetwork
 from kdistill.exporting.facts import DeviceFacts, input_of
 from kdistill.exporting.formats import Format, Source
 from kdistill.exporting.handover import Handover
+from kdistill.exporting.judge import Judge
 from kdistill.exporting.manifest import Manifest
 from kdistill.exporting.pictures_of_run import batches_of, check_same_data, pictures_of, spread_over_classes
 from kdistill.exporting.torch_session import TorchSession
@@ -43,6 +44,7 @@ class _Run:
     logits: np.ndarray
     calibration: np.ndarray
     calibrated_by: str
+    judge: Judge | None
 
 
 def export_run(config: DictConfig, formats: Mapping[str, Format]) -> list[Manifest]:
@@ -62,7 +64,7 @@ def export_run(config: DictConfig, formats: Mapping[str, Format]) -> list[Manife
     run = _read(config, calibrates=any(one.calibrates for one in formats.values()))
     home = Path(config.output) if config.output is not None else run.folder.path / "export"
     sample = torch.from_numpy(pictures_of(run.test, np.zeros(2, dtype=np.int64), config.layout))
-    source = Source(run.network, sample, run.calibration)
+    source = Source(run.network, sample, run.calibration, run.judge)
     return [_export(name, one, source, run, home / name, config) for name, one in formats.items()]
 
 
@@ -75,7 +77,8 @@ def _read(config: DictConfig, *, calibrates: bool) -> _Run:
     network = DeviceNetwork(restored.network, record.input, layout=layout)
     data = stored_data(trained, record, **config.dataset, moved=True)
     classes = record.data.class_names
-    train = data.arrays.train if calibrates else None  # first: what is loaded whole is not read again for test
+    # First: what is loaded whole is not read again for test.
+    train, val = (data.arrays.train, data.arrays.val) if calibrates else (None, None)
     test = data.load_test_of(classes)
     if tuple(test.image.shape[1:]) != record.data.image_shape:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {record.data.image_shape}")
@@ -88,6 +91,7 @@ def _read(config: DictConfig, *, calibrates: bool) -> _Run:
         )
         calibration = pictures_of(train, numbers, layout)
         words = f"{counted(len(numbers), 'image')} of train, by class, seed {config.calibration.seed}"
+    judge = None if val is None or not config.choice.images else _judge(network, val, config)
     facts = DeviceFacts(
         format="",
         label=record.label,
@@ -98,7 +102,16 @@ def _read(config: DictConfig, *, calibrates: bool) -> _Run:
         threshold=None if record.threshold is None else record.threshold.value,
         versions=versions(),
     )
-    return _Run(folder, record, network, facts, test, logits, calibration, words)
+    return _Run(folder, record, network, facts, test, logits, calibration, words, judge)
+
+
+def _judge(network: DeviceNetwork, val: Split, config: DictConfig) -> Judge:
+    """What a file of 8 bits is chosen by: validation pictures, each class in its share."""
+    choice, target = config.choice, val.target.cpu().numpy()
+    numbers = spread_over_classes(target, choice.images, seed=config.calibration.seed)
+    pictures = pictures_of(val, numbers, config.layout)
+    _, logits = TorchSession(network).run(pictures)
+    return Judge(pictures, target[numbers], logits, config.metric, config.margin, choice.distance, choice.seconds)
 
 
 def _export(name: str, one: Format, source: Source, run: _Run, place: Path, config: DictConfig) -> Manifest:
@@ -110,7 +123,7 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
     with whole_folder(place, replaces=True) as begun:
         file = begun / f"{stem}{one.suffix}"
         log.info("%s: writing %s", name, place / file.name)
-        one.write(source, file)
+        quantisation = one.write(source, file)
         verified = verify(
             one.session(file), TorchSession(run.network).run, run.logits, batches_of(run.test, layout), target,
             golden[:1], label=f"testing {name}", metric=config.metric, margin=config.margin,
@@ -123,7 +136,7 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
         one.put_metadata(file, facts.as_metadata())
         handover = Handover(
             name, one, facts, verified, golden, config.metric, config.margin,
-            run.calibrated_by if one.calibrates else None, run.record,
+            run.calibrated_by if one.calibrates else None, run.record, quantisation,
         )  # fmt: skip
         manifest = handover.fill(begun, file, one.session(file))
     manifest["folder"] = str(place)

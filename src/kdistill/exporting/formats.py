@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import Tensor, nn
 
+    from kdistill.exporting.judge import Judge
+    from kdistill.exporting.manifest import Quantisation
+
 INPUT, OUTPUTS = "image", ("probabilities", "logits")
 
 
@@ -38,12 +41,14 @@ class Source:
         network: takes uint8 pictures, gives probabilities and logits; in eval mode, on the CPU.
         sample: two pictures.
         calibration: (n, ...) pictures of the training partition, for formats that round; else none.
+        judge: validation, for formats that choose how to round; None: nothing is chosen.
         made: what one format has made and another can use, by name.
     """
 
     network: "nn.Module"
     sample: "Tensor"
     calibration: np.ndarray
+    judge: "Judge | None" = None
     made: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -57,8 +62,11 @@ class Format(ABC):
     tolerance: ClassVar[float] = 1e-3  # of golden logits on another machine, as a share of how far they spread
 
     @abstractmethod
-    def write(self, source: Source, path: Path) -> None:
+    def write(self, source: Source, path: Path) -> "Quantisation | None":
         """Writes the file.
+
+        Returns:
+            How a file of 8 bits came to be; None of others.
 
         Raises:
             UserError: the network has something that the format has not.

@@ -16,7 +16,7 @@ from kdistill.base.storage import file_digest, write_json, write_npz, write_text
 from kdistill.exporting.card import card
 from kdistill.exporting.facts import DeviceFacts
 from kdistill.exporting.formats import Format, Session
-from kdistill.exporting.manifest import Manifest
+from kdistill.exporting.manifest import Manifest, Quantisation
 from kdistill.exporting.verify import Verified
 from kdistill.runs.record import RunRecord
 
@@ -38,6 +38,7 @@ class Handover:
         metric: that the verdict is about; `margin` its own.
         calibration: what the ranges of activations come from, in words; None where there are none.
         record: of the run.
+        quantisation: how a file of 8 bits came to be; None of others.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Handover:
     margin: float
     calibration: str | None
     record: RunRecord
+    quantisation: Quantisation | None = None
 
     def fill(self, folder: Path, file: Path, session: Session) -> Manifest:
         """Writes all that lies beside the file, and runs the check.
@@ -117,6 +119,7 @@ class Handover:
             "float_latency_quartiles_ms": [verified.float_latency.low, verified.float_latency.high],
             "latency_on": f"{_processor()}, 1 thread, batch 1",
             "calibration": self.calibration,
+            "quantisation": self.quantisation,
             "versions": self.facts.versions,
         }
 

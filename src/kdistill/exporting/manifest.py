@@ -4,6 +4,50 @@ from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 
+class Attempt(TypedDict):
+    """A way to make a file of 8 bits, and what validation says of it.
+
+    Attributes:
+        method: how the ranges of activations are found.
+        weights: what else is special, in words; empty where nothing is.
+        float_layers: by name, those that stay in float.
+        size_bytes: of the file; `latency_ms` of a picture; None where it was not timed.
+        difference: of the metric, file less float network, on validation; None where it is not known, as the others:
+        agreement: share of validation images to which both give the same class.
+        distance: of the logits from the float network's, as a share of how far those spread.
+    """
+
+    method: str
+    weights: str
+    float_layers: list[str]
+    size_bytes: int
+    latency_ms: float | None
+    difference: float | None
+    agreement: float | None
+    distance: float | None
+
+
+class Quantisation(TypedDict):
+    """How a file of 8 bits came to be, and by what that was chosen: never by test.
+
+    Attributes:
+        chosen: what was handed over.
+        plain: what it would be with nothing chosen; None where that is what was handed over, or it is not known.
+        layers: how many there are that could stay in float.
+        judged_on: the validation images that it was chosen by, in words; None where nothing was chosen.
+        reason: what decided, in words.
+        tries: files that were looked at; `seconds` that took.
+    """
+
+    chosen: Attempt
+    plain: Attempt | None
+    layers: int
+    judged_on: str | None
+    reason: str
+    tries: int
+    seconds: float
+
+
 class Manifest(TypedDict):
     """A device file, and what was measured of it.
 
@@ -20,6 +64,7 @@ class Manifest(TypedDict):
         latency_ms: median of one picture; quartiles; the same of the float network in torch; on what.
         peak_memory_mb: of the process that runs the check.
         calibration: what the ranges of activations come from; None where there are none.
+        quantisation: how a file of 8 bits came to be; None of others.
         folder: where all of it lies; not in the file.
     """
 
@@ -54,6 +99,7 @@ class Manifest(TypedDict):
     float_latency_quartiles_ms: list[float]
     latency_on: str
     calibration: str | None
+    quantisation: Quantisation | None
     versions: dict[str, str]
     peak_memory_mb: NotRequired[int | None]
     folder: NotRequired[str]

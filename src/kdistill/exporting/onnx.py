@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdistill.base.errors import UserError
 from kdistill.exporting.formats import INPUT, OUTPUTS, Format, Source, quiet
+from kdistill.exporting.manifest import Quantisation
 from kdistill.exporting.onnx_session import OnnxSession
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ class Onnx(Format):
         """
         self.opset = opset
 
-    def write(self, source: Source, path: Path) -> None:
+    def write(self, source: Source, path: Path) -> Quantisation | None:
         name = f"onnx {self.opset}"
         if name not in source.made:
             self._export(source, path)
             source.made[name] = path.read_bytes()
         path.write_bytes(source.made[name])
+        return None
 
     def _export(self, source: Source, path: Path) -> None:
         import torch

@@ -9,6 +9,7 @@ from rich.table import Table
 from kdistill.base.metric_catalogue import METRICS
 from kdistill.base.plain_text import printable
 from kdistill.exporting.manifest import Manifest
+from kdistill.exporting.quantised_words import in_short
 from kdistill.runs.last_words import shown_path
 from kdistill.screen.progress import screen
 
@@ -32,4 +33,6 @@ def print_exports(manifests: Sequence[Manifest]) -> None:
     console.print(table)
     for one in manifests:
         console.print(f"{one['format']}: {one['reason']}", soft_wrap=True)
+        if one["quantisation"]:
+            console.print(f"  {printable(in_short(one['quantisation']))}", soft_wrap=True, markup=False)
         console.print(f"  {printable(shown_path(Path(one['folder'])))}", soft_wrap=True)
