@@ -69,9 +69,10 @@ def stored_data(
     """
     given_root = trained.dataset.get("root")
     if root is not None:
-        if "root" not in trained.dataset:
+        if not {"root", "file"} & trained.dataset.keys():
             raise UserError(f"dataset.root={root}: the run's data set, {trained.dataset._target_}, takes no root")
-        trained.dataset.root = root
+        if "root" in trained.dataset:
+            trained.dataset.root = root
         if file := trained.dataset.get("file"):  # of the same name, beside the images there
             given_root = given_root or str(Path(file).parent)
             trained.dataset.file = str(Path(root) / Path(file).name)

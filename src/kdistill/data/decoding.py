@@ -74,7 +74,7 @@ def decode(
     with _opened(path, max_pixels) as file:
         mode = file.mode + " (the first of several frames)" * getattr(file, "is_animated", False)
         upright = ImageOps.exif_transpose(file) if file.format == "TIFF" or _TURNS & file.info.keys() else file
-        image = _square(_to_rgb(upright, value_range), image_size)
+        image = square(_to_rgb(upright, value_range), image_size)
         return np.asarray(image).transpose(2, 0, 1), mode
 
 
@@ -198,7 +198,8 @@ def _to_rgb(image: Image.Image, value_range: Range | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The centre square of an image, resized by the bicubic filter where it is of another size."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     if image.size != (side, side):
