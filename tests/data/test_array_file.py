@@ -83,7 +83,13 @@ def test_labels_may_be_words_probabilities_or_numbers_from_any_on(tmp_path: Path
     assert arrays.class_names == ("ant", "cat", "dog")
     named = data(saved(tmp_path, X=IMAGES, y=LABELS, class_names=np.array(["cat", "dog", "ant"]))).arrays
     assert named.class_names == ("cat", "dog", "ant")
+    again = data(tmp_path / "data.npz", classes=["dog", "ant", "cat"], test_fraction=1.0)
+    assert again.load_test().target.tolist() == [(2, 0, 1)[label] for label in LABELS], "matched by name"
+    assert "name the same ones" in refusal(tmp_path / "data.npz", classes=["dog", "ant", "cow"])
     assert data(saved(tmp_path, X=IMAGES, y=LABELS + 7)).arrays.class_names == ("7", "8", "9")
+    known = data(tmp_path / "data.npz", classes=["9", "8", "7"], test_fraction=1.0).load_test()
+    assert known.target.tolist() == (2 - LABELS).tolist(), "what a run calls 7 to 9 is that again"
+    assert "class numbers from 7 to 9" in refusal(tmp_path / "data.npz", classes=["a", "b", "c"])
     shares = np.eye(3)[LABELS] * 0.7 + 0.1
     soft = data(saved(tmp_path, X=IMAGES, y=shares), test_fraction=1.0).load_test()
     assert soft.soft_target is not None and soft.target.tolist() == LABELS.tolist()

@@ -16,6 +16,7 @@ from kdistill.data import mnist_files
 from kdistill.data.idx import decode_idx, encode_idx
 from kdistill.data.mnist import MNIST
 from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
+from kdistill.data.pickled import ArrayUnpickler
 
 
 def write_idx(root: Path, images: np.ndarray, labels: np.ndarray, names: tuple[str, str] = TEST_FILES) -> None:
@@ -157,5 +158,5 @@ def test_a_pickle_that_names_code_is_refused_unrun(tmp_path: Path) -> None:
     path = tmp_path / "strange.pkl"
     path.write_bytes(pickle.dumps(Strange()))
     with path.open("rb") as file, pytest.raises(pickle.UnpicklingError, match="no place in a file of arrays"):
-        mnist_files._ArrayUnpickler(file).load()
+        ArrayUnpickler(file).load()
     assert not (tmp_path / "ran").exists()

@@ -89,7 +89,7 @@ def stored_data(
         trained.dataset.value_range = list(record.data.value_range)  # that of the images that the run trained on
     if batch_size is not None:
         trained.dataset.eval_batch_size = batch_size
-    if "classes" in trained.dataset:
+    if "classes" in trained.dataset and trained.dataset.classes is None:
         trained.dataset.classes = list(record.data.class_names)  # the run's, in its order, whatever folders there are
     data = build_data(trained)
     data.writes_root = root is not None  # else a file has named it

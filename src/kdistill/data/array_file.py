@@ -81,7 +81,14 @@ class ArrayFile(PartedDataModule):
             for (part, image), own in zip(pictures.items(), labels, strict=True)
         }
         names = labels[0].class_names
-        return gather(parts, names, order=self.ordered(names), source=str(path), training=training, value_range=scaled)
+        return gather(
+            parts,
+            names,
+            order=self.ordered(self.classes or names),
+            source=str(path),
+            training=training,
+            value_range=scaled,
+        )
 
     def _path(self) -> Path:
         if self.file is None:

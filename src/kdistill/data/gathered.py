@@ -41,7 +41,7 @@ def gather(
     training: bool,
     value_range: tuple[float, float] | None = None,
 ) -> Samples:
-    """Joins the partitions of a source.
+    """The partitions of a source as one set of samples.
 
     Args:
         parts: by train, val and test, or `ALL` alone.

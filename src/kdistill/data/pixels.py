@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from kdistill.base.classes import listed
+from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
 from kdistill.data.decoding import square
 
@@ -101,8 +101,9 @@ def read_labels(
         UserError: they are something else, or of other classes.
     """
     arrays = [np.asarray(one).squeeze(1) if np.ndim(one) == 2 and np.shape(one)[1] == 1 else one for one in given]
+    names = _names(name, classes, own)
     if all(one.ndim == 2 for one in arrays):
-        return [_soft(one, name, classes or own) for one in arrays]
+        return [_soft(one, name, names) for one in arrays]
     if any(one.ndim != 1 for one in arrays):
         raise UserError(f"{name} has the shape {arrays[0].shape}: labels are (N,), or (N, K) probabilities")
     if any(one.dtype.kind not in "iubUSf" for one in arrays):
@@ -110,16 +111,33 @@ def read_labels(
     if any(one.dtype.kind == "f" and not (one == np.round(one)).all() for one in arrays):
         raise UserError(f"{name} holds numbers that are not whole: give class numbers from 0")
     if any(one.dtype.kind in "US" for one in arrays):
-        return _named([one.astype(str) for one in arrays], name, classes)
+        return _named([one.astype(str) for one in arrays], name, names)
     numbers = [one.astype(np.int64) for one in arrays]
-    if (names := classes or own) is not None:
-        low, high = min(int(one.min()) for one in numbers), max(int(one.max()) for one in numbers)
-        if low < 0 or high >= len(names):
-            said = f"{name} has class numbers from {low} to {high}"
-            raise UserError(f"{said}, and {len(names)} classes have names (dataset.classes): {listed(names)}")
-        return [Labels(one, tuple(names)) for one in numbers]
     values = np.unique(np.concatenate(numbers))
-    return [Labels(np.searchsorted(values, one), tuple(map(str, values))) for one in numbers]
+    if names is None or (own is None and {*map(str, values)} <= {*names}):  # of class numbers that have no other names
+        words = [one.astype(str) for one in numbers]
+        return _named(words, name, names or tuple(map(str, values)))
+    if values[0] < 0 or values[-1] >= len(names):
+        said = f"{name} has class numbers from {values[0]} to {values[-1]}"
+        raise UserError(f"{said}, and {len(names)} classes have names (dataset.classes): {listed(names)}")
+    return [Labels(one, names) for one in numbers]
+
+
+def _names(name: str, classes: Sequence[str] | None, own: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of the class numbers: the source's own, as the user spells them, else the user's; None: there are none.
+
+    Raises:
+        UserError: both are there, and differ.
+    """
+    if classes is None or own is None:
+        return None if classes is own is None else tuple(classes or own or ())
+    found = match(own, classes)
+    if not found.complete or found.extra:
+        raise UserError(
+            f"dataset.classes=[{','.join(classes)}], and the classes of {name} are {listed(own)}: name the same ones, "
+            "in any order, or leave dataset.classes out"
+        )
+    return tuple(classes[number] for number in found.numbers)
 
 
 def _named(words: Sequence[np.ndarray], name: str, classes: Sequence[str] | None) -> list[Labels]:
