@@ -9,33 +9,35 @@ from kdistill.reporting.plain_text import markdown_text
 from kdistill.reporting.render import fill_in
 from kdistill.runs.record import RunRecord
 
-_TEMPLATE = Path(__file__).with_name("templates") / "card.md.j2"
+_TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN = 20  # classes that are named one by one
 
 
-def card(manifest: Manifest, record: RunRecord) -> str:
+def card(manifest: Manifest, record: RunRecord, call: str) -> str:
     """The card as Markdown.
 
     Args:
         manifest: what was measured of the file.
         record: of the run that it is from.
+        call: the template of how to call the file: one of `templates/`, or a whole path.
     """
     facts, classes = manifest["input"], manifest["classes"]
     more = f" and {len(classes) - _SHOWN} more (manifest.json)" if len(classes) > _SHOWN else ""
     sizes = (facts["channels"], facts["height"], facts["width"])
     shape = sizes if facts["layout"] == "nchw" else (*sizes[1:], sizes[0])
+    about = {"m": manifest, "shape": shape, "reader": "L" if sizes[0] == 1 else "RGB"}
+    picture = fill_in((_TEMPLATES / "picture.py.j2").read_text(), **about)
     return fill_in(
-        _TEMPLATE.read_text(),
-        m=manifest,
+        (_TEMPLATES / "card.md.j2").read_text(),
+        **about,
         r=record,
         label=markdown_text(manifest["label"]),
         experiment=markdown_text(record.experiment),
         teacher=record.teacher and markdown_text(record.teacher.label),
         classes=", ".join(markdown_text(name) for name in classes[:_SHOWN]) + more,
-        shape=shape,
-        reader="L" if sizes[0] == 1 else "RGB",
         rows=_rows(manifest),
         quantised=in_full(manifest["quantisation"]) if manifest["quantisation"] else [],
+        call=fill_in((_TEMPLATES / call).read_text(), picture=picture, **about),
     )
 
 

@@ -1,9 +1,9 @@
 """A classifier as a device calls it: a uint8 picture in, probabilities and logits out."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -54,22 +54,35 @@ def attention_in_parts(network: nn.Module) -> Iterator[None]:
             module.__dict__["fused_attn"] = True
 
 
-def captured(network: nn.Module, sample: Tensor) -> "ExportedProgram":
-    """The network as a graph of operators for any number of pictures, as every exporter starts from.
+def captured(network: nn.Module, sample: Tensor, *, batch: int | None = None) -> "ExportedProgram":
+    """The network as a graph of operators, as every exporter starts from.
 
     Args:
         network: as above.
         sample: two pictures: of one, the number would be taken for a constant.
+        batch: for so many pictures at a time; None: for any number.
 
     Raises:
         UserError: torch can't follow it.
     """
-    batch = {0: torch.export.Dim("batch", min=1, max=65536)}
+    sizes = None if batch else ({0: torch.export.Dim("batch", min=1, max=65536)},)
     try:
         with torch.no_grad(), quiet():
-            return torch.export.export(network, (sample,), dynamic_shapes=(batch,))
+            return torch.export.export(network, (sample[:batch],), dynamic_shapes=sizes)
     except Exception as error:  # torch has no one kind for what it can't follow
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
             f"torch.export can't follow the network, which must not decide by the values of a picture: {reason}"
         ) from error
+
+
+def operator_in(program: "ExportedProgram", names: Collection[str]) -> str | None:
+    """The first operator of a graph whose name has one of these in it, in words, with the layer that it is of."""
+    for node in program.graph.nodes:
+        target = str(node.target)
+        if node.op == "call_function" and any(name in target for name in names):
+            stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+            layers = [name for name, _ in stack.values() if name]
+            layer = layers[-1].removeprefix("network.") if layers else "the network itself"
+            return f"the operator {target}, in {layer}"
+    return None

@@ -119,7 +119,8 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
     layout, target = config.layout, run.test.target.cpu().numpy()
     golden = pictures_of(run.test, spread_over_classes(target, _GOLDEN, seed=0), layout)
     stem = "teacher" if run.record.role == "teacher" else "student"
-    facts = replace(run.facts, format=name, versions=run.facts.versions | _versions_of(one))
+    takes = replace(run.facts.input, batch=one.batch)
+    facts = replace(run.facts, format=name, input=takes, versions=run.facts.versions | _versions_of(one))
     with whole_folder(place, replaces=True) as begun:
         file = begun / f"{stem}{one.suffix}"
         log.info("%s: writing %s", name, place / file.name)
@@ -132,7 +133,9 @@ def _export(name: str, one: Format, source: Source, run: _Run, place: Path, conf
         figures = {key: value if np.isfinite(value) else None for key, value in verified.test.items()}
         facts = replace(facts, verdict=verdict, metrics=figures)
         if verdict == "fails":
-            file = file.rename(begun / f"{stem}-FAILS{one.suffix}")
+            for part in one.files(file):
+                part.rename(part.with_stem(f"{stem}-FAILS"))
+            file = file.with_stem(f"{stem}-FAILS")
         one.put_metadata(file, facts.as_metadata())
         handover = Handover(
             name, one, facts, verified, golden, config.metric, config.margin,

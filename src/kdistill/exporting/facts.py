@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from kdistill.base.bounded import read_json
 from kdistill.base.errors import UserError
+from kdistill.base.storage import write_json
 from kdistill.runs.record import RunRecord
 
 Layout = Literal["nchw", "nhwc"]
@@ -25,6 +28,7 @@ class DeviceInput:
         mean: by channel, of pixels scaled to 0..1; `std` likewise. What is inside the file, and for the curious.
         resize: how a picture of another size becomes one of H x W.
         value_range: what becomes 0 and 255 in grey pictures of more than 8 bits; None where training saw none.
+        batch: pictures at a time; None: any number.
     """
 
     layout: Layout
@@ -35,6 +39,7 @@ class DeviceInput:
     std: tuple[float, ...]
     resize: str = CENTRE_SQUARE
     value_range: tuple[float, float] | None = None
+    batch: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,6 +89,12 @@ class DeviceFacts:
     metrics: dict[str, float | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """The shape of a picture in the file's own layout."""
+        channels, height, width = self.input.shape
+        return (height, width, channels) if self.input.layout == "nhwc" else (channels, height, width)
+
     def as_metadata(self) -> dict[str, str]:
         """Each attribute as JSON, as files keep text by name."""
         return {name: json.dumps(value) for name, value in asdict(self).items()}
@@ -112,3 +123,35 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> DeviceFacts:
             f"{where} does not say what it takes and what its classes are: it was not made by kdistill.export; give "
             "a file of an export folder, or the run's folder"
         ) from error
+
+
+def changed(where: str) -> UserError:
+    """What is raised of a file that takes or gives something else than it says."""
+    return UserError(f"{where} takes or gives something else than it says: it was changed after its export")
+
+
+def put_beside(path: Path, metadata: Mapping[str, str]) -> None:
+    """Writes what a file says of itself beside it, where the format has no room."""
+    write_json(_beside(path), metadata)
+
+
+def facts_beside(path: Path) -> DeviceFacts:
+    """What a file says of itself, where that lies beside it.
+
+    Raises:
+        UserError: there is nothing, or it is not kdistill's.
+    """
+    beside = _beside(path)
+    try:
+        metadata = read_json(beside)
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("text by name was expected")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{beside}, where {path.name} says what it is, can't be read ({error}): keep the two beside each other"
+        ) from error
+    return from_metadata(metadata, str(path))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import Tensor, nn
 
+    from kdistill.exporting.facts import DeviceFacts
     from kdistill.exporting.judge import Judge
     from kdistill.exporting.manifest import Quantisation
 
@@ -52,13 +53,27 @@ class Source:
     made: dict[str, bytes] = field(default_factory=dict)
 
 
+class FileSession(Session, Protocol):
+    """A file in its own runtime that says itself what it is: `kdistill.load` needs nothing else."""
+
+    def facts(self) -> "DeviceFacts":
+        """What the file says of itself.
+
+        Raises:
+            UserError: nothing that kdistill wrote, or it is not what the file takes.
+        """
+
+
 class Format(ABC):
     """One kind of file. A new one is a class like this in `exporting/` and a yaml in `conf/format/`."""
 
     suffix: ClassVar[str]  # of the file
+    further: ClassVar[tuple[str, ...]] = ()  # suffixes of what it needs beside itself, by the same stem
     packages: ClassVar[tuple[str, ...]] = ()  # what it needs beside what training needs
+    batch: ClassVar[int | None] = None  # pictures at a time that the file takes; None: any number
     calibrates: ClassVar[bool] = False  # whether it must see pictures of the training partition
     check: ClassVar[str]  # the script that checks the golden cases: one of `exporting/device/`, or a whole path
+    call: ClassVar[str] = "call_nothing.md.j2"  # how the card says to call it: one of `templates/`, or a whole path
     tolerance: ClassVar[float] = 1e-3  # of golden logits on another machine, as a share of how far they spread
 
     @abstractmethod
@@ -83,6 +98,10 @@ class Format(ABC):
         Raises:
             UserError: the runtime can't run it.
         """
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """The file, and what it needs beside itself."""
+        return (path, *(path.with_suffix(suffix) for suffix in self.further))
 
 
 def make_formats(config: "DictConfig") -> dict[str, Format]:

@@ -80,7 +80,7 @@ class Handover:
         found = re.search(r"(\d+) MB of memory", said)
         manifest["peak_memory_mb"] = int(found[1]) if found else None
         write_json(folder / MANIFEST, manifest)
-        write_text(folder / "README.md", card(manifest, self.record))
+        write_text(folder / "README.md", card(manifest, self.record, self.format.call))
         return manifest
 
     def _manifest(self, file: Path) -> Manifest:
@@ -88,8 +88,9 @@ class Handover:
         return {
             "format": self.name,
             "file": file.name,
-            "size_bytes": file.stat().st_size,
+            "size_bytes": sum(part.stat().st_size for part in self.format.files(file)),
             "sha256": file_digest(file),
+            "further": {part.name: file_digest(part) for part in self.format.files(file)[1:]},
             "run": self.facts.run,
             "label": self.facts.label,
             "fingerprint": self.facts.fingerprint,

@@ -9,6 +9,7 @@ from kdistill.base.run_paths import CONFIG, find_run
 from kdistill.base.spelling import did_you_mean
 from kdistill.exporting.classifier import Classifier
 from kdistill.exporting.facts import DeviceFacts, input_of
+from kdistill.exporting.formats import FileSession
 
 MANIFEST = "manifest.json"
 _TAKES = "a finished run's folder, an export folder, or an .onnx file of one"
@@ -55,12 +56,17 @@ def _file_of(folder: Path) -> Path:
 
 
 def _of_file(path: Path, threads: int) -> Classifier:
-    if path.suffix != ".onnx":
-        raise UserError(f"{path} is not run here: give {_TAKES}; other files are for their own runtimes")
-    from kdistill.exporting.onnx_session import OnnxSession
-
-    session = OnnxSession(path, threads=threads)
+    session = _session(path, threads)
     return Classifier(session.facts(), session)
+
+
+def _session(path: Path, threads: int) -> FileSession:
+    """A file in the runtime that its suffix names; only that runtime is imported."""
+    if path.suffix == ".onnx":
+        from kdistill.exporting.onnx_session import OnnxSession
+
+        return OnnxSession(path, threads=threads)
+    raise UserError(f"{path} is not run here: give {_TAKES}; other files are for their own runtimes")
 
 
 def _of_run(folder: Path, threads: int, allow: Sequence[str]) -> Classifier:

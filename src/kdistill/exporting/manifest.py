@@ -52,7 +52,8 @@ class Manifest(TypedDict):
     """A device file, and what was measured of it.
 
     Attributes:
-        format: that wrote it; `file` its name, `size_bytes` and `sha256` its own.
+        format: that wrote it; `file` its name, `sha256` its own.
+        further: what it needs beside itself, by name: the sha256 of each; `size_bytes` is of all together.
         run: the name of its run's folder; `label`, `fingerprint`, `classes` and `threshold` are the run's.
         input: layout, size and normalisation of a picture, and how one of another size becomes it.
         verdict: passes, fails or inconclusive, within `margin` of the float network in `metric`; `reason` in words.
@@ -72,6 +73,7 @@ class Manifest(TypedDict):
     file: str
     size_bytes: int
     sha256: str
+    further: dict[str, str]
     run: str
     label: str
     fingerprint: str

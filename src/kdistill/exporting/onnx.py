@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdistill.base.errors import UserError
 from kdistill.exporting.formats import INPUT, OUTPUTS, Format, Source, quiet
@@ -20,6 +20,7 @@ class Onnx(Format):
     suffix = ".onnx"
     packages = ("onnx", "onnxscript", "onnxruntime")
     check = "check_onnx.py"
+    call = "call_onnx.md.j2"
 
     def __init__(self, *, opset: int = 20) -> None:
         """What the file is written in.
@@ -86,18 +87,14 @@ def _tidy(path: Path) -> None:
 
 def _lacking(program: "ExportedProgram", error: Exception) -> str:
     """The operator that could not be said, and the layer that it is of."""
+    from kdistill.exporting.device_network import operator_in
+
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
         chain.append(str(cause))
         cause = cause.__cause__
     names = re.findall(r"op='\w+\.(\w+)'", " ".join(chain))  # what it was taken apart into may have another prefix
-    for node in program.graph.nodes:
-        target = str(node.target)
-        if node.op == "call_function" and any(name in target for name in names):
-            stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-            layers = [name for name, _ in stack.values() if name]
-            return (
-                f"the operator {target}, in {layers[-1].removeprefix('network.') if layers else 'the network itself'}"
-            )
+    if (found := operator_in(program, names)) is not None:
+        return found
     return chain[-1].splitlines()[0] if chain[-1] else type(error).__name__

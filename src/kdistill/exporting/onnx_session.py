@@ -6,7 +6,7 @@ import numpy as np
 
 from kdistill.base.errors import UserError
 from kdistill.base.packages import how_to_install
-from kdistill.exporting.facts import DeviceFacts, from_metadata
+from kdistill.exporting.facts import DeviceFacts, changed, from_metadata
 from kdistill.exporting.formats import INPUT, OUTPUTS
 
 
@@ -44,14 +44,11 @@ class OnnxSession:
             UserError: nothing that kdistill wrote, or it is not what its graph takes.
         """
         facts = from_metadata(self._session.get_modelmeta().custom_metadata_map, str(self.path))
-        channels, height, width = facts.input.shape
-        taken = (INPUT, "tensor(uint8)", (channels, height, width))
-        if facts.input.layout == "nhwc":
-            taken = (INPUT, "tensor(uint8)", (height, width, channels))
+        taken = (INPUT, "tensor(uint8)", facts.taken)
         found = [(one.name, one.type, tuple(one.shape[1:])) for one in self._session.get_inputs()]
         given = {one.name: one.shape[1:] for one in self._session.get_outputs()}
         if found != [taken] or given != {name: [len(facts.classes)] for name in OUTPUTS}:
-            raise UserError(f"{self.path} takes or gives something else than it says: it was changed after its export")
+            raise changed(str(self.path))
         return facts
 
     def run(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdistill.base.storage import write_json
+from kdistill.exporting.facts import put_beside
 from kdistill.exporting.formats import Format, Session, Source, quiet
 
 
@@ -12,6 +12,7 @@ class TorchExport(Format):
 
     suffix = ".pt2"
     check = "check_torch_export.py"
+    call = "call_torch_export.md.j2"
 
     def write(self, source: Source, path: Path) -> None:
         import torch
@@ -22,7 +23,7 @@ class TorchExport(Format):
             torch.export.save(captured(source.network, source.sample), path)
 
     def put_metadata(self, path: Path, metadata: Mapping[str, str]) -> None:
-        write_json(path.with_name(f"{path.name}.json"), metadata)
+        put_beside(path, metadata)
 
     def session(self, path: Path, *, threads: int = 1) -> Session:
         import torch
