@@ -12,15 +12,15 @@ from kdistill.exporting.facts import DeviceFacts, input_of
 from kdistill.exporting.formats import FileSession
 
 MANIFEST = "manifest.json"
-_TAKES = "a finished run's folder, an export folder, or an .onnx file of one"
+_TAKES = "a finished run's folder, an export folder, or an .onnx or .xml file of one"
 
 
 def load(path: str | Path, *, threads: int = 1, allow: Sequence[str] = ()) -> Classifier:
     """A run or a device file, ready to answer.
 
     Args:
-        path: a finished run's folder (its network runs in torch), an export folder, or an .onnx file of one (it runs
-            in ONNX Runtime, and torch is not imported).
+        path: a finished run's folder (its network runs in torch), an export folder, or a file of one: .onnx runs in
+            ONNX Runtime and .xml in OpenVINO, and torch is not imported.
         threads: that one picture's computation may use.
         allow: what else a run's config may name: callables by their path, or packages of your own.
 
@@ -66,6 +66,10 @@ def _session(path: Path, threads: int) -> FileSession:
         from kdistill.exporting.onnx_session import OnnxSession
 
         return OnnxSession(path, threads=threads)
+    if path.suffix == ".xml":
+        from kdistill.exporting.openvino_session import OpenVinoSession
+
+        return OpenVinoSession(path, threads=threads)
     raise UserError(f"{path} is not run here: give {_TAKES}; other files are for their own runtimes")
 
 
