@@ -26,8 +26,13 @@ WITH = {
     "loss=spread": ["+experiment=mnist_scratch"],
     "loss=vote_bins": ["+experiment=mnist_scratch"],
 }
-GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger")
+GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger", "debug")
+WHOLE = ("default", "head_first")  # options of callbacks that need no other beside them
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+OPTIONS = [
+    option if (name := option.removeprefix("callbacks=")) in (option, *WHOLE) else f"callbacks=[default,{name}]"
+    for option in OPTIONS
+]
 
 
 def test_no_group_of_conf_is_forgotten_here() -> None:

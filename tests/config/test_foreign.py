@@ -15,18 +15,17 @@ SCRATCH, DISTILL = "+experiment=mnist_scratch", "+experiment=mnist_distill"
 WRITTEN = re.compile(r"(?<![\w./-])\+?([a-z_]+(?:\.\w+)*)=")
 OURS = {
     *("device", "trainer", "dataset", "student", "teacher", "loss", "optimizer", "scheduler", "logger", "callbacks"),
-    *("seed", "name", "experiment", "hydra", "run"),
+    *("seed", "name", "experiment", "hydra", "run", "debug", "tags", "ckpt_path"),
 }
 
 
 FOREIGN = {
-    "trainer.accelerator=gpu": "write device=cuda",
+    "trainer.accelerator=mps": "trainer.accelerator: must be",
     "+trainer.devices=2": "one process on one device",
-    "trainer.fast_dev_run=true": "dataset.limit=500 trainer.max_epochs=1",
-    "trainer.accumulate_grad_batches=4": "write a larger dataset.batch_size",
-    "ckpt_path=x.ckpt": "hydra.run.dir=<its folder>",
-    "debug=true": "dataset.limit=500",
-    "+tags=[a]": "logger=wandb 'logger.wandb.tags=[a,b]'",
+    "fast_dev_run=true": "write debug=fast_dev_run",
+    "accumulate_grad_batches=4": "write trainer.accumulate_grad_batches=4",
+    "resume=x.ckpt": "hydra.run.dir=<its folder>",
+    "+notes=[a]": "write tags=[a,b]",
     "device=gpu": "write device=cuda",
     "trainer.precision=16": "write trainer.precision=16-mixed",
     "epochs=5": "write trainer.max_epochs=5",

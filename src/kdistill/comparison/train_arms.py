@@ -12,6 +12,7 @@ from kdistill.comparison.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.comparison.reuse_controls import reuse_control
 from kdistill.config.hydra_setup import running_folders
 from kdistill.config.sections import wandb_sections
+from kdistill.config.trainer_arguments import device_of
 from kdistill.config.words import literal
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.last_words import of_many
@@ -47,7 +48,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             write_arm(folder / "arms", name, arm)
         missing = [entry for entry in _ordered(folders, seeds) if not RunFolder(entry[2]).finished]
         missing = [(name, seed, own) for name, seed, own in missing if not _reused(arms[name], seed, own)]
-        at_a_time = jobs_at_a_time(config.jobs, config.device)
+        at_a_time = jobs_at_a_time(config.jobs, device_of(config))
         there = len(arms) * len(seeds) - len(missing)
         what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
         log.info(f"{what}, {there} finished before: {folder}")

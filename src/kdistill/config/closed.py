@@ -9,6 +9,7 @@ from kdistill.base.types import mistake
 from kdistill.config.foreign import word_advice
 from kdistill.config.schema import allowed_types, allowed_words
 from kdistill.config.sections import UNKNOWN
+from kdistill.config.signature import trainers_arguments
 from kdistill.config.tree import Tree, at
 from kdistill.config.unknown_keys import unknown
 
@@ -33,7 +34,7 @@ def _strays(section: Tree, schema: Any, known: Sequence[str], prefix: str = "") 
     kinds = {field.name: field.type for field in dataclasses.fields(schema)}
     yield from (f"'{prefix}{name}' cannot be left out" for name in kinds if name not in section)
     for name, value in section.items():
-        if name not in kinds:
+        if name not in kinds and not (prefix == "trainer." and name in trainers_arguments()):
             yield unknown(f"{prefix}{name}", value, known)
-        elif dataclasses.is_dataclass(kinds[name]) and isinstance(value, dict):
+        elif dataclasses.is_dataclass(kinds.get(name)) and isinstance(value, dict):
             yield from _strays(value, kinds[name], known, f"{prefix}{name}.")

@@ -18,8 +18,15 @@ from kdistill.config.jobs import jobs_to_try, with_int
 from kdistill.config.machine import cuda_problem
 from kdistill.config.merge import apply, merge
 from kdistill.config.schema import register
+from kdistill.config.trainer_arguments import device_of
 from kdistill.config.typed_words import wrong_words
 from kdistill.config.validate import problems, report
+
+
+def asks_for_cuda(cfg: DictConfig) -> bool:
+    """Whether a config of any door wants a GPU."""
+    return "device" in cfg and (device_of(cfg) if "trainer" in cfg else cfg.device) == "cuda"
+
 
 _ELSEWHERE = {"hydra/launcher=submitit_slurm", "hydra/launcher=ray"}
 
@@ -67,12 +74,8 @@ def check_overrides(
         configs.append(cfg)
         found += [with_int(problem, given) for problem in wrong]
         # Jobs that SLURM or Ray starts elsewhere may have what this machine lacks.
-        if (
-            cfg is not None
-            and cfg.get("device") == "cuda"
-            and not _ELSEWHERE & set(overrides)
-            and (why := cuda_problem())
-        ):
+        wanted = cfg is not None and asks_for_cuda(cfg) and not _ELSEWHERE & set(overrides)
+        if wanted and (why := cuda_problem()):
             found.append(f"device=cuda, but {why}: use device=cpu or device=auto")
     return configs[0], list(dict.fromkeys(found))
 

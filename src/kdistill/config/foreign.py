@@ -10,15 +10,12 @@ _ONE_DEVICE = (
     "a run trains in one process on one device: write device=cuda, or device=cpu (which GPU: CUDA_VISIBLE_DEVICES=0 "
     "before the command). Several settings at a time are a sweep, -m with hydra/launcher=joblib"
 )
-_SHORT = "to try something quickly write dataset.limit=500 trainer.max_epochs=1 trainer.tune=off"
+_SHORT = "write debug=fast_dev_run (one step of every stage), or debug=limit (a part of each epoch)"
 _GO_ON = (
-    "a run that was stopped goes on when its command is given again with hydra.run.dir=<its folder>; to start from "
-    "weights write student.weights=<file>"
+    "a run that was stopped goes on when its command is given again with hydra.run.dir=<its folder>; to go on from "
+    "another's checkpoint write ckpt_path=<run or .ckpt>, to start from weights student.weights=<file>"
 )
-_STOP = (
-    "write +callbacks.stop._target_=pytorch_lightning.callbacks.EarlyStopping +callbacks.stop.monitor=val/accuracy "
-    "+callbacks.stop.patience=5"
-)
+_STOP = "write callbacks=[default,early_stopping] callbacks.early_stopping.patience=5"
 _RUN_DIR = "write hydra.run.dir={value}"
 _CONFIG = "write +experiment=<name>; a folder of experiments of your own is --config-dir=<folder>"
 _LOADER = "images lie decoded in memory, and no worker processes load them: leave it out"
@@ -28,14 +25,22 @@ _STUDENT = "write student=timm student.name={value}"
 # By the last part of a key, small letters, `-` as `_`; {value} is what was given.
 _TABLE = (
     ("epochs num_epochs n_epochs max_epochs", "write trainer.max_epochs={value}"),
-    ("max_steps max_time min_epochs min_steps", "write trainer.max_epochs=<number>"),
+    (
+        "max_steps max_time min_epochs min_steps limit_train_batches limit_val_batches limit_test_batches "
+        "accumulate_grad_batches gradient_clip_algorithm val_check_interval check_val_every_n_epoch "
+        "num_sanity_val_steps deterministic benchmark detect_anomaly overfit_batches profiler accelerator",
+        "write trainer.{name}={value}",
+    ),
     ("lr learning_rate base_lr", "write optimizer.lr={value}"),
     ("wd weight_decay", "write optimizer.weight_decay={value}"),
     ("momentum", "write optimizer=sgd optimizer.momentum={value}"),
     ("opt optim", "write optimizer={value}"),
     ("sched lr_scheduler", "write scheduler={value}"),
     ("batch_size bs b train_batch_size", "write dataset.batch_size={value}"),
-    ("accumulate_grad_batches grad_accum_steps", "write a larger dataset.batch_size"),
+    (
+        "grad_accum_steps accum_iter grad_accum gradient_accumulation_steps",
+        "write trainer.accumulate_grad_batches={value}",
+    ),
     ("img_size image_size input_size imgsz resolution crop_size", "write dataset.image_size={value}"),
     ("num_classes n_classes nb_classes", "the data say how many classes there are: leave it out"),
     ("model arch net network backbone student_model model_s a", _STUDENT),
@@ -49,47 +54,40 @@ _TABLE = (
     ("loss_fn criterion kd_loss distill", "write loss={value}"),
     ("seed_everything random_seed seed", "write seed={value}"),
     (
-        "accelerator gpus gpu devices num_gpus ngpu num_processes tpu_cores strategy num_nodes nnodes "
+        "gpus gpu devices num_gpus ngpu num_processes tpu_cores strategy num_nodes nnodes "
         "local_rank distributed world_size ddp",
         _ONE_DEVICE,
     ),
     ("device cuda cpu", "write device=cuda or device=cpu"),
     ("amp fp16 bf16 half precision", "write trainer.precision=16-mixed or bf16-mixed"),
-    ("fast_dev_run debug dry_run overfit_batches smoke_test", _SHORT),
-    (
-        "limit_train_batches limit_val_batches limit_test_batches subset max_samples",
-        "write dataset.limit=<number of training images>",
-    ),
-    ("ckpt_path resume resume_from_checkpoint resume_from auto_resume", _GO_ON),
+    ("fast_dev_run debug dry_run smoke_test", _SHORT),
+    ("subset max_samples", "write dataset.limit=<number of training images>"),
+    ("resume resume_from_checkpoint resume_from auto_resume", _GO_ON),
     (
         "checkpoint ckpt load finetune init_weights",
         "write teacher.checkpoint={value} (of a teacher) or student.weights={value} (to start from)",
     ),
     ("clip_grad grad_clip clip_grad_norm max_grad_norm", "write trainer.gradient_clip_val={value}"),
-    ("gradient_clip_algorithm", "gradients are clipped by their norm: write trainer.gradient_clip_val=1"),
-    (
-        "val_check_interval check_val_every_n_epoch num_sanity_val_steps eval_interval",
-        "every epoch ends with a validation: leave it out",
-    ),
+    ("eval_interval", "write trainer.check_val_every_n_epoch={value}"),
     ("enable_progress_bar progress no_progress_bar", "write trainer.progress_bar=true or false"),
     ("log_interval log_every log_freq print_freq", "write trainer.log_every_n_steps={value}"),
-    ("deterministic benchmark", "the seed fixes a run's result (seed=1): leave it out"),
     ("num_workers workers pin_memory j persistent_workers", _LOADER),
     ("output output_dir out o save_dir default_root_dir log_dir workdir", _RUN_DIR),
     ("exp_name run_name experiment_name task_name", "write name={value}"),
     ("experiment exp", "write +experiment={value}"),
     ("config cfg_file config_file conf", _CONFIG),
-    ("tags notes", "write logger=wandb 'logger.wandb.tags=[a,b]'"),
+    ("notes", "write tags=[a,b]"),
     ("wandb use_wandb log_wandb", "write logger=wandb"),
     ("tensorboard use_tensorboard tb", "write logger=tensorboard"),
     ("early_stopping early_stop patience early_stopping_patience", _STOP),
-    ("ema model_ema ema_decay", "write +callbacks.ema._target_=pytorch_lightning.callbacks.EMAWeightAveraging"),
+    ("ema model_ema ema_decay", "write callbacks=[default,ema]"),
     ("freeze freeze_backbone linear_probe", "write student.trainable=head"),
     ("compile torch_compile torchcompile", "write trainer.tune=auto: it compiles where that is faster"),
     ("aug augmentation transform transforms", "write dataset.augment.<key>=<value>, or dataset.augment=null"),
     ("mixup_alpha", "write dataset.mixup={value}"),
     ("smoothing label_smoothing", "write loss=label_smoothing"),
-    ("warmup warmup_epochs warmup_steps", "write scheduler=onecycle scheduler.pct_start=<share of the run>"),
+    ("warmup warmup_epochs warmup_steps", "write scheduler=warmup_cosine scheduler.warmup=<share of the run>"),
+    ("layer_decay", "write optimizer.layer_decay={value}"),
     ("eval evaluate test test_only eval_only", "write python -m kdistill.evaluate run=<folder>"),
     ("train do_train", "python -m kdistill.train trains and then tests: leave it out"),
     ("sweep hparams_search", "write -m and several values: loss.temperature=2,4,8"),
@@ -107,7 +105,7 @@ WORDS = {
     r"logger=(tb|tensorboardlogger)": "write logger=tensorboard",
     r"logger=(true|wandblogger|w&b|weights_and_biases)": "write logger=wandb",
     r"logger=(false|null)": "metrics.csv is always written: write logger=csv",
-    r"callbacks=(early_stopping|early_stop|earlystopping)": _STOP,
+    r"callbacks=(early_stop|earlystopping)": _STOP,
     r"loss=(cross_entropy|crossentropy|xent|nll)": "write loss=ce",
     r"loss=(kl|kldiv|kd_kl|soft|vanilla|hinton|distillation)": "write loss=kd",
     r"scheduler=(constant|null|off)": "write scheduler=none",
@@ -115,6 +113,8 @@ WORDS = {
     r"scheduler=(one_cycle|onecyclelr|1cycle)": "write scheduler=onecycle",
     r"scheduler=(steplr|multistep)": "write scheduler=step",
     r"scheduler=(reduce\w*)": "write scheduler=plateau",
+    r"optimizer=(lamb|lars|lion|adan|adafactor|adopt|madgrad|radam|nadam|rmsprop|laprop|kron)": "write optimizer=timm "
+    "optimizer.opt=<its name>",
     r"optimizer=(adam)": "write optimizer=adamw, or optimizer._target_=torch.optim.Adam",
 }
 # Sections of other programs, and those of ours in which a foreign key is looked for.
@@ -134,7 +134,7 @@ def advice(key: str, value: object = None) -> str | None:
     section, _, name = key.lstrip("-+~").lower().replace("-", "_").rpartition(".")
     text = KEYS.get(name.removeprefix("no_")) if section in _SECTIONS else None
     shown = "<value>" if value in (None, "", True, False) else str(value)
-    instead = text.replace("{value}", shown) if text else None
+    instead = text.replace("{value}", shown).replace("{name}", name) if text else None
     return None if instead is None or f"write {key}=" in f"{instead}=" else instead
 
 

@@ -36,7 +36,7 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -119,9 +119,18 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     hydra.main(version_base=_VERSION_BASE, config_path=conf_dir(), config_name=config_name)(task)()
 
 
-def store_schema(name: str, schema: type) -> None:
-    """Puts a dataclass into Hydra's store, under a name that a primary config can list."""
-    ConfigStore.instance().store(name=name, node=schema)
+def store_schema(name: str, schema: type, open_sections: Sequence[str] = ()) -> None:
+    """Puts a dataclass into Hydra's store, under a name that a primary config can list.
+
+    Args:
+        name: the name.
+        schema: the dataclass.
+        open_sections: keys whose sections take others than their fields too; `config.validate` says which.
+    """
+    node = OmegaConf.structured(schema)
+    for key in open_sections:
+        OmegaConf.set_struct(node[key], False)
+    ConfigStore.instance().store(name=name, node=node)
 
 
 def quoted(text: str) -> str:

@@ -26,6 +26,11 @@ class Meaning(Enum):
     REPORTING = "how a run reports, and where it keeps what can be computed again"
 
 
+# Arguments of Lightning's Trainer that change what is seen of a training, or where it is computed, and not its result.
+TELLING = ("progress_bar", "profiler", "detect_anomaly", "enable_model_summary", "enable_autolog_hparams",
+           "model_registry", "num_sanity_val_steps", "limit_predict_batches")  # fmt: skip
+COMPUTING = ("accelerator", "devices", "num_nodes", "strategy", "deterministic", "benchmark", "inference_mode",
+             "use_distributed_sampler")  # fmt: skip
 # Of keys that are not here, the nearest section above them decides.
 MEANINGS = {
     "name": Meaning.NAME,
@@ -36,6 +41,8 @@ MEANINGS = {
     "print_config": Meaning.REPORTING,
     "teacher_cache": Meaning.REPORTING,
     "allow": Meaning.REPORTING,
+    "tags": Meaning.REPORTING,
+    "ckpt_path": Meaning.TRAINING,
     "dataset": Meaning.DATA,
     "dataset.root": Meaning.FOLDER,
     "dataset.file": Meaning.FOLDER,
@@ -56,7 +63,8 @@ MEANINGS = {
     "trainer.fit": Meaning.REPORTING,
     "trainer.tune_cache": Meaning.REPORTING,
     "trainer.log_every_n_steps": Meaning.REPORTING,
-    "trainer.progress_bar": Meaning.REPORTING,
+    **{f"trainer.{key}": Meaning.REPORTING for key in TELLING},
+    **{f"trainer.{key}": Meaning.MACHINE for key in COMPUTING},
     "replay.teacher": Meaning.REPLAYING,
     "replay.prefix": Meaning.REPLAYING,
     "replay.dtype": Meaning.STORED,
@@ -107,7 +115,8 @@ def counts(key: str, question: Question) -> bool:
 
 def that_count(tree: Tree, question: Question) -> Leaves:
     """Those values of a plain config, by dotted key, that a question depends on: equal values, equal answer."""
-    return {key: value for key, value in leaves(tree).items() if counts(key, question)}
+    given = {key: value for key, value in leaves(tree).items() if value is not None or key != "ckpt_path"}
+    return {key: value for key, value in given.items() if counts(key, question)}
 
 
 def keys_of(wanted: Meaning) -> tuple[str, ...]:

@@ -5,14 +5,10 @@ from collections.abc import Iterator, Mapping
 from kdistill.config.signature import descends
 from kdistill.config.tree import Tree
 
-_AVERAGE = "pytorch_lightning.callbacks.EMAWeightAveraging (or WeightAveraging) averages, and is validated and saved"
-# By class, what to do instead. Each of them rests on Lightning's automatic optimization, which a run does not use, or
-# changes what validation has chosen.
+# By class, what to do instead. Each of them changes, before training, what a run's config says.
 MISFITS: Mapping[str, str] = {
-    "StochasticWeightAveraging": f"its average is neither validated nor saved; {_AVERAGE}",
-    "GradientAccumulationScheduler": "a run accumulates no gradients; set dataset.batch_size",
     "BatchSizeFinder": "batches are the data set's; set dataset.batch_size",
-    "LearningRateFinder": "it needs Lightning's automatic optimization; sweep optimizer.lr with -m",
+    "LearningRateFinder": "the rate is the config's; sweep optimizer.lr with -m",
 }
 
 
@@ -24,3 +20,8 @@ def callback_problems(tree: Tree) -> Iterator[str]:
             for misfit, instead in MISFITS.items():
                 if descends(target, misfit):
                     yield f"callbacks.{name}: {misfit} does not work here: {instead}"
+            if descends(target, "BackboneFinetuning") and tree.get("scheduler"):
+                yield (
+                    f"callbacks.{name}: BackboneFinetuning adds parameters in mid-training, which no schedule of the "
+                    "rates there were can follow: write scheduler=none, or callbacks=head_first, which keeps it"
+                )

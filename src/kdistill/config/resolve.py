@@ -12,7 +12,7 @@ from kdistill.config.tree import below
 def resolved(node: Any, found: list[str], key: str = "") -> Any:
     """The config as plain dicts and lists; what is unset or cannot be resolved is UNKNOWN, and noted in `found`."""
     if isinstance(node, DictConfig):
-        return {name: _value(node, name, found, below(key, name)) for name in map(str, node)}
+        return {str(name): _value(node, name, found, below(key, str(name))) for name in node}
     if isinstance(node, ListConfig):
         return [_value(node, index, found, f"{key}[{index}]") for index in range(len(node))]
     return node

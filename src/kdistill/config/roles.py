@@ -31,7 +31,10 @@ def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
     yield from _peers(tree)
     callbacks = tree.get("callbacks") or {}
     if not any(map(keeps_best, callbacks.values())):
-        yield "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint"
+        yield (
+            "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint "
+            "(callbacks=[default,<another>] has one)"
+        )
 
 
 def _one_teacher(teacher: Tree, student: Any) -> Iterator[str]:

@@ -41,7 +41,10 @@ def _typed(kind: Any, default: Any) -> Any:
 
 @dataclass
 class TrainerConfig:
-    """How long and on what to train; `auto` is resolved when the run starts and printed."""
+    """How long and on what to train; `auto` is resolved when the run starts and printed.
+
+    Beside these keys stands any argument of Lightning's Trainer: see `config.trainer_arguments`.
+    """
 
     max_epochs: int = _typed(Annotated[int, Gt(0), Le(1_000_000)], 20)
     fit: bool = True
@@ -77,6 +80,8 @@ class TrainConfig:
     print_config: str = _one_of(("changed", "all"), "changed")
     teacher_cache: str = MISSING
     allow: list[str] = field(default_factory=list)
+    ckpt_path: str | None = None
+    tags: list[str] = field(default_factory=list)
     dataset: Any = field(default=MISSING, metadata={"keys": {"batch_size": PositiveInt}})
     teacher: Any = None
     student: Any = None
@@ -220,4 +225,4 @@ def register() -> None:
         ("train", TrainConfig), ("evaluate", EvaluateConfig), ("compare", CompareConfig), ("report", ReportConfig),
         ("export", ExportConfig), ("predict", PredictConfig),
     ):  # fmt: skip
-        store_schema(f"{name}_schema", schema)
+        store_schema(f"{name}_schema", schema, ("trainer",) if issubclass(schema, TrainConfig) else ())

@@ -6,6 +6,7 @@ What cannot be read that way has no signature here, and is left to its construct
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from kdistill.base.errors import UserError
@@ -73,6 +74,13 @@ def readable_signature(target: Any) -> Signature | None:
         return signature_of(target) if isinstance(target, str) else None
     except UserError:
         return None
+
+
+@cache
+def trainers_arguments() -> dict[str, Parameter]:
+    """The arguments of the Trainer that is installed, by name; none where its source cannot be read."""
+    signature = readable_signature("pytorch_lightning.Trainer")
+    return {} if signature is None else signature.parameters
 
 
 def _of(found: Found, depth: int = 0) -> Signature:

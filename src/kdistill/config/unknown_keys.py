@@ -9,7 +9,7 @@ from kdistill.base.spelling import near_key
 from kdistill.config.foreign import advice
 from kdistill.config.resolve import resolved
 from kdistill.config.sections import NOT_YET, SECTION_KEYS, UNKNOWN, is_hydras, kind_of, open_sections, supplied_to
-from kdistill.config.signature import readable_signature
+from kdistill.config.signature import readable_signature, trainers_arguments
 from kdistill.config.tree import Tree, at, leaves
 
 
@@ -40,8 +40,8 @@ def unknown(key: str, value: Any, known: Sequence[str], otherwise: str = "") -> 
 
 
 def known_keys(tree: Tree, schema: Any) -> list[str]:
-    """The sections, the dotted keys of all values, and those of the arguments that a target takes beside them."""
-    keys = [*tree, *leaves(tree)]
+    """The sections, the dotted keys of all values, and those of the arguments that a target or Trainer takes beside."""
+    keys = [*tree, *leaves(tree), *(f"trainer.{name}" for name in trainers_arguments() if "trainer" in tree)]
     for section, value in open_sections(tree, schema).items():
         signature = readable_signature(value.get("_target_")) if isinstance(value, dict) else None
         names = signature.parameters if signature else ()

@@ -17,6 +17,7 @@ from kdistill.config.places import place_problems
 from kdistill.config.resolve import resolved
 from kdistill.config.roles import role_problems
 from kdistill.config.sections import UNKNOWN, open_sections
+from kdistill.config.trainer_arguments import trainer_problems
 from kdistill.config.unknown_keys import known_keys
 
 
@@ -58,6 +59,7 @@ def problems(cfg: DictConfig) -> list[str]:
     found += closed_problems(tree, schema, known)
     for key, value in open_sections(tree, schema).items():
         found += section_problems(key, value, known)
+    found += trainer_problems(tree)
     if "role" in tree:
         found += role_problems(tree, _options)
         found += monitor_problems(tree)

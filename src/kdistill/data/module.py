@@ -47,6 +47,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
         `serves_images` may be set to False where a run reads no training image: all that it needs of them is replayed.
         `writes_root` is set to False where a file, not the user, has named the folder: then nothing is painted into it.
+        `one_step_a_call` is set where somebody looks at steps: batches come alone, and Lightning takes the steps.
         `show_two_views` adds a second view to each training batch.
         """
         super().__init__()
@@ -116,14 +117,16 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                 self.serving.batch_size, counted(count, "training image"),
             )  # fmt: skip
 
+    def keep(self, arrays: ImageArrays) -> None:
+        self._arrays = arrays
+
     def place(self, device: str) -> None:
         """Puts the data on a GPU if they take no more than a third of its free memory: then no batch is copied."""
         if device == "cuda" and self.arrays.nbytes <= torch.cuda.mem_get_info()[0] / 3:
             self._arrays = self.arrays.on(device)
 
     def setup(self, stage: str) -> None:
-        """Loads the data if `arrays` was not asked for before."""
-        _ = self.arrays
+        _ = self.arrays  # loads them
 
     def view(self, epoch: int) -> int:
         """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
@@ -172,10 +175,10 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             split, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images
         )
 
-    def _together(self) -> int:
+    def _together(self) -> int | None:
         """How many batches a call of `training_step` gets: many of small images, so that calls cost little."""
         if self.one_step_a_call:
-            return 1
+            return None
         if not self.serves_images:
             return _MOST_TOGETHER
         batch_bytes = self.serving.batch_size * prod(self.arrays.image_shape) * 4
@@ -196,15 +199,14 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """In training, one augmented view of each image; on the device that holds the batch."""
-        if not isinstance(batch, list):
-            return self.prepare(batch, view=None)
-        assert self.trainer is not None
-        epoch = self.trainer.current_epoch
-        shown = [self.prepare(part, view=self.view(epoch)) for part in batch]
-        if not self.two_views:
-            return shown
-        others = [self.prepare(part, view=self.view(epoch + 1)) for part in batch]
-        return [replace(one, second=other) for one, other in zip(shown, others, strict=True)]
+        if isinstance(batch, list):
+            return [self._shown(part) for part in batch]
+        return self._shown(batch) if self.trainer is not None and self.trainer.training else batch
+
+    def _shown(self, batch: Batch) -> Batch:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        second = self.prepare(batch, view=self.view(epoch + 1)) if self.two_views else None
+        return replace(self.prepare(batch, view=self.view(epoch)), second=second)
 
     def prepare(self, batch: Batch, *, view: int | None) -> Batch:
         """What a model sees of a stored batch.

@@ -23,8 +23,8 @@ class ClassifierModule(OptimizedModule):
     """Trains one network on one weighted sum of losses.
 
     With kdistill's own loaders a call of `training_step` takes several optimizer steps. With any other loader of
-    (image, target) it is an ordinary LightningModule: one step a call, which Lightning takes, so that every argument
-    of the Trainer and every callback works as ever.
+    (image, target), and with kdistill's where somebody looks at single steps, it is an ordinary LightningModule: one
+    step a call, which Lightning takes, so that every argument of the Trainer and every callback works as ever.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class ClassifierModule(OptimizedModule):
         channels_last: bool = False,
         backbone_lr: float = 1.0,
         gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: Literal["norm", "value"] = "norm",
         class_names: Sequence[str] = (),
     ) -> None:
         """The parts that a run is made of.
@@ -59,6 +60,7 @@ class ClassifierModule(OptimizedModule):
             channels_last: keep images and weights in that memory format.
             backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
             gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
+            gradient_clip_algorithm: "value" makes that the largest size of each number of the gradient.
             class_names: what the K answers are for; they travel with the checkpoint.
         """
         super().__init__()
@@ -76,6 +78,7 @@ class ClassifierModule(OptimizedModule):
         self.plateau_monitor = plateau_monitor
         self.backbone_lr = backbone_lr
         self.gradient_clip_val = gradient_clip_val
+        self.gradient_clip_algorithm = gradient_clip_algorithm
         self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored
         self.val_metrics = ClassificationFigures(prefix="val/")
         self.test_metrics = ClassificationFigures(prefix="test/")
@@ -169,9 +172,18 @@ class ClassifierModule(OptimizedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = vars(self.train_means)
         checkpoint["class_names"] = list(self.class_names)
+        checkpoint["one_step_a_call"] = self.automatic_optimization
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_means = Means(**checkpoint["train_means"])
+        alone = checkpoint.get("one_step_a_call", self.automatic_optimization)
+        if self._source is not None and alone != self.automatic_optimization:
+            several, one = "several optimizer steps a call", "one optimizer step a call"
+            was, now = (one, several) if alone else (several, one)
+            raise UserError(
+                f"the checkpoint was written in a training with {was}, and this one takes {now}: go on with the "
+                "callbacks and trainer.<argument>s that it began with"
+            )
 
     def on_train_epoch_end(self) -> None:
         """Stops what diverges, and steps a scheduler that goes by epochs, before the epoch's checkpoint is written."""
@@ -185,7 +197,8 @@ class ClassifierModule(OptimizedModule):
         if scheduler is None or self.scheduler_interval == "step" or self.automatic_optimization:
             return
         if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(float(seen[self.plateau_monitor]))
+            if self.plateau_monitor in seen:  # else no epoch was validated so far
+                scheduler.step(float(seen[self.plateau_monitor]))
         else:
             scheduler.step()
 

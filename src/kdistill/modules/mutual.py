@@ -76,9 +76,8 @@ class MutualModule(StudentModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Each peer's gradient is clipped by its own norm, as if it trained alone."""
         if self.gradient_clip_val is not None:
-            norm = self.gradient_clip_val * self.gradient_scale(optimizer)
             for one in self.everyone():
-                torch.nn.utils.clip_grad_norm_(one._learns, norm)
+                self._clip(one._learns, optimizer)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         peers = [peer for peer in self.everyone() if peer is not self]

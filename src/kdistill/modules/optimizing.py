@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import BackboneFinetuning, GradientAccumulationScheduler
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from kdistill.data.loader import BatchLoader
 from kdistill.data.module import ArrayDataModule
@@ -25,23 +26,41 @@ class OptimizedModule(pl.LightningModule):
     plateau_monitor: str
     backbone_lr: float
     gradient_clip_val: float | None
+    gradient_clip_algorithm: Literal["norm", "value"]
     _learns: list[nn.Parameter]
 
     @property
     def automatic_optimization(self) -> bool:
-        """Whether Lightning takes the optimizer's steps: with every loader but kdistill's own."""
-        trainer = self._trainer
-        source = None if trainer is None else trainer.fit_loop._data_source.instance
-        return not isinstance(source, BatchLoader | ArrayDataModule)
+        """Whether Lightning takes the optimizer's steps: but where our own loader gives several batches a call."""
+        source = self._source
+        several = isinstance(source, BatchLoader) and source.together is not None
+        return not (several or (isinstance(source, ArrayDataModule) and not source.one_step_a_call))
 
     @automatic_optimization.setter
     def automatic_optimization(self, automatic: bool) -> None:
         raise AttributeError("whether Lightning takes the steps follows from the loader")
 
+    @property
+    def _source(self) -> Any:
+        """Where the training's batches come from."""
+        return None if self._trainer is None else self._trainer.fit_loop._data_source.instance
+
+    @property
+    def backbone(self) -> nn.ModuleList:
+        """What of the network is not its class head, for Lightning's BackboneFinetuning."""
+        head = {id(p) for part in new_parts(self.network) for p in part.parameters()}
+        own = ((module, list(module.parameters(recurse=False))) for module in self.network.modules())
+        return nn.ModuleList(module for module, found in own if found and not head & {id(p) for p in found})
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.gradient_clip_val is not None:
             learns = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            clip_grad_norm_(learns, self.gradient_clip_val * self.gradient_scale(optimizer))
+            self._clip(learns, optimizer)
+
+    def _clip(self, learns: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+        assert self.gradient_clip_val is not None
+        clip = clip_grad_value_ if self.gradient_clip_algorithm == "value" else clip_grad_norm_
+        clip(learns, self.gradient_clip_val * self.gradient_scale(optimizer))
 
     def gradient_scale(self, optimizer: torch.optim.Optimizer) -> float:
         """What gradients are multiplied by as they are clipped: float16's scale, which a fused optimizer divides by.
@@ -68,7 +87,10 @@ class OptimizedModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         assert self.make_optimizer is not None, "a module that only predicts has no optimizer"
-        optimizer = self.make_optimizer(self._parameter_groups())
+        groups = self._parameter_groups()
+        if any(isinstance(one, BackboneFinetuning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
+            groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+        optimizer = self.make_optimizer([group for group in groups if group["params"]])
         if self.make_scheduler is None:
             return optimizer
         accepted = signature(self.make_scheduler).parameters
@@ -81,12 +103,24 @@ class OptimizedModule(pl.LightningModule):
 
     def _scheduler_steps(self) -> int:
         """How often the scheduler will step."""
-        trainer = self.trainer
-        if self.automatic_optimization and self.scheduler_interval == "step":
+        trainer, own = self.trainer, isinstance(self._source, BatchLoader | ArrayDataModule)
+        if not own and self.scheduler_interval == "step":
             return int(trainer.estimated_stepping_batches)
         assert trainer.max_epochs is not None
         if self.scheduler_interval == "epoch":
             return trainer.max_epochs
         # Not `estimated_stepping_batches`: it sets the loader up before a checkpoint's place in the epoch is known.
         loader: Any = trainer.fit_loop._data_source.dataloader()
-        return trainer.max_epochs * loader.steps
+        batches, limit = loader.steps, trainer.limit_train_batches
+        if self.automatic_optimization:
+            batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = sum(-(-batches // accumulated(trainer, epoch)) for epoch in range(trainer.max_epochs))
+        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+
+
+def accumulated(trainer: pl.Trainer, epoch: int) -> int:
+    """The batches whose gradients make one step of an epoch."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, GradientAccumulationScheduler):
+            return int(callback.get_accumulate_grad_batches(epoch))
+    return trainer.accumulate_grad_batches

@@ -24,6 +24,7 @@ class ModuleOptions:
         channels_last: the memory format of images and weights.
         backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
         gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
+        gradient_clip_algorithm: "value" makes that the largest size of each number of the gradient.
     """
 
     class_names: Sequence[str]
@@ -37,3 +38,4 @@ class ModuleOptions:
     channels_last: bool = False
     backbone_lr: float = 1.0
     gradient_clip_val: float | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] = "norm"

@@ -16,6 +16,7 @@ from kdistill.base.cost import Cost
 from kdistill.base.metric_catalogue import METRICS, Metric, table_metrics
 from kdistill.base.plain_text import printable
 from kdistill.config.hydra_setup import running_job
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.runs.evaluation import Evaluation
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord, TeacherFacts
@@ -83,7 +84,7 @@ def trained_as(record: RunRecord, config: DictConfig) -> str:
     monitor = str(config.callbacks.checkpoint.monitor)
     value = record.val.get(monitor.removeprefix("val/"))
     figure = "" if value is None else f"{monitor} {value:.4f} "
-    return f"{figure}in epoch {record.best_epoch} of {config.trainer.max_epochs}"
+    return f"{figure}in epoch {record.best_epoch} of {epochs_of(config)}"
 
 
 def result_columns() -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdistill.base.errors import UserError
 from kdistill.base.typed import pasted
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.config.words import literal
 from kdistill.runs.folder import RunFolder
 from kdistill.screen.progress import progress
@@ -31,7 +32,7 @@ def _kept(path: Path, whose: str) -> str:
         return f"no epoch {whose}was over yet"
     try:
         done = sum(1 for row in folder.curves() if row.get("train/loss"))
-        whole = f"{done} of {folder.config().trainer.max_epochs} epochs {whose}"
+        whole = f"{done} of {epochs_of(folder.config())} epochs {whose}"
     except UserError:  # it was stopped while the file was written
         return f"what was trained {whose}so far is kept in {shown_path(path)}"
     return f"{whole}{'is' if done == 1 else 'are'} kept in {shown_path(path)}"

@@ -19,6 +19,7 @@ from kdistill.building.device import choose_channels_last
 from kdistill.building.instantiate import network_label
 from kdistill.building.restore import Restored, joined, restore
 from kdistill.config.specs import TeacherSpec
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.evidence.order import likely_order
@@ -147,7 +148,7 @@ def _module(config: DictConfig, network: nn.Module, own: Normalisation) -> Teach
 def _check_knowledge(config: DictConfig, facts: TeacherFacts, who: str, data: ArrayDataModule, advice: str) -> None:
     """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
     majority, accuracy = majority_share(data.arrays.val.target), facts.val["accuracy"]
-    if accuracy <= majority and TeacherSpec.of(config.teacher).gate:
+    if accuracy <= majority and TeacherSpec.of(config.teacher).gate and not config.trainer.get("fast_dev_run"):
         mend = advice or (
             "give a trained teacher.checkpoint, or null to train one"
             if "members" in config.teacher or config.teacher.checkpoint is not None
@@ -194,7 +195,7 @@ def origins(config: DictConfig, arrays: ImageArrays) -> list[tuple[str, str]]:
         else:
             recipe = recipe_of(own)
             folder = _folder(own, recipe, arrays)
-            epochs = f"{recipe.trainer.max_epochs} epochs by {own.teacher.recipe}"
+            epochs = f"{epochs_of(recipe)} epochs by {own.teacher.recipe}"
             is_there = RunFolder(folder).finished
             words = f"found in {folder}, trained before" if is_there else f"trained first, {epochs}, kept in {folder}"
         found.append((network_label(own.teacher), words))

@@ -16,6 +16,7 @@ from kdistill.config.hydra_setup import sweep_name
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
 from kdistill.config.specs import NetworkSpec, TeacherSpec, trained_kind
+from kdistill.config.trainer_arguments import device_of
 from kdistill.config.tree import plain
 from kdistill.models.weights import answers_digest
 from kdistill.runs.folder import RunFolder
@@ -65,7 +66,7 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
             recipe.teacher = section
         else:
             recipe.student = _network(section)
-        recipe.device = config.device
+        recipe.device = device_of(config)
         recipe.logger = _grouped(config)
         recipe.teacher_cache = config.teacher_cache
         recipe.allow = config.allow
@@ -74,6 +75,8 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
             recipe.replay = OmegaConf.merge(config.replay, {"prefix": "auto"})
         recipe.trainer.progress_bar = config.trainer.progress_bar
         recipe.trainer.tune_cache = config.trainer.tune_cache
+        if config.trainer.get("fast_dev_run"):  # one step of every stage: the teacher's training too
+            recipe.trainer.fast_dev_run = config.trainer.fast_dev_run
     return recipe
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kdistill.base.checked import read_note, write_note
 from kdistill.base.storage import digest, one_at_a_time
 from kdistill.building.device import autocast, choose_channels_last, choose_precision, has_bfloat16
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.faster import make_faster, set_memory_format
 
@@ -71,7 +72,7 @@ def tune(config: DictConfig, network: nn.Module, data: ArrayDataModule, device: 
         [*others, *compiled],
         batch_shape=(data.serving.batch_size, *data.arrays.image_shape),
         num_classes=data.arrays.num_classes,
-        steps=data.train_dataloader().steps * trainer.max_epochs,
+        steps=data.train_dataloader().steps * epochs_of(config),
         device=device,
         cache=Path(trainer.tune_cache),
     )

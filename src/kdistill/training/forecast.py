@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from kdistill.building.instantiate import network_label
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.module import ArrayDataModule
 from kdistill.screen.progress import progress
 from kdistill.training.compute_mode import ComputeMode, epoch_seconds
@@ -23,10 +24,10 @@ def expect_student(
         mode: how the student will be trained.
         device: on which.
     """
-    shown = data.views_shown(config.trainer.max_epochs)
+    shown = data.views_shown(epochs_of(config))
     asked = len(set(shown)) if config.replay.teacher != "off" else len(shown)
     images = asked * len(data.arrays.train)
-    training = config.trainer.max_epochs * epoch_seconds(network, mode, data, device)
+    training = epochs_of(config) * epoch_seconds(network, mode, data, device)
 
     def answers() -> float | None:
         pace = progress().pace(f"teacher {network_label(config.teacher)}")  # known once it is being trained

@@ -19,6 +19,7 @@ from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_network, input_normalisation, outline
 from kdistill.building.schedules import build_schedule
 from kdistill.config.specs import NetworkSpec, trained_kind
+from kdistill.config.trainer_arguments import device_of, epochs_of
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.batch_of_one import check_batch_of_one
@@ -29,8 +30,11 @@ from kdistill.modules.student import StudentModule
 from kdistill.teachers.dry_run import dry_run
 from kdistill.training.allocator import settle_process
 from kdistill.training.compute_mode import ComputeMode, tune
+from kdistill.training.go_on import checkpoint_to_go_on_from
 from kdistill.training.peers import build_peers
 from kdistill.training.presence import check_presence
+from kdistill.training.shorten import shorten
+from kdistill.training.trainer_options import check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +72,13 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     Raises:
         UserError: something of it cannot be; the message says what to do.
     """
-    device = choose_device(config.device)
+    device = choose_device(device_of(config))
     check_constructors(config)
+    check_trainer(config)
+    checkpoint_to_go_on_from(config)
     check_layer_names(config)
     data = build_data(config)
+    shorten(config, data)
     data.place(device)
     arrays = data.arrays
     check_figures(config, arrays)
@@ -97,10 +104,11 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         channels_last=mode.channels_last,
         backbone_lr=NetworkSpec.of(config[kind]).backbone_lr,
         gradient_clip_val=config.trainer.gradient_clip_val,
+        gradient_clip_algorithm=config.trainer.get("gradient_clip_algorithm") or "norm",
     )
     if options.loss.views > 1:
         data.show_two_views()
-    if (steps := data.train_dataloader().steps * config.trainer.max_epochs) < _FEW_STEPS:
+    if (steps := data.train_dataloader().steps * epochs_of(config)) < _FEW_STEPS:
         log.warning(
             "%s %s: %s in all, too few to learn much; raise trainer.max_epochs or lower dataset.batch_size",
             kind, label, counted(steps, "optimizer step"),

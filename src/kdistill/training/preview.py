@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.base.cost import Cost
 from kdistill.building.instantiate import network_label
 from kdistill.config.monitors import chosen_by
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.config.validate import validate
 from kdistill.measuring.cost import count_cost
 from kdistill.models.freeze import describe_trainable
@@ -53,7 +54,7 @@ def plan_rows(config: DictConfig, plan: TrainingPlan, tried: DryRun, folder: Run
         tried: the run's networks and loss, joined on random weights.
         folder: the run's.
     """
-    arrays, epochs = plan.data.arrays, config.trainer.max_epochs
+    arrays, epochs = plan.data.arrays, epochs_of(config)
     yield "role", f"{config.role}, seed {config.seed}"
     yield "data", f"{arrays.describe()}; images of {' x '.join(map(str, arrays.image_shape))}"
     cost = count_cost(tried.network, arrays.image_shape, device=plan.device)
@@ -102,7 +103,7 @@ def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
     shapes = {**features, "its logits": logits}
     cache, dtype = Path(config.replay.cache), config.replay.dtype
     store = ReplayStore(cache, "plan", {}, shapes=shapes, samples=samples, dtype=dtype)
-    shown = plan.data.views_shown(config.trainer.max_epochs)
+    shown = plan.data.views_shown(epochs_of(config))
     decision = decide(
         config.replay.teacher,
         store,

@@ -13,6 +13,7 @@ from kdistill.base.types import Json
 from kdistill.building.device import autocast
 from kdistill.building.instantiate import network_label
 from kdistill.config.hydra_setup import running_job
+from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.batch import Batch
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.weights import fingerprint
@@ -115,7 +116,7 @@ def _replayed(
     """What `compute` gives for training batches, from a filled store; None where it is not to be replayed."""
     if switch == "off":
         return None
-    split, shown = data.arrays.train, data.views_shown(config.trainer.max_epochs)
+    split, shown = data.arrays.train, data.views_shown(epochs_of(config))
     views = sorted(set(shown))
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:

@@ -12,10 +12,14 @@ from pytorch_lightning.callbacks import Callback
 
 from kdistill.base.errors import Pruned
 from kdistill.base.shortage import said_in_words
+from kdistill.base.storage import write_text
 from kdistill.base.whole import remove_leftovers
+from kdistill.comparison.estimate import compare
 from kdistill.config.validate import validate
 from kdistill.reporting.following import next_commands
+from kdistill.reporting.page import report_page
 from kdistill.reporting.screen import print_next, print_result, print_settings, trained_as
+from kdistill.runs.collect import subject_of
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import RunRecord
 from kdistill.screen.progress import progress
@@ -71,6 +75,11 @@ def run(
     elif not in_sweep:
         print_result(record, str(path))
         print_next(next_commands(record, path))
+    if config.trainer.get("fast_dev_run") and not on_the_way:  # one step of every stage: the report's too
+        subject = subject_of([str(path)], [], for_page=True)
+        page = report_page(compare(subject.arms, subject.title, notes=subject.notes), subject, command="")
+        write_text(path / "report.html", page)
+        log.info(f"report: {path / 'report.html'}; every stage was gone through once, so the figures say nothing")
     return record
 
 

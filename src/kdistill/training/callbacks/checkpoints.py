@@ -26,14 +26,16 @@ _PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_s
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, fsyncs and renames, so that a full disk or a kill leaves the last good file."""
 
-    def __init__(self, run: str | None = None, folder: Path | None = None) -> None:
+    def __init__(self, run: str | None = None, folder: Path | None = None, foreign: Path | None = None) -> None:
         """For the checkpoints of one run.
 
         Args:
             run: what names it, in each of its checkpoints; None: nothing does.
             folder: the run's, which has to be there as long as it trains.
+            foreign: a checkpoint of another run, which this one may go on from all the same.
         """
         super().__init__()
+        self.foreign = foreign
         self.run = run
         self.folder = folder
 
@@ -50,7 +52,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """What the file holds, with the paths of the run's own checkpoints in the folder where the file lies now."""
-        return at_home(read_checkpoint(Path(path), run=self.run), Path(path).parent, run=self.run)
+        if Path(path) != self.foreign:
+            return at_home(read_checkpoint(Path(path), run=self.run), Path(path).parent, run=self.run)
+        content = read_checkpoint(Path(path))
+        kept = {name: state for name, state in content["callbacks"].items() if "dirpath" not in state}
+        return {**content, "callbacks": kept}  # what that run has chosen and kept is its own
 
 
 def _tensor_bytes(node: Any) -> int:

@@ -33,6 +33,8 @@ class TrainingProgress(Callback):
         """
         self.stage, self.loader, self.validated, self.epochs, self.monitor = stage, loader, validated, epochs, monitor
         self.work = loader.samples + validated * _VALIDATING  # of an epoch, in images
+        self.samples = loader.samples
+        self._by_batch: Any = None  # counts batches where a step is not one of them
         self._begun = self._warm = False
         self._epoch = self._trained = 0
         self._validating: int | None = None  # images so far
@@ -43,6 +45,11 @@ class TrainingProgress(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._begun = True
+        if getattr(pl_module, "automatic_optimization", True):
+            self._by_batch = trainer.fit_loop.epoch_loop.batch_progress.current
+            self.samples = min(self.loader.samples, int(trainer.num_training_batches * self.loader.batch_size))
+            self.work = self.samples + self.validated * _VALIDATING
+            self.stage.total, self.stage.telling = self.work * self.epochs, self.work / 2
         self._see(trainer)
         self.stage.begin_at(self._epoch * self.work + self._trained)
 
@@ -71,7 +78,7 @@ class TrainingProgress(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         self._validating = (self._validating or 0) + len(batch.target)
-        self.stage.advance_to(self._epoch * self.work + self.loader.samples + self._validating * _VALIDATING)
+        self.stage.advance_to(self._epoch * self.work + self.samples + self._validating * _VALIDATING)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validating = None
@@ -98,10 +105,11 @@ class TrainingProgress(Callback):
         short = self.stage.label.rpartition(" ")[2]
         if (validating := self._validating) is not None:
             return Facts(validating, self.validated, "images", f"{before} val", after, short=short)
-        return Facts(self._trained, self.loader.samples, "images", before, after, short=short)
+        return Facts(self._trained, self.samples, "images", before, after, short=short)
 
     def _see(self, trainer: pl.Trainer) -> None:
-        """Counts the images of this epoch that were trained on, by the optimizer's steps: a call takes several."""
+        """Counts the images of this epoch that were trained on, by the optimizer's steps where a call takes several."""
         self._epoch = trainer.current_epoch
         steps = trainer.global_step - self._epoch * self.loader.steps
-        self._trained = min(max(steps, 0) * self.loader.batch_size, self.loader.samples)
+        batches = max(steps, 0) if self._by_batch is None else self._by_batch.ready
+        self._trained = min(batches * self.loader.batch_size, self.samples)
