@@ -17,8 +17,14 @@ from PIL import Image
 
 from kdistill.base.errors import UserError
 from kdistill.config.compose import check_overrides, compose_config
+from kdistill.config.words import paths_as_key
+from kdistill.data.image_folder import ImageFolder
+from kdistill.exporting.answer_forms import Writer
+from kdistill.exporting.classifier import Answer
+from kdistill.exporting.facts import DeviceInput
 from kdistill.exporting.load import load
-from kdistill.exporting.pictures import find_pictures
+from kdistill.exporting.pictures import find_pictures, read_picture
+from kdistill.exporting.pictures_of_run import pictures_of
 from kdistill.predict import job, predict
 from kdistill.runs.folder import RunFolder
 
@@ -51,6 +57,31 @@ def test_the_test_folder_predicted_gives_the_runs_own_test_accuracy(
         by_threshold[model.name] = np.array([row["class"] for row in table])
         assert (by_threshold[model.name] == truth).mean() == record.threshold.test["accuracy"]
     assert (by_threshold["run"] == by_threshold["onnx"]).all()
+
+
+@pytest.mark.parametrize("value_range", [None, (100.0, 30000.0)], ids=["the training's range", "a given range"])
+def test_a_picture_is_read_as_the_run_read_it(value_range: tuple[float, float] | None, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for number, shape in enumerate([(40, 48), (48, 40, 3), (44, 40), (40, 44, 4)]):
+                deep = len(shape) == 2 and number == 0
+                pixels = random.integers(50, 40000 if deep else 256, shape)
+                image = Image.fromarray(pixels.astype(np.uint16 if deep else np.uint8))
+                exif = image.getexif()
+                exif[0x0112] = 5 + number  # turned, and mirrored
+                image.save(tmp_path / part / label / f"{number}.png", exif=exif)
+    data = ImageFolder(
+        str(tmp_path), cache=str(tmp_path / "cache"), image_size=32, value_range=value_range, batch_size=4,
+        eval_batch_size=4, limit=None, views=None, seed=0,
+    )  # fmt: skip
+    arrays = data.load()
+    size = (3, 32, 32)
+    wanted = DeviceInput("nchw", *size, arrays.mean, arrays.std, value_range=arrays.value_range)
+    files = find_pictures([str(tmp_path / "test")], list)
+    read = np.stack([read_picture(file, wanted) for file in files])
+    assert len(files) == 8 and (read == pictures_of(arrays.test, np.arange(8), "nchw")).all()
 
 
 def test_an_onnx_file_answers_without_torch(
@@ -141,6 +172,31 @@ def test_pictures_are_found_by_file_folder_pattern_and_standard_input(tmp_path: 
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="there is no picture in"):
         find_pictures([str(tmp_path / "empty")], list)
+
+
+def test_a_folder_above_one_export_folder_stands_for_it(
+    trained: Path, exported: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"holds several export folders, give one: .*/onnx, .*/onnx_int8"):
+        load(trained / "export")
+    shutil.copytree(trained / "export" / "onnx", tmp_path / "onnx")
+    assert load(tmp_path).facts.format == "onnx"
+
+
+def test_a_list_on_standard_input_is_a_plain_path_too() -> None:
+    assert paths_as_key(["-", "model=a"], "images") == ["model=a", 'images=["-"]']
+    with pytest.raises(UserError, match="there is no '-'"):
+        paths_as_key(["-"], "runs")
+
+
+def test_answers_to_a_file_are_lines_whatever_a_picture_is_called(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    answer = Answer("a\udcff" + "b" * 200, "x", 0.75, {"x": 0.75, "y": 0.25})
+    for form in ("csv", "json"):
+        Writer(form, ["x", "y"], None).add(answer)
+    sys.stdout.flush()
+    head, row, line = capfdbinary.readouterr().out.splitlines()
+    assert head == b"image,class,probability,x,y" and row == b"a\xff" + b"b" * 200 + b",x,0.75,0.75,0.25"
+    assert line.startswith(b'{"image": "a\xffbb') and line.endswith(b'"probabilities": {"x": 0.75, "y": 0.25}}')
 
 
 def test_what_is_no_model_is_refused_in_words(

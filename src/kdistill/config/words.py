@@ -60,7 +60,8 @@ def paths_as_key(words: Sequence[str], key: str) -> list[str]:
     others = [word for word in words if word not in paths]
     if not paths:
         return others
-    missing = [word for word in paths if not Path(word).exists() and not glob.glob(word, recursive=True)]
+    listed = [word for word in paths if key != "images" or word != "-"]  # which is standard input
+    missing = [word for word in listed if not Path(word).exists() and not glob.glob(word, recursive=True)]
     if missing:
         named = ", ".join(f"'{word}'" for word in missing)
         wanted = "folders of finished runs" if key == "runs" else "files, folders"

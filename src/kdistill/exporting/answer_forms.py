@@ -4,10 +4,12 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from io import StringIO, TextIOWrapper
 from itertools import islice
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from kdistill.base.plain_text import printable
 from kdistill.exporting.classifier import Answer
@@ -29,12 +31,13 @@ class Writer:
         """
         self.form, self.classes, self.top = form, classes, top
         self.answers: list[Answer] = []
-        self._csv = csv.writer(sys.stdout, lineterminator="\n")
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be text
         if form == "csv":
             best = [
                 word for number in range(1, (top or 0) + 1) for word in (f"class_{number}", f"probability_{number}")
             ]
-            self._csv.writerow(["image", "class", "probability", *(best if top else classes)])
+            _say(_as_csv(["image", "class", "probability", *(best if top else classes)]))
 
     def add(self, answer: Answer) -> None:
         """One answer; it has no problem."""
@@ -44,11 +47,11 @@ class Writer:
             self.answers.append(answer)
         elif self.form == "json":
             facts = {"image": answer.image, "class": answer.label, "probability": answer.probability}
-            print(json.dumps(facts | {"probabilities": dict(ranked)}, ensure_ascii=False), flush=True)
+            _say(json.dumps(facts | {"probabilities": dict(ranked)}, ensure_ascii=False))
         else:
             best = [entry for pair in ranked for entry in pair]
             every = [answer.probabilities[name] for name in self.classes]
-            self._csv.writerow([answer.image, answer.label, answer.probability, *(best if self.top else every)])
+            _say(_as_csv([answer.image, answer.label, answer.probability, *(best if self.top else every)]))
 
     def end(self) -> None:
         """After the last answer."""
@@ -65,3 +68,18 @@ class Writer:
             shown = "  ".join(f"{printable(name)} {share:.3f}" for name, share in ranked)
             table.add_row(printable(answer.image), printable(answer.label), f"{answer.probability:.4f}", shown)
         screen().print(table)
+
+
+def _as_csv(row: Sequence[object]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
+
+
+def _say(line: str) -> None:
+    """A line whole and at once: to a terminal above the line of progress, to a file or a pipe as it is."""
+    console = screen()
+    if console.is_terminal:
+        console.print(Text(line), soft_wrap=True)
+    else:
+        print(line, flush=True)

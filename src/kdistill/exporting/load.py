@@ -28,8 +28,10 @@ def load(path: str | Path, *, threads: int = 1, allow: Sequence[str] = ()) -> Cl
         UserError: there is no such thing, or it can't be read.
     """
     place = Path(path).expanduser()
-    if place.is_dir() and (place / MANIFEST).is_file() and not (place / CONFIG).is_file():
-        place = _file_of(place)
+    if place.is_dir() and not (place / CONFIG).is_file() and (folders := _export_folders(place)):
+        if len(folders) > 1:
+            raise UserError(f"model={path} holds several export folders, give one: {', '.join(map(str, folders))}")
+        place = _file_of(folders[0])
     if place.is_file():
         return _of_file(place, threads)
     if not place.is_dir():
@@ -38,6 +40,13 @@ def load(path: str | Path, *, threads: int = 1, allow: Sequence[str] = ()) -> Cl
             f"model={path}: there is no such file or folder{did_you_mean(place.name, beside)}; give {_TAKES}"
         )
     return _of_run(find_run(str(place), "model"), threads, allow)
+
+
+def _export_folders(folder: Path) -> list[Path]:
+    """The folder itself where it is an export's, else those right in it."""
+    if (folder / MANIFEST).is_file():
+        return [folder]
+    return sorted(file.parent for file in folder.glob(f"*/{MANIFEST}") if not file.parent.name.startswith("."))
 
 
 def _file_of(folder: Path) -> Path:

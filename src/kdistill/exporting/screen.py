@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from kdistill.base.metric_catalogue import METRICS
 from kdistill.base.plain_text import printable
@@ -32,7 +33,8 @@ def print_exports(manifests: Sequence[Manifest]) -> None:
         table.add_row(one["format"], size, latency, metric.shown(one["test"][metric.key]), shown, one["verdict"])
     console.print(table)
     for one in manifests:
-        console.print(f"{one['format']}: {one['reason']}", soft_wrap=True)
+        lines = [f"{one['format']}: {one['reason']}"]
         if one["quantisation"]:
-            console.print(f"  {printable(in_short(one['quantisation']))}", soft_wrap=True, markup=False)
-        console.print(f"  {printable(shown_path(Path(one['folder'])))}", soft_wrap=True)
+            lines.append(f"  {printable(in_short(one['quantisation']))}")
+        lines.append(f"  {printable(shown_path(Path(one['folder'])))}")
+        console.print(Text("\n".join(lines)), soft_wrap=True)

@@ -16,7 +16,9 @@ _KNOWN = (
     "The ``compute`` method of metric",
     "Checkpoint directory",  # of a run that goes on
 )
-_TALKATIVE = ("matplotlib", "matplotlib.font_manager", "fvcore", "filelock", "PIL", "urllib3", "graphviz")
+_TALKATIVE = (
+    "matplotlib", "matplotlib.font_manager", "fvcore", "filelock", "PIL", "urllib3", "graphviz", "httpx", "httpx2",
+)  # fmt: skip
 
 
 def settle_warnings() -> None:

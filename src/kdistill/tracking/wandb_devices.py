@@ -64,7 +64,9 @@ def _log(section: DictConfig, folder: RunFolder, record: RunRecord, manifests: S
                 allowed = re.sub(r"[^A-Za-z0-9_.-]", "-", f"device-{name}-{manifest['format']}")
                 facts = {key: manifest[key] for key in _FIGURES} | {"fingerprint": record.fingerprint}
                 artifact = wandb.Artifact(allowed, type="device", metadata=facts)
-                artifact.add_dir(manifest["folder"])  # copied: the next export replaces the folder
+                place = Path(manifest["folder"])
+                for file in sorted(path for path in place.rglob("*") if path.is_file()):
+                    artifact.add_file(str(file), file.relative_to(place).as_posix())  # a copy: exports are replaced
                 run.log_artifact(artifact, aliases=["latest", manifest["verdict"]])
         run.summary.update({manifest["format"]: {key: manifest[key] for key in _FIGURES} for manifest in manifests})
     if offline:
