@@ -14,6 +14,7 @@ DISTILL = "+experiment=mnist_distill"
 
 # What else an option needs to make a whole config.
 WITH = {
+    "dataset=custom": [DISTILL, "dataset._target_=torch.utils.data.Dataset"],
     "teacher=none": ["+experiment=mnist_scratch"],
     "teacher=timm": [DISTILL, "teacher.name=resnet34", "teacher.checkpoint=teacher.safetensors"],
     "teacher=custom": [DISTILL, "teacher._target_=torch.nn.Module", "teacher.checkpoint=teacher.safetensors"],

@@ -175,3 +175,5 @@ def test_a_name_that_is_none_or_gives_no_classes_is_refused(tmp_path: Path) -> N
     assert "dataset=image_folder" in refusal(tmp_path, "ImageFolder")
     with pytest.raises(UserError, match=r"dataset.name is not set"):
         TorchvisionSet(str(tmp_path), name=None, cache=str(tmp_path)).load()
+    with pytest.raises(UserError, match=r"dataset.root is not set"):
+        TorchvisionSet(None, name="ImageNet", cache=str(tmp_path)).load()

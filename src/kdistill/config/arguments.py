@@ -10,10 +10,10 @@ from kdistill.config.sections import (
     LEFT_OPEN,
     NETWORK_SIZES,
     NOT_YET,
-    SECTION_KEYS,
     UNKNOWN,
     is_hydras,
     kind_of,
+    own_keys,
     supplied_to,
 )
 from kdistill.config.signature import Parameter, signature_of
@@ -29,7 +29,7 @@ def section_problems(key: str, value: Any, known: Sequence[str]) -> Iterator[str
         leave_out = f" (to leave it out: ~{key})" * ("." in key)
         yield f"{key}={'null' if value is None else value}: must be a section with a _target_{leave_out}"
         return
-    own = SECTION_KEYS.get(kind_of(key), {})
+    own = own_keys(key, value)
     for name, kind in own.items():
         if name in value and not _has_unknown(value[name]) and (wrong := mistake(value[name], kind)):
             yield f"{key}.{name}: {wrong}"
@@ -62,7 +62,7 @@ def _arguments(key: str, value: Tree, target: str, known: Sequence[str]) -> Iter
     if signature is None:
         return  # its source cannot be read: its constructor will say what is wrong
     supplied = supplied_to(key)
-    own = SECTION_KEYS.get(kind_of(key), {})
+    own = own_keys(key, value)
     given = {name: entry for name, entry in value.items() if name not in own and not is_hydras(name)}
     usable = [name for name in signature.parameters if name not in supplied]
     for name, entry in given.items():

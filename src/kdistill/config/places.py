@@ -79,7 +79,8 @@ def _data(section: Any, *, is_other: bool) -> Iterator[str]:
     """What is wrong with the folder of the data; of `evaluate` it is another than the run's."""
     if not isinstance(section, Mapping):
         return
-    if isinstance(file := section.get("file"), str) and not Path(file).is_file():
+    is_ours = str(section.get("_target_", "kdistill.")).startswith("kdistill.")  # `evaluate` names none
+    if is_ours and isinstance(file := section.get("file"), str) and not Path(file).is_file():
         yield (
             f"dataset.file={file} is a folder: give the file in it"
             if Path(file).is_dir()

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional
 
 from annotated_types import Len
 from omegaconf import MISSING, DictConfig
 
 from kdistill.base.types import ImageSide, PositiveFloat, PositiveInt, UnitInterval
+from kdistill.config.signature import Parameter, descends, signature_of
 from kdistill.config.tree import Leaves, Tree, at
 
 _MODEL_KEYS: dict[str, Any] = {
@@ -104,6 +105,32 @@ def open_sections(tree: Tree, schema: Any) -> Leaves:
         entries = listed if isinstance(listed, list) else []
         sections |= {f"{place}[{number}]": entry for number, entry in enumerate(entries) if not isinstance(entry, str)}
     return sections
+
+
+CUSTOM_DATA = "kdistill.data.custom.CustomData"  # what serves a data set of one's own
+
+
+def custom_data_keys() -> dict[str, Any]:
+    """What the section of a data set of one's own has besides that class's arguments, and the types of them."""
+    signature = signature_of(CUSTOM_DATA)
+    assert signature is not None
+    own = {name: parameter for name, parameter in signature.parameters.items() if name not in ("make", "label")}
+    return {name: _type_of(one) for name, one in own.items()}
+
+
+def _type_of(parameter: Parameter) -> Any:
+    if parameter.type is None:
+        return Any
+    return Optional[parameter.type] if parameter.nullable else parameter.type  # noqa: UP045 (built at run time)
+
+
+def own_keys(key: str, section: Tree) -> dict[str, Any]:
+    """The keys of an open section that the program reads itself, and their types."""
+    kind = kind_of(key)
+    target = section.get("_target_")
+    if kind == "dataset" and isinstance(target, str) and not descends(target, "ArrayDataModule"):
+        return custom_data_keys()
+    return SECTION_KEYS.get(kind, {})
 
 
 def supplied_to(key: str) -> tuple[str, ...]:

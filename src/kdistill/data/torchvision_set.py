@@ -33,7 +33,7 @@ class TorchvisionSet(PartedDataModule):
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
     def __init__(
         self,
-        root: str,
+        root: str | None,
         *,
         name: str | None,
         cache: str,
@@ -60,7 +60,8 @@ class TorchvisionSet(PartedDataModule):
             serving: also the arguments of `PartedDataModule`.
         """
         super().__init__(**serving)
-        self.root = Path(root).expanduser()
+        self.root = Path(root or "").expanduser()
+        self.is_placed = root is not None
         self.name = name
         self.cache = Path(cache).expanduser()
         self.verify = verify
@@ -76,6 +77,8 @@ class TorchvisionSet(PartedDataModule):
     def read(self, *, training: bool) -> Samples:
         if self.name is None:
             raise UserError("dataset.name is not set: give the name of a data set of torchvision, as dataset.name=DTD")
+        if not self.is_placed:
+            raise UserError(f"dataset.root is not set: give the folder that torchvision keeps {self.name} in")
         kind = find(self.name)
         is_cifar = kind.__name__ in ("CIFAR10", "CIFAR100")
         options = options_of(kind, self.options)
