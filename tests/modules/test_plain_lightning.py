@@ -27,6 +27,7 @@ from kdistill.base.errors import UserError
 from kdistill.data.batch import Batch
 from kdistill.losses.at import AT
 from kdistill.losses.crd import CRD
+from kdistill.losses.dkd import DKD
 from kdistill.losses.logit import KD, CrossEntropy
 from kdistill.measuring.metrics import measure
 from kdistill.models.weights import fingerprint
@@ -111,6 +112,21 @@ def test_arguments_of_the_trainer_and_callbacks_work_as_ever(
     run = trainer(tmp_path, **options)
     run.fit(module, batches, batches)
     assert run.global_step == steps
+
+
+@pytest.mark.parametrize("loss", [KD(temperature=4), DKD()], ids=["kd", "dkd"])
+def test_accumulated_gradients_make_the_step_of_the_larger_batch(loss: nn.Module, tmp_path: Path) -> None:
+    image, target = torch.rand(48, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(48) % 3
+    weights = []
+    for size, accumulated in ((16, 1), (4, 4)):
+        module = student(loss, optimizer=partial(torch.optim.SGD, lr=0.5, momentum=0.9))
+        run = trainer(tmp_path, accumulate_grad_batches=accumulated)
+        run.fit(module, DataLoader(TensorDataset(image, target), batch_size=size))
+        assert run.global_step == 6
+        weights.append(torch.cat([p.detach().flatten() for p in module.network.parameters()]))
+    assert torch.allclose(*weights, rtol=0, atol=1e-6) and not torch.allclose(
+        weights[0], torch.cat([p.detach().flatten() for p in student().network.parameters()]), atol=1e-3
+    )
 
 
 def test_callbacks_that_look_at_steps_see_each(tmp_path: Path) -> None:

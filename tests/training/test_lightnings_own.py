@@ -109,6 +109,18 @@ def test_an_average_that_validates_as_well_is_handed_over(job: list[str], tmp_pa
 
 
 @pytest.mark.slow
+def test_a_loss_that_compares_samples_says_that_it_sees_the_small_batch(
+    blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = ["+experiment=mnist_distill", *tiny(blocks, tmp_path), "debug=fast_dev_run", "teacher_cache=${replay.cache}"]
+    said = "rkd compares the samples of a batch"
+    trained([*job, "loss=rkd"], tmp_path / "whole")
+    assert said not in caplog.text
+    trained([*job, "loss=rkd", "trainer.accumulate_grad_batches=2"], tmp_path / "parts")
+    assert said in caplog.text
+
+
+@pytest.mark.slow
 def test_a_callback_of_ones_own_may_take_any_argument(job: list[str], tmp_path: Path) -> None:
     own = f"+callbacks.own={{_target_: {Open.__module__}.{Open.__qualname__}, depth: 3}}"
     trained(job, tmp_path / "run", own)

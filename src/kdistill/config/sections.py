@@ -4,7 +4,7 @@ import re
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, Optional
 
-from annotated_types import Len
+from annotated_types import Gt, Le, Len
 from omegaconf import MISSING, DictConfig
 
 from kdistill.base.types import ImageSide, PositiveFloat, PositiveInt, UnitInterval
@@ -33,6 +33,7 @@ TEACHER_KEYS: dict[str, Any] = {
 SECTION_KEYS: dict[str, dict[str, Any]] = {
     "teacher": {**TEACHER_KEYS, **_MODEL_KEYS},
     "student": _MODEL_KEYS,
+    "optimizer": {"layer_decay": Annotated[float, Gt(0), Le(1)] | None, "decayed": Literal["all", "weights"]},
     "scheduler": {"interval": Literal["step", "epoch"] | None, "monitor": str | None},
     "loss": {"alpha": UnitInterval, "ce": dict[str, Any]},
 }

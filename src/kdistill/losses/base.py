@@ -110,6 +110,11 @@ class WeightedSum(nn.Module):
         return self._layers("teacher_layers")
 
     @property
+    def comparing(self) -> tuple[str, ...]:
+        """The parts that compare the samples of a batch with each other (their `compares_samples` is true)."""
+        return tuple(name for name, part in self.parts.items() if getattr(part, "compares_samples", False))
+
+    @property
     def views(self) -> int:
         """How many views of each sample the parts look at: 1 or 2."""
         return max((getattr(part, "views", 1) for part in self.parts.values()), default=1)

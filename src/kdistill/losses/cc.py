@@ -54,6 +54,8 @@ class CC(FeatureLoss):
     a size like that of the other relations.
     """
 
+    compares_samples = True
+
     choice = "last"
     needs_maps = False
 

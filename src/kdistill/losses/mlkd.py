@@ -70,6 +70,8 @@ class MLKD(LogitLoss):
     weakly and the second strongly augmented; here both are draws of `dataset.augment`.
     """
 
+    compares_samples = True
+
     @validate_call
     def __init__(
         self,

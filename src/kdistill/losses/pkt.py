@@ -44,6 +44,8 @@ def _neighbours(features: Tensor) -> Tensor:
 class PKT(FeatureLoss):
     """`pkt`. Defaults of the field: 30000 times the cross-entropy's weight."""
 
+    compares_samples = True
+
     choice = "last"
     needs_maps = False
 

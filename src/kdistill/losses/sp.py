@@ -41,6 +41,8 @@ class SP(FeatureLoss):
     The paper compares the last maps; `layers: auto` takes what goes into the class head, their mean over positions.
     """
 
+    compares_samples = True
+
     choice = "last"
     needs_maps = False
 

@@ -17,6 +17,7 @@ from kdistill.models.taps import tapped
 from kdistill.modules.means import Means
 from kdistill.modules.normalize import Normalize
 from kdistill.modules.optimizing import OptimizedModule
+from kdistill.modules.parameter_groups import Decayed
 
 
 class ClassifierModule(OptimizedModule):
@@ -40,6 +41,8 @@ class ClassifierModule(OptimizedModule):
         plateau_monitor: str = "train/loss",
         channels_last: bool = False,
         backbone_lr: float = 1.0,
+        layer_decay: float | None = None,
+        decayed: Decayed = "all",
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: Literal["norm", "value"] = "norm",
         class_names: Sequence[str] = (),
@@ -59,6 +62,8 @@ class ClassifierModule(OptimizedModule):
             plateau_monitor: the figure that a ReduceLROnPlateau waits for.
             channels_last: keep images and weights in that memory format.
             backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
+            layer_decay: factor on the rate from each layer to the one before it; None: all layers have one rate.
+            decayed: "weights" leaves norms and biases without weight decay.
             gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
             gradient_clip_algorithm: "value" makes that the largest size of each number of the gradient.
             class_names: what the K answers are for; they travel with the checkpoint.
@@ -77,6 +82,8 @@ class ClassifierModule(OptimizedModule):
         self.scheduler_interval = scheduler_interval
         self.plateau_monitor = plateau_monitor
         self.backbone_lr = backbone_lr
+        self.layer_decay = layer_decay
+        self.decayed = decayed
         self.gradient_clip_val = gradient_clip_val
         self.gradient_clip_algorithm = gradient_clip_algorithm
         self.replayed: Callable[[Batch], Tensor] | None = None  # set where the frozen part's outputs are stored

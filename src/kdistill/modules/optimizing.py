@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from kdistill.data.loader import BatchLoader
 from kdistill.data.module import ArrayDataModule
 from kdistill.models.head import new_parts
+from kdistill.modules.parameter_groups import Decayed, parameter_groups
 from kdistill.modules.schedules import BY_BATCH, with_steps
 
 
@@ -25,6 +26,8 @@ class OptimizedModule(pl.LightningModule):
     scheduler_interval: Literal["step", "epoch"] | None
     plateau_monitor: str
     backbone_lr: float
+    layer_decay: float | None
+    decayed: Decayed
     gradient_clip_val: float | None
     gradient_clip_algorithm: Literal["norm", "value"]
     _learns: list[nn.Parameter]
@@ -72,18 +75,18 @@ class OptimizedModule(pl.LightningModule):
         return float(scaler.get_scale()) if scaler is not None and divides else 1.0
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """What learns, with the backbone apart where its learning rate differs."""
-        if self.backbone_lr == 1.0:
+        """What learns, in groups where rates or weight decay differ."""
+        if self.backbone_lr == 1.0 and self.layer_decay is None and self.decayed == "all":
             return [{"params": self._learns}]
         assert self.make_optimizer is not None
-        rate = signature(self.make_optimizer).parameters["lr"].default * self.backbone_lr
-        fast = {id(p) for part in new_parts(self.network) for p in part.parameters()}
-        slow = {id(p) for p in self.network.parameters()} - fast
-        groups = [
-            {"params": [p for p in self._learns if id(p) not in slow]},
-            {"params": [p for p in self._learns if id(p) in slow], "lr": rate},
-        ]
-        return [group for group in groups if group["params"]]
+        return parameter_groups(
+            self.network,
+            self._learns,
+            rate=signature(self.make_optimizer).parameters["lr"].default,
+            backbone_lr=self.backbone_lr,
+            layer_decay=self.layer_decay,
+            decayed=self.decayed,
+        )
 
     def configure_optimizers(self) -> Any:
         assert self.make_optimizer is not None, "a module that only predicts has no optimizer"
@@ -99,6 +102,8 @@ class OptimizedModule(pl.LightningModule):
         scheduler = with_steps(self.make_scheduler, optimizer, self._scheduler_steps())
         # Of kdistill's own loaders stepped here, not by Lightning.
         told = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.plateau_monitor}
+        if self.trainer.check_val_every_n_epoch != 1:
+            told["strict"] = False  # an epoch without a validation has nothing to wait for
         return {"optimizer": optimizer, "lr_scheduler": told}
 
     def _scheduler_steps(self) -> int:

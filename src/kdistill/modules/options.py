@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from kdistill.losses.base import WeightedSum
+from kdistill.modules.parameter_groups import Decayed
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class ModuleOptions:
         plateau_monitor: the figure that a ReduceLROnPlateau waits for.
         channels_last: the memory format of images and weights.
         backbone_lr: learning rate of all but the class head, as a factor on the optimizer's.
+        layer_decay: factor on the rate from each layer to the one before it; None: all layers have one rate.
+        decayed: "weights" leaves norms and biases without weight decay.
         gradient_clip_val: largest norm of the gradient of all parameters together; None: as it is.
         gradient_clip_algorithm: "value" makes that the largest size of each number of the gradient.
     """
@@ -37,5 +40,7 @@ class ModuleOptions:
     plateau_monitor: str = "train/loss"
     channels_last: bool = False
     backbone_lr: float = 1.0
+    layer_decay: float | None = None
+    decayed: Decayed = "all"
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: Literal["norm", "value"] = "norm"

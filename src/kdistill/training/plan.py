@@ -34,7 +34,7 @@ from kdistill.training.go_on import checkpoint_to_go_on_from
 from kdistill.training.peers import build_peers
 from kdistill.training.presence import check_presence
 from kdistill.training.shorten import shorten
-from kdistill.training.trainer_options import check_trainer
+from kdistill.training.trainer_options import accumulates, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +103,18 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         **build_schedule(config),
         channels_last=mode.channels_last,
         backbone_lr=NetworkSpec.of(config[kind]).backbone_lr,
+        layer_decay=config.optimizer.get("layer_decay"),
+        decayed=config.optimizer.get("decayed", "all"),
         gradient_clip_val=config.trainer.gradient_clip_val,
         gradient_clip_algorithm=config.trainer.get("gradient_clip_algorithm") or "norm",
     )
+    check_optimizer(config, network)
+    if options.loss.comparing and accumulates(config):
+        log.warning(
+            "loss %s compares the samples of a batch, and of those whose gradients are accumulated it sees each alone "
+            "(%s): raise dataset.batch_size where memory allows",
+            " and ".join(options.loss.comparing), counted(data.serving.batch_size, "image"),
+        )  # fmt: skip
     if options.loss.views > 1:
         data.show_two_views()
     if (steps := data.train_dataloader().steps * epochs_of(config)) < _FEW_STEPS:
@@ -139,6 +148,19 @@ def check_constructors(config: DictConfig) -> None:
         build_all(config.callbacks, "callbacks", dirpath="checkpoints")  # which nobody makes before training
     except (InstantiationException, TypeError) as error:
         raise UserError(f"callbacks: {error.__cause__ or error}") from error
+
+
+def check_optimizer(config: DictConfig, network: nn.Module) -> None:
+    """Makes the optimizer once on the run's own network, before a teacher is trained for it.
+
+    Raises:
+        UserError: it does not take these parameters, as torch's Muon takes matrices alone.
+    """
+    try:
+        build(config.optimizer, "optimizer")([p for p in network.parameters() if p.requires_grad] or [nn.Parameter()])
+    except (ValueError, TypeError, RuntimeError) as error:
+        muon = "; optimizer=muon takes AdamW for what is no matrix" if "Muon" in str(config.optimizer._target_) else ""
+        raise UserError(f"optimizer={config.optimizer._target_}: {error}{muon}") from error
 
 
 def check_layer_names(config: DictConfig) -> None:

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from kdistill.base.errors import UserError
 from kdistill.building.instantiate import build
+from kdistill.config.signature import descends
 from kdistill.config.trainer_arguments import given
 from kdistill.training.callbacks.single_steps import who_looks_at_steps
 
@@ -58,6 +59,14 @@ def said(config: DictConfig) -> dict[str, Any]:
     """The arguments of Lightning's Trainer that a config gives other values than Lightning does."""
     defaults = {name: one.default for name, one in inspect.signature(pl.Trainer).parameters.items()}
     return {name: value for name, value in given(config.trainer).items() if value != defaults[name]}
+
+
+def accumulates(config: DictConfig) -> bool:
+    """Whether the gradients of several batches make one step, in some epoch at least."""
+    kinds = (str(section._target_) for section in config.callbacks.values())
+    return "accumulate_grad_batches" in said(config) or any(
+        descends(kind, "GradientAccumulationScheduler") for kind in kinds
+    )
 
 
 def trainer_options(config: DictConfig, folder: Path) -> dict[str, Any]:
