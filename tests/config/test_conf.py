@@ -87,7 +87,7 @@ def test_an_experiment_opens_with_its_command_and_what_to_expect() -> None:
             "seed: one",
             "experiment/mnist_distill.yaml: seed: must be a whole number, not 'one'",
         ),
-        ("trainer/default.yaml", "epochs: 1", "trainer/default.yaml: unknown key 'trainer.epochs'"),
+        ("trainer/default.yaml", "epochs: 1", "unknown key 'trainer.epochs'"),
         ("train.yaml", "epochs: 1", "train.yaml: unknown key 'epochs'"),
         ("callbacks/default.yaml", "lr2: 1", "callbacks.lr2=1: must be a section with a _target_"),
     ],
