@@ -20,7 +20,7 @@ from kdistill.data.serving import Serving
 # Those that say all; others start from one of them, and one's own has no class yet.
 FILES = sorted(Path(conf_dir(), "dataset").glob("*.yaml"))
 NAMES = [path.stem for path in FILES if "_target_: kdistill.data." in path.read_text().split("augment:")[0]]
-SINGLE = ("arrays",)  # a file, and no folder
+SINGLE = ("arrays", "huggingface")  # a file or a path, and no root
 BASE = ["name=test", "role=student", "student=mnist_mlp"]
 
 

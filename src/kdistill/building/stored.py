@@ -80,6 +80,8 @@ def stored_data(
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
     if "verify" in trained.dataset:
         trained.dataset.verify = False  # other images may be asked for; and nothing is fetched, or renamed in a folder
+    if "fetch" in trained.dataset:
+        trained.dataset.fetch = False
     if "cache" in trained.dataset:
         trained.dataset.cache = cache
     for key, value in {"max_pixels": max_pixels, "allow_outside": allow_outside}.items():

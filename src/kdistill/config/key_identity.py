@@ -46,6 +46,8 @@ MEANINGS = {
     "dataset": Meaning.DATA,
     "dataset.root": Meaning.FOLDER,
     "dataset.file": Meaning.FOLDER,
+    "dataset.path": Meaning.FOLDER,
+    "dataset.fetch": Meaning.REPORTING,
     "dataset.cache": Meaning.REPORTING,
     "dataset.max_pixels": Meaning.REPORTING,
     "dataset.allow_outside": Meaning.REPORTING,

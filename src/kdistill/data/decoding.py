@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
-from pathlib import Path
 from threading import Lock
 from typing import IO, Literal
 
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 
 from kdistill.base.limits import BYTES_PER_PIXEL, IMAGE_PIXELS, PIXELS_AT_ONCE
 from kdistill.base.space import free_memory, size
+from kdistill.data.held import Source
 
 # What Pillow raises for a file that is no image, or is damaged.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -49,7 +49,7 @@ class UnreadableImage(Exception):
 
 
 def decode(
-    path: Path, image_size: int, value_range: Range | None = None, *, max_pixels: int = IMAGE_PIXELS
+    path: Source, image_size: int, value_range: Range | None = None, *, max_pixels: int = IMAGE_PIXELS
 ) -> tuple[np.ndarray, str]:
     """A file's pixels: turned as its EXIF says, as RGB, cropped to its centre square, resized.
 
@@ -95,7 +95,7 @@ def depth(file: IO[bytes]) -> Depth:
         return "bytes"  # decoding it says what is wrong
 
 
-def extent(path: Path, *, max_pixels: int = IMAGE_PIXELS) -> Range | None:
+def extent(path: Source, *, max_pixels: int = IMAGE_PIXELS) -> Range | None:
     """The least and the greatest value of a file; None if it does not decode, or has values that are no numbers."""
     try:
         with _opened(path, max_pixels) as file:
@@ -120,7 +120,7 @@ def lets_through(max_pixels: int) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Source, max_pixels: int) -> Iterator[Image.Image]:
     """The decoded image of a file.
 
     Raises:

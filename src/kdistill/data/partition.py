@@ -13,6 +13,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.cuts import cut, stratified_cut
+from kdistill.data.held import Source
 from kdistill.data.problems import Problems
 from kdistill.data.repeated import say_repeated
 from kdistill.data.store import StoredImages
@@ -87,7 +88,7 @@ class Samples:
     """
 
     stored: StoredImages
-    names: Sequence[Path | str]
+    names: Sequence[Source | str]
     whole: Split
     class_names: tuple[str, ...]
     parts: dict[str, Tensor]

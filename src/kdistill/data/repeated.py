@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 from torch import Tensor
 
 from kdistill.base.plain_text import brief, one_line
 from kdistill.base.spelling import counted
 from kdistill.data.arrays import Split
+from kdistill.data.held import Source
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _SHOWN = 3
 
 def say_repeated(
     sources: Sequence[str],
-    names: Sequence[Path | str],
+    names: Sequence[Source | str],
     whole: Split,
     parts: dict[str, Tensor],
     class_names: Sequence[str],

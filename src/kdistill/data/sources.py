@@ -3,21 +3,21 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 
 from kdistill.data.decoding import Depth, depth
+from kdistill.data.held import Source
 
 _TOGETHER = 256  # files a task: one future for each of 200,000 would cost more than reading them
 
 
-def read_sources(paths: Sequence[Path], pool: Executor) -> tuple[tuple[str, ...], list[Depth]]:
+def read_sources(paths: Sequence[Source], pool: Executor) -> tuple[tuple[str, ...], list[Depth]]:
     """The sha256 of N files and the depth of each; of one that can't be read, `unreadable`: decoding it says why."""
     parts = [paths[start : start + _TOGETHER] for start in range(0, len(paths), _TOGETHER)]
     found = [source for part in pool.map(_read, parts) for source in part]
     return tuple(sha256 for sha256, _ in found), [bits for _, bits in found]
 
 
-def _read(paths: Sequence[Path]) -> list[tuple[str, Depth]]:
+def _read(paths: Sequence[Source]) -> list[tuple[str, Depth]]:
     found = []
     for path in paths:
         try:

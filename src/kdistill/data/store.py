@@ -23,6 +23,7 @@ from kdistill.base.spelling import counted
 from kdistill.base.storage import one_at_a_time
 from kdistill.base.whole import remove_leftovers
 from kdistill.data.decoding import Range, UnreadableImage, decode, lets_through
+from kdistill.data.held import Source
 from kdistill.data.problems import Problems
 from kdistill.data.room import check_array, check_decoding
 from kdistill.data.sources import read_sources
@@ -31,7 +32,7 @@ from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
 
-Decoder = Callable[[Path], tuple[np.ndarray, str] | UnreadableImage]
+Decoder = Callable[[Source], tuple[np.ndarray, str] | UnreadableImage]
 
 _VERSION = 1  # of decoding: raise it when the same file would give other pixels
 _CHANNELS = 3
@@ -58,7 +59,7 @@ class StoredImages:
 
 
 def open_store(
-    paths: Sequence[Path],
+    paths: Sequence[Source],
     *,
     cache: Path,
     image_size: int,
@@ -132,7 +133,7 @@ def _array(file: Path, count: int, image_size: int, key: str) -> CheckedArray:
 
 
 def _verified(
-    array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor
+    array: CheckedArray, paths: Sequence[Source], decoder: Decoder, pool: ThreadPoolExecutor
 ) -> dict[str, int] | None:
     """How many files had which mode, of an array that is as it was written, or is again; None if it has to be made."""
     note = array.file.with_suffix(".json")
@@ -154,7 +155,7 @@ def _verified(
 
 
 def _make(
-    array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
+    array: CheckedArray, paths: Sequence[Source], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
 ) -> dict[str, int] | None:
     """Decodes all images, in order; how many files had which mode, or None where one does not decode."""
     note = array.file.with_suffix(".json")
@@ -173,7 +174,7 @@ def _make(
 
 
 def _decode_all(
-    array: CheckedArray, paths: Sequence[Path], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
+    array: CheckedArray, paths: Sequence[Source], decoder: Decoder, pool: ThreadPoolExecutor, problems: Problems
 ) -> dict[str, int]:
     """Writes the array as the threads decode; returns how many files had which mode."""
     modes: Counter[str] = Counter()
@@ -203,18 +204,18 @@ def _decode_all(
     return dict(modes)
 
 
-def _parted(paths: Sequence[Path]) -> list[Sequence[Path]]:
+def _parted(paths: Sequence[Source]) -> list[Sequence[Source]]:
     """Paths in as many parts as there are tasks: one for each of 200,000 small images would cost as much as they do."""
     each = -(-len(paths) // _TASKS)
     return [paths[start : start + each] for start in range(0, len(paths), each)]
 
 
-def _some(decoder: Decoder, paths: Sequence[Path]) -> list[tuple[np.ndarray, str] | UnreadableImage]:
+def _some(decoder: Decoder, paths: Sequence[Source]) -> list[tuple[np.ndarray, str] | UnreadableImage]:
     return [decoder(path) for path in paths]
 
 
 def _try(
-    image_size: int, value_range: Range | None, max_pixels: int, path: Path
+    image_size: int, value_range: Range | None, max_pixels: int, path: Source
 ) -> tuple[np.ndarray, str] | UnreadableImage:
     try:
         return decode(path, image_size, value_range, max_pixels=max_pixels)

@@ -11,6 +11,7 @@ from kdistill.base.checked import read_note, write_note
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.data.decoding import Depth, Range, extent
+from kdistill.data.held import Source
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ _UPPER_HALF = 128  # of the byte that Pillow keeps of 16 bits
 
 
 def settle_range(
-    paths: Sequence[Path],
+    paths: Sequence[Source],
     sources: Sequence[str],
     depths: Sequence[Depth],
     *,
@@ -68,11 +69,11 @@ def settle_range(
 
 def _extent(
     numbers: Sequence[int],
-    paths: Sequence[Path],
+    paths: Sequence[Source],
     sources: Sequence[str],
     cache: Path,
     pool: Executor,
-    measure: Callable[[Path], Range | None],
+    measure: Callable[[Source], Range | None],
 ) -> Range:
     """The least and the greatest value of some files, from the cache if they were measured before."""
     key = hashlib.sha256("\n".join(sources[number] for number in numbers).encode()).hexdigest()

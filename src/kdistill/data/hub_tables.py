@@ -1,0 +1,145 @@
+"""Tables of the library `datasets`: opened from the hub, or from files here; which column is what."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kdistill.base.classes import listed
+from kdistill.base.errors import UserError
+from kdistill.base.spelling import did_you_mean
+from kdistill.data.held import HeldImage, Source
+
+log = logging.getLogger(__name__)
+
+_BY_SUFFIX = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
+_SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
+_TARGETS = ("label", "labels", "target", "class", "cls", "category", "fine_label", "y")
+_IMAGES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp")
+
+
+def open_tables(path: str, subset: str | None, revision: str | None, *, fetch: bool, keep: Path) -> dict[str, Any]:
+    """The splits of a data set, by name.
+
+    Args:
+        path: a name on the hub, a folder, or a file.
+        subset, revision: on the hub.
+        fetch: whether the hub is asked; False: only what is here.
+        keep: where the library keeps what it makes of files.
+
+    Raises:
+        UserError: it is not here and can't be fetched, or can't be read; or the library is not installed.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            "dataset=huggingface needs the library `datasets`: pip install kdistill[huggingface]"
+        ) from error
+    place = Path(path).expanduser()
+    datasets.disable_progress_bars()
+    offline = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = offline or not fetch
+    try:
+        if any((place / name).is_file() for name in _SAVED):
+            found = datasets.load_from_disk(str(place))
+        elif place.is_file():
+            if place.suffix not in _BY_SUFFIX:
+                raise UserError(f"dataset.path={path}: give a file of {', '.join(_BY_SUFFIX)}, or a folder")
+            found = datasets.load_dataset(_BY_SUFFIX[place.suffix], data_files=str(place), cache_dir=str(keep))
+        elif place.is_dir():
+            found = datasets.load_dataset(str(place), cache_dir=str(keep))
+        else:
+            found = datasets.load_dataset(path, subset, revision=revision, cache_dir=str(keep))
+    except (OSError, ValueError, RuntimeError) as error:  # the library's words for what is not there or can't be read
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        here = "" if place.exists() else _elsewhere(path, fetch=fetch)
+        raise UserError(f"dataset.path={path} can't be read by the library `datasets`: {reason}{here}") from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
+    return dict(found) if isinstance(found, dict) else {"all": found}
+
+
+def _elsewhere(path: str, *, fetch: bool) -> str:
+    why = "" if fetch else " (nothing is fetched here)"
+    return (
+        f"{why}. It is no folder or file here; from the hub it can be fetched on a machine with a network by "
+        f"datasets.load_dataset({path!r}).save_to_disk('<folder>'): copy that folder, and give it as dataset.path"
+    )
+
+
+def image_column(table: Any, given: str | None, source: str) -> str:
+    """The column of images.
+
+    Raises:
+        UserError: there is none of that name, or none that holds images.
+    """
+    import datasets
+
+    kinds = {name: feature for name, feature in table.features.items() if isinstance(feature, datasets.Image)}
+    usual = next((name for name in _IMAGES if name in table.column_names), None)
+    found = _named(table, given, source, "image") or next(iter(kinds), usual)
+    if found is None:
+        there = listed(table.column_names)
+        raise UserError(f"{source} has no column of images, only {there}: give dataset.image=<column>")
+    return found
+
+
+def encoded_images(table: Any, column: str, name: str) -> list[Source]:
+    """The images of a table: the files that it names, or the bytes that it holds.
+
+    Raises:
+        UserError: the column holds something else.
+    """
+    import datasets
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = table.select_columns([column])
+    if isinstance(rows.features[column], datasets.Image):
+        rows = rows.cast_column(column, datasets.Image(decode=False))
+    values = rows.data.column(column)
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        files: list[str | None] = [None] * len(rows)
+    elif pa.types.is_struct(values.type) and {"bytes", "path"} <= {field.name for field in values.type}:
+        paths, held = pc.struct_field(values, "path"), pc.struct_field(values, "bytes")
+        files = pc.if_else(pc.is_null(held), paths, pa.scalar(None, paths.type)).to_pylist()
+    else:
+        kind = f"holds {values.type}, no encoded images"
+        raise UserError(f"{name}: the column {column} {kind}: give dataset.image=<column>")
+
+    def fetch(number: int) -> bytes:
+        value = rows[number][column]
+        return (value["bytes"] if isinstance(value, dict) else value) or b""
+
+    return [
+        HeldImage(f"{name}[{number}]", partial(fetch, number)) if file is None else Path(file)
+        for number, file in enumerate(files)
+    ]
+
+
+def label_column(table: Any, given: str | None, source: str) -> str:
+    """The column of labels.
+
+    Raises:
+        UserError: there is none of that name, or it can't be told.
+    """
+    import datasets
+
+    kinds = [name for name, feature in table.features.items() if isinstance(feature, datasets.ClassLabel)]
+    usual = [name for name in _TARGETS if name in table.column_names]
+    found = _named(table, given, source, "target") or next(iter(usual), kinds[0] if len(kinds) == 1 else None)
+    if found is None:
+        raise UserError(
+            f"{source} has the columns {listed(table.column_names)}: say which is the label, dataset.target=<column>"
+        )
+    if len(kinds) > 1 and given is None:
+        log.info("%s: the labels are those of %s; there are also %s", source, found, ", ".join(set(kinds) - {found}))
+    return found
+
+
+def _named(table: Any, given: str | None, source: str, key: str) -> str | None:
+    if given is not None and given not in table.column_names:
+        near = did_you_mean(given, table.column_names) or f"; there are {listed(table.column_names)}"
+        raise UserError(f"dataset.{key}={given}: {source} has no such column{near}")
+    return given
