@@ -7,7 +7,12 @@ from pathlib import Path
 
 from kdistill.base.spelling import did_you_mean
 
-OWN = ("mnist_cnn", "mnist_mlp", "mnist_mlp2", "mnist_mid_cnn", "mnist_small_cnn")
+OWN = (
+    "mnist_cnn", "mnist_mlp", "mnist_mlp2", "mnist_mid_cnn", "mnist_small_cnn",
+    *(f"cifar_resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110, "8x4", "32x4")),
+    *(f"cifar_wrn_{depth_width}" for depth_width in ("16_1", "16_2", "40_1", "40_2")),
+    "cifar_vgg8", "cifar_vgg13", "cifar_shufflenet_v1", "cifar_shufflenet_v2", "cifar_mobilenet_v2",
+)  # fmt: skip
 TIMM_NAMES = Path(__file__).with_name("timm_names.txt")  # timm's version, then a name a line
 BUILDER = "kdistill.models.build.create_model"
 _TIMMS_HUB = ("hf-hub:timm/", "hf_hub:timm/", "timm/")  # what may stand before a name of timm's

@@ -8,14 +8,28 @@ from torch import nn
 
 from kdistill.base.errors import UserError
 from kdistill.base.network_names import INSTEAD, hint, timms_name
+from kdistill.models.cifar import CifarResNet, CifarVGG, CifarWideResNet
+from kdistill.models.cifar_mobile import CifarMobileNetV2, CifarShuffleNetV1, CifarShuffleNetV2
 from kdistill.models.mnist import MnistCNN, MnistMLP, MnistSmallCNN
 
+_WIDE = (32, 64, 128, 256)
 _OWN: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "mnist_cnn": (MnistCNN, {}),
     "mnist_mlp": (MnistMLP, {"hidden_layers": 1}),
     "mnist_mlp2": (MnistMLP, {"hidden_layers": 2}),
     "mnist_mid_cnn": (MnistSmallCNN, {"width": 24}),
     "mnist_small_cnn": (MnistSmallCNN, {}),
+    **{f"cifar_resnet{depth}": (CifarResNet, {"depth": depth}) for depth in (8, 14, 20, 32, 44, 56, 110)},
+    **{f"cifar_resnet{depth}x4": (CifarResNet, {"depth": depth, "widths": _WIDE}) for depth in (8, 32)},
+    **{
+        f"cifar_wrn_{depth}_{width}": (CifarWideResNet, {"depth": depth, "width": width})
+        for depth, width in ((16, 1), (16, 2), (40, 1), (40, 2))
+    },
+    "cifar_vgg8": (CifarVGG, {}),
+    "cifar_vgg13": (CifarVGG, {"depths": (2, 2, 2, 2, 2)}),
+    "cifar_shufflenet_v1": (CifarShuffleNetV1, {}),
+    "cifar_shufflenet_v2": (CifarShuffleNetV2, {}),
+    "cifar_mobilenet_v2": (CifarMobileNetV2, {}),
 }
 
 
@@ -25,8 +39,8 @@ def create_model(
     """Makes a network with random weights.
 
     Args:
-        name: `mnist_cnn`, `mnist_mlp`, `mnist_mlp2`, `mnist_mid_cnn`, `mnist_small_cnn`, or a name that timm knows,
-            with or without the tag of its weights (`resnet50.a1_in1k`) or `timm/` before it.
+        name: one of our own (`mnist_cnn`, `cifar_resnet8x4`; `base.network_names.OWN` has them all), or a name that
+            timm knows, with or without the tag of its weights (`resnet50.a1_in1k`) or `timm/` before it.
         num_classes: size of the output.
         in_chans: channels of the input.
         img_size: of the images, one number where they are square; None: the network's own. What runs on images of any
@@ -46,7 +60,8 @@ def create_model(
     try:
         if name in _OWN:
             network, own_options = _OWN[name]
-            return network(**sizes, **{} if img_size is None else {"img_size": img_size}, **{**own_options, **options})
+            is_sized = img_size is not None and network.__module__ == MnistCNN.__module__  # others take any size
+            return network(**sizes, **{"img_size": img_size} if is_sized else {}, **{**own_options, **options})
         return _timm_model(name, img_size, **sizes, **options)
     except TypeError as error:
         raise UserError(f"model {name!r} does not take these options {options}: {error}") from error
