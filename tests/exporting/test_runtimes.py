@@ -18,14 +18,19 @@ from kdistill.config.compose import compose_config
 from kdistill.export import export
 from kdistill.exporting import handover
 from kdistill.exporting.device_network import DeviceNetwork
+from kdistill.exporting.executorch import ExecuTorch
 from kdistill.exporting.formats import Format, Source
 from kdistill.exporting.load import load
 from kdistill.exporting.openvino import OpenVino
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import Normalisation
 
-FURTHER = {"openvino": {"student.bin"}}  # what lies beside a file, by runtime
-SUFFIX = {"openvino": ".xml"}
+FURTHER = {
+    "openvino": {"student.bin"},
+    "executorch": {"student.pte.json", "golden.bpte"},
+}  # what lies beside a file, by runtime
+SUFFIX = {"openvino": ".xml", "executorch": ".pte"}
+WEIGHTS = {"openvino": "student.bin", "executorch": "student.pte"}
 RUNTIMES = list(FURTHER)
 
 
@@ -49,7 +54,7 @@ def source(network: nn.Module) -> Source:
     return Source(device, torch.from_numpy(pictures[:2]), pictures)
 
 
-@pytest.mark.parametrize("kind", [OpenVino])
+@pytest.mark.parametrize("kind", [OpenVino, pytest.param(ExecuTorch, marks=pytest.mark.slow)])
 def test_a_runtime_takes_raw_pictures_and_answers_as_torch(kind: type[Format], tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = source(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval())
@@ -91,7 +96,8 @@ def test_what_a_runtime_hands_over_is_what_onnx_runtime_does(
         facts = load(folder).facts
         assert facts.classes == ("dark", "light") and facts.fingerprint == record.fingerprint
         assert facts.verdict == manifest["verdict"] and facts.metrics["accuracy"] == manifest["test"]["accuracy"]
-        sizes.append(manifest["size_bytes"])
+        sizes.append((folder / WEIGHTS[runtime]).stat().st_size)
+        assert facts.input.batch == (1 if runtime == "executorch" else None)
         text = (folder / "README.md").read_text()
         assert f"**{manifest['verdict']}**" in text and "```cpp" in text and "{{" not in text and "None," not in text
     assert made[runtime]["verdict"] == "passes" and made[runtime]["calibration"] is None
@@ -124,11 +130,12 @@ def test_a_runtimes_file_that_was_changed_is_refused(
     shutil.copytree(trained / "export" / runtime, folder)
     told = next(path for path in (folder / "student.pte.json", folder / "student.xml") if path.is_file())
     text = told.read_text(encoding="utf-8")
-    assert text.count("light") == 1
-    light = text[text.index("light") - 6 : text.index("light") + 5]  # with the quote before it, however it is written
-    quote = light[light.index("light") - 6 : light.index("light")].lstrip(" ,")
+    quote = next(quote for quote in ('\\"', "&quot;") if f"{quote}light{quote}" in text)
     for changed, reason in (
-        (text.replace(f"{quote}light", f"{quote}third{quote}, {quote}light"), "takes or gives something else than it"),
+        (
+            text.replace(f"{quote}light{quote}", f"{quote}third{quote}, {quote}light{quote}"),
+            "takes or gives something else than it",
+        ),
         (text.replace("fingerprint", "nothing"), "was not made by kdistill.export"),
     ):
         told.write_text(changed, encoding="utf-8")
@@ -152,3 +159,24 @@ def test_an_openvino_file_answers_without_torch_and_reports_nothing(trained: Pat
     assert done.returncode == 0 and json.loads(done.stdout)["class"] in ("dark", "light"), done.stderr
     assert "'openvino'" in done.stderr
     assert not [name for name in ("torch", "nncf", "openvino_telemetry") if f"'{name}'" in done.stderr]
+
+
+@pytest.mark.slow
+def test_a_bundled_program_has_the_golden_cases(trained: Path) -> None:
+    from executorch.extension.pybindings.portable_lib import (
+        _load_bundled_program_from_buffer,
+        _load_for_executorch_from_bundled_program,
+    )
+
+    place = trained / "export" / "executorch"
+    if not place.is_dir():
+        load(trained).export("executorch", **{"dataset.cache": str(trained.parent / "cache")})
+    with np.load(place / "golden.npz") as golden:
+        logits = golden["logits"]
+    bundle = _load_bundled_program_from_buffer((place / "golden.bpte").read_bytes())
+    module = _load_for_executorch_from_bundled_program(bundle)
+    for number in range(8):
+        module.load_bundled_input(bundle, "forward", number)
+        _, found = module.plan_execute("forward")
+        assert found.numpy() == pytest.approx(logits[number : number + 1], abs=1e-5)
+        module.verify_result_with_bundled_expected_output(bundle, "forward", number, 1e-4, 1e-4)

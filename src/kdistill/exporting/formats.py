@@ -99,6 +99,16 @@ class Format(ABC):
             UserError: the runtime can't run it.
         """
 
+    def put_golden(self, path: Path, pictures: np.ndarray, answers: tuple[np.ndarray, np.ndarray]) -> None:
+        """Puts the golden cases beside the file in the runtime's own form, where it has one.
+
+        Args:
+            path: the file.
+            pictures: (n, ...) uint8.
+            answers: probabilities and logits, (n, K) each, that it should give.
+        """
+        return
+
     def files(self, path: Path) -> tuple[Path, ...]:
         """The file, and what it needs beside itself."""
         return (path, *(path.with_suffix(suffix) for suffix in self.further))

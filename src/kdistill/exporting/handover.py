@@ -66,13 +66,14 @@ class Handover:
         Raises:
             UserError: the golden cases do not come out as they should.
         """
-        _, logits = session.run(self.golden)
+        probabilities, logits = session.run(self.golden)
         spread = float(logits.max() - logits.min())
         write_npz(
             folder / GOLDEN,
             {"image": self.golden, "logits": logits, "tolerance": np.array(self.format.tolerance * max(spread, 1.0))},
             compressed=True,
         )
+        self.format.put_golden(file, self.golden, (probabilities, logits))
         shutil.copyfile(_SCRIPTS / self.format.check, folder / CHECK)
         manifest = self._manifest(file)
         write_json(folder / MANIFEST, manifest)

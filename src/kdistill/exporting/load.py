@@ -12,7 +12,7 @@ from kdistill.exporting.facts import DeviceFacts, input_of
 from kdistill.exporting.formats import FileSession
 
 MANIFEST = "manifest.json"
-_TAKES = "a finished run's folder, an export folder, or an .onnx or .xml file of one"
+_TAKES = "a finished run's folder, an export folder, or an .onnx, .xml or .pte file of one"
 
 
 def load(path: str | Path, *, threads: int = 1, allow: Sequence[str] = ()) -> Classifier:
@@ -20,7 +20,7 @@ def load(path: str | Path, *, threads: int = 1, allow: Sequence[str] = ()) -> Cl
 
     Args:
         path: a finished run's folder (its network runs in torch), an export folder, or a file of one: .onnx runs in
-            ONNX Runtime and .xml in OpenVINO, and torch is not imported.
+            ONNX Runtime and .xml in OpenVINO, and torch is not imported; .pte runs in ExecuTorch.
         threads: that one picture's computation may use.
         allow: what else a run's config may name: callables by their path, or packages of your own.
 
@@ -79,6 +79,10 @@ def _session(path: Path, threads: int) -> FileSession:
         from kdistill.exporting.openvino_session import OpenVinoSession
 
         return OpenVinoSession(path, threads=threads)
+    if path.suffix == ".pte":
+        from kdistill.exporting.executorch_session import ExecuTorchSession
+
+        return ExecuTorchSession(path, threads=threads)
     raise UserError(f"{path} is not run here: give {_TAKES}; other files are for their own runtimes")
 
 
