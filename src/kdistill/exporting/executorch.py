@@ -84,8 +84,8 @@ def _kernels() -> set[str]:
 
 def _lacking(program: "ExportedProgram", error: Exception) -> str:
     """The operator that could not be said, and the layer that it is of."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    names = re.findall(r"\w+::\w+", str(error))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    names = re.findall(r"\baten(?:::|\.)(\w+)", str(error))
     return _named(program, names) if names else lines[-1] if lines else type(error).__name__
 
 

@@ -86,6 +86,7 @@ class ExecuTorchSession:
     def run(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         import torch
 
-        answers = [self._method.execute((picture,)) for picture in torch.from_numpy(pictures).split(1)]
+        plain = np.ascontiguousarray(pictures)  # the runtime takes strides for what they are in the file
+        answers = [self._method.execute((picture,)) for picture in torch.from_numpy(plain).split(1)]
         probabilities, logits = (np.concatenate([one[place].numpy() for one in answers]) for place in range(2))
         return probabilities, logits
