@@ -77,10 +77,14 @@ def captured(network: nn.Module, sample: Tensor, *, batch: int | None = None) ->
 
 
 def operator_in(program: "ExportedProgram", names: Collection[str]) -> str | None:
-    """The first operator of a graph whose name has one of these in it, in words, with the layer that it is of."""
+    """The first operator of a graph whose name has one of these in it, in words, with the layer that it is of.
+
+    Underscores do not count: `erfinv` is taken apart into `erf_inv`, and `linalg_svd` into `_linalg_svd`.
+    """
+    wanted = [name.replace("_", "") for name in names]
     for node in program.graph.nodes:
         target = str(node.target)
-        if node.op == "call_function" and any(name in target for name in names):
+        if node.op == "call_function" and any(name in target.replace("_", "") for name in wanted):
             stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
             layers = [name for name, _ in stack.values() if name]
             layer = layers[-1].removeprefix("network.") if layers else "the network itself"

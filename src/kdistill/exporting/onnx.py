@@ -1,5 +1,6 @@
 """ONNX in float32: by torch's exporter, for ONNX Runtime and whatever else reads ONNX."""
 
+import ast
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,11 @@ from kdistill.exporting.manifest import Quantisation
 from kdistill.exporting.onnx_session import OnnxSession
 
 if TYPE_CHECKING:
+    from onnx import NodeProto
     from torch.export import ExportedProgram
+
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 class Onnx(Format):
@@ -68,11 +73,13 @@ class Onnx(Format):
 
 
 def _tidy(path: Path) -> None:
-    """Takes out what the exporter notes of this machine's folders, and names the number of pictures."""
+    """Takes out what the exporter notes of this machine's folders; names nodes by layer, and the number of pictures."""
     import onnx
 
     model = onnx.load(path)
     graph = model.graph
+    for node in graph.node:
+        node.name = _with_layer(node)
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
     for node in graph.node:
@@ -85,6 +92,14 @@ def _tidy(path: Path) -> None:
     onnx.save(model, path)
 
 
+def _with_layer(node: "NodeProto") -> str:
+    """A node's name with its layer's before it, as the exporter has noted it: `blocks.0.conv/Conv_7`."""
+    noted = {one.key: one.value for one in node.metadata_props}.get(_SCOPES)
+    layers = [] if noted is None else [layer for layer in ast.literal_eval(noted)[:-1] if layer]
+    layer = layers[-1].removeprefix("network.") if layers else "network"
+    return f"{layer}/{node.name.removeprefix('node_')}"
+
+
 def _lacking(program: "ExportedProgram", error: Exception) -> str:
     """The operator that could not be said, and the layer that it is of."""
     from kdistill.exporting.device_network import operator_in
@@ -94,7 +109,9 @@ def _lacking(program: "ExportedProgram", error: Exception) -> str:
     while cause is not None:
         chain.append(str(cause))
         cause = cause.__cause__
-    names = re.findall(r"op='\w+\.(\w+)'", " ".join(chain))  # what it was taken apart into may have another prefix
+    said = " ".join(chain)  # what it was taken apart into may have another prefix
+    names = re.findall(r"op='\w+\.(\w+)'", said) or re.findall(r"target=torch\.ops\.\w+\.(\w+)", said)
+    reason = chain[-1].splitlines()[0] if chain[-1] else type(error).__name__
     if (found := operator_in(program, names)) is not None:
-        return found
-    return chain[-1].splitlines()[0] if chain[-1] else type(error).__name__
+        return found if reason.startswith("No ONNX function") else f"{found} ({reason})"
+    return reason

@@ -1,5 +1,6 @@
 """An ONNX file in ONNX Runtime, on the CPU; without torch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ class OnnxSession:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes, which have no common one
-            raise UserError(f"ONNX Runtime can't run {path}: {_short(error)}") from error
+            name = path.name if path.parent.name.startswith(".") else path  # a folder that is not whole is nobody's
+            raise UserError(f"ONNX Runtime can't run {name}: {_short(error)}") from error
 
     def facts(self) -> DeviceFacts:
         """What the file says of itself.
@@ -59,4 +61,6 @@ class OnnxSession:
 def _short(error: Exception) -> str:
     """onnxruntime's message without its codes and file names."""
     text = str(error).splitlines()[0]
+    if lacks := re.search(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.+?)/\w+'", text):
+        return f"it has no operator {lacks[1]} for numbers of that kind, in {lacks[2]}"
     return text.rpartition(" : ")[2] or text
