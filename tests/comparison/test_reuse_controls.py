@@ -51,7 +51,7 @@ def test_a_control_that_another_comparison_has_finished_is_copied(
     place.parent.mkdir()
     asked = arm([*sizes, "loss.temperature=8", "logger=tensorboard"])
     assert reuse_control(asked, place) == source
-    assert {path.name for path in place.iterdir()} == {"config.yaml", "predictions.npz", "summary.json"}
+    assert {path.name for path in place.iterdir()} == {"config.yaml", "predictions.npz", "summary.json", "sums.json"}
     assert RunFolder(place).record() == RunFolder(source).record() and RunFolder(place).begun_by(
         arm([*sizes, "name=other"])
     )

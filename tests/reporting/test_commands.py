@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,11 @@ def test_the_teachers_command_puts_it_where_the_run_looked_for_it(make_run: Any,
     config = OmegaConf.create(OmegaConf.to_yaml(whole, resolve=True))
     assert isinstance(config, DictConfig)
     RunFolder.create(teacher, config)
-    summary = json.loads((run / "summary.json").read_text())
-    summary["teacher"]["checkpoint"] = str(teacher / "teacher.safetensors")
-    (run / "summary.json").write_text(json.dumps(summary))
+    said = RunFolder(run).record()
+    assert said.teacher is not None
+    RunFolder(run).write_record(
+        replace(said, teacher=replace(said.teacher, checkpoint=str(teacher / "teacher.safetensors")))
+    )
     (line,) = lines(run)["the teacher"]
     words = shlex.split(line)
     assert words[:5] == ["python", "-m", "kdistill.train", "+experiment=mnist_teacher", "seed=3"]

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -26,6 +27,7 @@ from kdistill.reporting.sweep_pictures import picture
 from kdistill.reporting.sweep_screen import print_sweep
 from kdistill.runs.collect import subject_of
 from kdistill.runs.comparison import ArmFigures, Comparison, McNemarTest, Pair
+from kdistill.runs.folder import RunFolder
 from kdistill.runs.known import KnownRun
 from kdistill.runs.ranking import Sweep
 from kdistill.sweeps.finish import FinishedSweep
@@ -73,10 +75,14 @@ def a_page(make_run: Any, folder: Path, names: list[str]) -> str:
         run = folder / names[8].replace("/", "\N{FRACTION SLASH}") / str(n)
         keys = {"temperature": n, "word": f"{word}{n}", f"{n}": setting}
         make_run(run, "distill", n, classes=len(names), class_names=names, images=n == 0, **keys)
-        summary = json.loads((run / "summary.json").read_text())
-        summary["teacher"]["label"] = teacher
-        summary["hardware"]["device"], summary["versions"]["torch"] = device, version
-        (run / "summary.json").write_text(json.dumps(summary))
+        said = RunFolder(run).record()
+        assert said.teacher is not None
+        about = {
+            "teacher": replace(said.teacher, label=teacher),
+            "hardware": replace(said.hardware, device=device),
+            "versions": {**said.versions, "torch": version},
+        }
+        RunFolder(run).write_record(replace(said, **about))  # type: ignore[arg-type]
     runs = [str(path.parent) for path in sorted(folder.glob("*/*/summary.json"))]
     subject = subject_of(runs, arms)
     return report_page(compare(subject.arms, title), subject, command=f"report {title}")

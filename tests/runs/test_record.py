@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from records import FIGURES, TEACHER, record
 
 from kdistill.base.errors import UserError
@@ -35,3 +36,17 @@ def test_a_file_that_no_run_has_written_is_refused_by_its_name(tmp_path: Path) -
     (tmp_path / "summary.json").write_text('{"experiment": "toy", "seed": "none"}')
     with pytest.raises(UserError, match=r"summary\.json is not what a run of this kdistill has written .*role: Field"):
         RunFolder(tmp_path).record()
+
+
+@pytest.mark.parametrize("name", ["summary.json", "config.yaml", "metrics.csv"])
+def test_a_text_with_another_digit_is_named_until_somebody_says_that_it_is_meant(name: str, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, OmegaConf.create({"name": "toy", "seed": 3}))
+    (tmp_path / "metrics.csv").write_text("epoch,step,val/accuracy\n0,3,0.3\n")
+    folder.write_record(record("student", seed=3))
+    before = folder.record(), folder.config(), folder.curves()
+    text = (tmp_path / name).read_text()
+    (tmp_path / name).write_text("4".join(text.rpartition("3")[::2]))
+    with pytest.raises(UserError, match=rf"{name} is not what its run has written .*remove .*sums\.json"):
+        (folder.record(), folder.config(), folder.curves())
+    (tmp_path / "sums.json").unlink()
+    assert (folder.record(), folder.config(), folder.curves()) != before

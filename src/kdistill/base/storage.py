@@ -51,8 +51,13 @@ def writing_problem(folder: Path) -> str | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes plain data as JSON, which has no NaN and no infinity: they become null."""
-    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    """Writes plain data as JSON; see `as_json`."""
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """Plain data as JSON, which has no NaN and no infinity: they become null."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
 
 
 def write_npz(path: Path, arrays: "Mapping[str, np.ndarray]", *, compressed: bool = False) -> None:

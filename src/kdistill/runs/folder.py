@@ -3,6 +3,7 @@
 config.yaml             the resolved configuration, plain
 metrics.csv             curves, one row per epoch
 summary.json            figures, cost, fingerprints, seed, wall time, versions
+sums.json               of these three: a sum of each
 pruned.json             instead of it, of a trial that its search gave up: metric, value, epoch, trial
 predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_logits (N, K) if there was a teacher
 val_predictions.npz     the same of validation
@@ -16,14 +17,14 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import CONFIG, SUMMARY, lacking
-from kdistill.base.storage import write_json, write_npz, write_text, writing_problem
+from kdistill.base.storage import as_json, write_npz, write_text, writing_problem
 from kdistill.base.types import Role
 from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
 from kdistill.config.tree import as_written
@@ -33,6 +34,7 @@ from kdistill.runs.stored_answers import mistakes_in, predictions_in
 from kdistill.runs.stored_config import check_types, read_config
 from kdistill.runs.stored_curves import read_curves
 from kdistill.runs.stored_json import read_json
+from kdistill.runs.sums import CURVES, check_sum, write_sums
 
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
 _PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
@@ -145,7 +147,10 @@ class RunFolder:
         Raises:
             UserError: a line is not what a run has written.
         """
-        return read_curves(self.path / "metrics.csv", until, self._mend)
+        rows = read_curves(self.path / CURVES, until, self._mend)
+        if until is None and self.finished:
+            check_sum(self.path / CURVES, self._mend)
+        return rows
 
     def weights(self, role: Role) -> Path:
         """Where the chosen weights lie."""
@@ -159,6 +164,8 @@ class RunFolder:
         """
         path = self.path / CONFIG
         config = read_config(path)
+        if self.finished:
+            check_sum(path, self._mend)
         check_types(config, path)
         return config
 
@@ -169,7 +176,9 @@ class RunFolder:
             UserError: the file is not what a run has written.
         """
         file = self.path / SUMMARY
-        return from_plain(read_json(file, self._mend), str(file), self._mend)
+        content = read_json(file, self._mend)
+        check_sum(file, self._mend)
+        return from_plain(content, str(file), self._mend)
 
     @property
     def _mend(self) -> str:
@@ -178,11 +187,9 @@ class RunFolder:
 
     def write_record(self, record: RunRecord) -> None:
         """The last file of a run: with it the folder is a finished one."""
-        self.write_json(SUMMARY, as_plain(record))
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Writes plain data; JSON has no NaN and no infinity, so they become null."""
-        write_json(self.path / name, content)
+        text = as_json(as_plain(record))  # JSON has no NaN and no infinity: they become null
+        write_sums(self.path, text)
+        write_text(self.path / SUMMARY, text)
 
     def predictions(self, part: Literal["val", "test"]) -> Path:
         """Where the predictions of a partition lie."""

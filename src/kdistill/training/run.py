@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 
 from kdistill.base.errors import Pruned
 from kdistill.base.shortage import said_in_words
-from kdistill.base.storage import write_text
+from kdistill.base.storage import write_json, write_text
 from kdistill.base.whole import remove_leftovers
 from kdistill.comparison.estimate import compare
 from kdistill.config.validate import validate
@@ -129,7 +129,7 @@ def _trained(
         failed = False
     except Pruned as verdict:
         failed = False
-        folder.write_json("pruned.json", verdict.facts)
+        write_json(folder.path / "pruned.json", verdict.facts)
         raise
     finally:
         loggers.close(failed=failed)
