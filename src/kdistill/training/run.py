@@ -14,12 +14,9 @@ from kdistill.base.errors import Pruned
 from kdistill.base.shortage import said_in_words
 from kdistill.base.storage import write_json, write_text
 from kdistill.base.whole import remove_leftovers
-from kdistill.comparison.estimate import compare
 from kdistill.config.validate import validate
 from kdistill.reporting.following import next_commands
-from kdistill.reporting.page import report_page
 from kdistill.reporting.screen import print_next, print_result, print_settings, trained_as
-from kdistill.runs.collect import subject_of
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import RunRecord
 from kdistill.screen.progress import progress
@@ -76,11 +73,20 @@ def run(
         print_result(record, str(path))
         print_next(next_commands(record, path))
     if config.trainer.get("fast_dev_run") and not on_the_way:  # one step of every stage: the report's too
-        subject = subject_of([str(path)], [], for_page=True)
-        page = report_page(compare(subject.arms, subject.title, notes=subject.notes), subject, command="")
-        write_text(path / "report.html", page)
-        log.info(f"report: {path / 'report.html'}; every stage was gone through once, so the figures say nothing")
+        log.info(f"report: {_report(path)}; every stage was gone through once, so the figures say nothing")
     return record
+
+
+def _report(path: Path) -> Path:
+    """Writes a run's page into its folder."""
+    from kdistill.comparison.estimate import compare  # these import SciPy's statistics and matplotlib
+    from kdistill.reporting.page import report_page
+    from kdistill.runs.collect import subject_of
+
+    subject = subject_of([str(path)], [], for_page=True)
+    page = report_page(compare(subject.arms, subject.title, notes=subject.notes), subject, command="")
+    write_text(path / "report.html", page)
+    return path / "report.html"
 
 
 def _in_words(config: DictConfig, path: Path) -> AbstractContextManager[None]:
