@@ -27,7 +27,19 @@ WITH = {
     "loss=spread": ["+experiment=mnist_scratch"],
     "loss=vote_bins": ["+experiment=mnist_scratch"],
 }
-GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "scheduler", "trainer", "callbacks", "logger", "debug")
+GROUPS = (
+    "dataset",
+    "teacher",
+    "student",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "logger",
+    "debug",
+    "quantize",
+)
 WHOLE = ("default", "head_first")  # options of callbacks that need no other beside them
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 OPTIONS = [

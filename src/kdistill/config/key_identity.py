@@ -61,6 +61,7 @@ MEANINGS = {
     "loss": Meaning.TRAINING,
     "optimizer": Meaning.TRAINING,
     "scheduler": Meaning.TRAINING,
+    "quantize": Meaning.TRAINING,
     "trainer": Meaning.TRAINING,
     "trainer.fit": Meaning.REPORTING,
     "trainer.tune_cache": Meaning.REPORTING,

@@ -69,6 +69,14 @@ class ReplayConfig:
 
 
 @dataclass
+class QuantizeConfig:
+    """How long a run trains on with everything rounded to 8 bits, and how fast; no epochs: not at all."""
+
+    epochs: int = _typed(NonNegativeInt, 0)
+    lr_factor: float = _typed(PositiveFloat, 0.1)
+
+
+@dataclass
 class TrainConfig:
     """The whole of `python -m kdistill.train`."""
 
@@ -90,6 +98,7 @@ class TrainConfig:
     optimizer: Any = field(default=MISSING, metadata={"keys": _OPTIMIZER})
     scheduler: Any = None
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)

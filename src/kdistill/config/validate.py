@@ -14,6 +14,7 @@ from kdistill.config.misfits import callback_problems
 from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
 from kdistill.config.places import place_problems
+from kdistill.config.quantizing import quantize_problems
 from kdistill.config.resolve import resolved
 from kdistill.config.roles import role_problems
 from kdistill.config.sections import UNKNOWN, open_sections
@@ -64,6 +65,7 @@ def problems(cfg: DictConfig) -> list[str]:
         found += role_problems(tree, _options)
         found += monitor_problems(tree)
         found += callback_problems(tree)
+        found += quantize_problems(tree)
     return list(dict.fromkeys(found))
 
 

@@ -64,7 +64,8 @@ def export_run(config: DictConfig, formats: Mapping[str, Format]) -> list[Manife
     run = _read(config, calibrates=any(one.calibrates for one in formats.values()))
     home = Path(config.output) if config.output is not None else run.folder.path / "export"
     sample = torch.from_numpy(pictures_of(run.test, np.zeros(2, dtype=np.int64), config.layout))
-    source = Source(run.network, sample, run.calibration, run.judge)
+    ranges = run.record.rounded.ranges if run.record.rounded else {}
+    source = Source(run.network, sample, run.calibration, run.judge, ranges)
     return [_export(name, one, source, run, home / name, config) for name, one in formats.items()]
 
 

@@ -43,6 +43,8 @@ class Source:
         sample: two pictures.
         calibration: (n, ...) pictures of the training partition, for formats that round; else none.
         judge: validation, for formats that choose how to round; None: nothing is chosen.
+        ranges: of what goes into each layer, lowest and highest, by the layer's name: of a network that has learned
+            to do with 8 bits; else none.
         made: what one format has made and another can use, by name.
     """
 
@@ -50,6 +52,7 @@ class Source:
     sample: "Tensor"
     calibration: np.ndarray
     judge: "Judge | None" = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     made: dict[str, bytes] = field(default_factory=dict)
 
 

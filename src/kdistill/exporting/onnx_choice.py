@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdistill.base.errors import UserError
@@ -18,7 +18,7 @@ from kdistill.screen.progress import progress
 from kdistill.screen.stage import Stage
 
 _ROOM = "made smaller where two products would overflow 16 bits"
-_OTHERS = {"average": 1, "percentile": 8}  # so many times the seconds of minmax they take
+_OTHERS = {"minmax": 0.5, "average": 1, "percentile": 8}  # so many times the seconds of minmax they take
 _METHODS = 4  # files, before layers are looked at
 _SHARE = 0.4  # of the time, for methods
 _FEW = 64  # validation images, to rank layers
@@ -51,7 +51,10 @@ def choose(
         UserError: there is no layer of a given name.
     """
     _check_names(quantiser, float_layers or ())
-    plain = Recipe("minmax" if method == "auto" else method, float_layers=tuple(float_layers or ()))
+    if method == "learned" and not quantiser.learned:
+        raise UserError("method=learned: this run has learned no ranges; train with quantize=int8, or give auto")
+    ranges = ("learned" if quantiser.learned else "minmax") if method == "auto" else method
+    plain = Recipe(ranges, room=ranges == "learned", float_layers=tuple(float_layers or ()))
     if judge is None:
         quantiser.write(plain, path)
         return _told(quantiser, plain, path, None, None, None, 1, 0.0, "nothing was chosen")
@@ -112,9 +115,10 @@ class _Search:
     def _recipes(self, plain: Recipe) -> Iterator[Recipe]:
         yield plain
         plain_seconds = self.seconds
-        yield Recipe(plain.method, True, plain.float_layers)
+        if not plain.room:
+            yield replace(plain, room=True)
         for method, cost in _OTHERS.items() if self.any_method else ():
-            if cost * plain_seconds < _SHARE * self.judge.seconds - self.seconds:
+            if method != plain.method and cost * plain_seconds < _SHARE * self.judge.seconds - self.seconds:
                 yield Recipe(method, self.best.recipe.room, plain.float_layers)
         if not self.any_layer:
             return

@@ -10,7 +10,7 @@ from kdistill.exporting.formats import Source, quiet
 from kdistill.exporting.manifest import Quantisation
 from kdistill.exporting.onnx import Onnx
 
-Method = Literal["auto", "minmax", "average", "percentile", "entropy"]
+Method = Literal["auto", "minmax", "average", "percentile", "entropy", "learned"]
 
 
 class OnnxInt8(Onnx):
@@ -27,7 +27,8 @@ class OnnxInt8(Onnx):
         Args:
             opset: version of ONNX's operators.
             method: minmax: all that was seen; average: the mean of what each picture shows; entropy, percentile: rare
-                values are cut off; auto: validation chooses.
+                values are cut off; learned: those of a run with quantize=int8; auto: these where there are any,
+                else validation chooses.
             float_layers: by name; None: validation chooses, none where the others are good.
         """
         super().__init__(opset=opset)
@@ -43,7 +44,7 @@ class OnnxInt8(Onnx):
             super().write(source, whole)
             try:
                 with quiet():
-                    quantiser = Quantiser(whole, source.calibration)
+                    quantiser = Quantiser(whole, source.calibration, source.ranges)
                 return choose(quantiser, source.judge, path, method=self.method, float_layers=self.float_layers)
             except UserError:
                 raise

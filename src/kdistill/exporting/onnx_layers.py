@@ -1,5 +1,6 @@
 """The layers of an ONNX graph that have weights: their names, what belongs to them, what their products add up to."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,13 @@ class Layer:
     Attributes:
         name: the network's own name of the layer, as far as the exporter has kept it.
         nodes: its node, and those of an activation right behind it, which is computed with it.
-        weight: the name of its weights.
+        weight: the name of its weights; `source` that of what goes into it.
     """
 
     name: str
     nodes: tuple[str, ...]
     weight: str
+    source: str
 
 
 def layers_of(model: "ModelProto") -> list[Layer]:
@@ -48,8 +50,21 @@ def layers_of(model: "ModelProto") -> list[Layer]:
                 own if node.input[1].startswith("network.") else node.name,
                 (node.name, *(other.name for other in behind)),
                 node.input[1],
+                node.input[0],
             )
         )
+    return found
+
+
+def with_ranges(layers: Sequence[Layer], ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[dict[str, Any]]]:
+    """Ranges of what goes into layers, as ONNX Runtime takes them, by name of what goes in; of several readers, all."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for layer in layers:
+        if layer.name in ranges:
+            low, high = ranges[layer.name]
+            known = found.get(layer.source, [{"rmin": low, "rmax": high}])[0]
+            both = {"rmin": np.float32(min(low, known["rmin"])), "rmax": np.float32(max(high, known["rmax"]))}
+            found[layer.source] = [both]
     return found
 
 

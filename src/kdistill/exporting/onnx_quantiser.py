@@ -1,5 +1,6 @@
 """One ONNX model in 8 bits in several ways, calibrated once for each way to find the ranges of activations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,12 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdistill.exporting.formats import INPUT, OUTPUTS, quiet
-from kdistill.exporting.onnx_layers import Layer, layers_of, with_room
+from kdistill.exporting.onnx_layers import Layer, layers_of, with_ranges, with_room
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_METHODS = {"minmax": "MinMax", "average": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+_METHODS = {
+    "minmax": "MinMax",
+    "learned": "MinMax",
+    "average": "MinMax",
+    "entropy": "Entropy",
+    "percentile": "Percentile",
+}
 _AT_ONCE = 8  # pictures whose activations are in memory
 _NORMALISING = ("Cast", "Transpose", "Mul", "Div", "Add", "Sub")
 
@@ -22,7 +29,7 @@ class Recipe:
     """A way to make 8 bits.
 
     Attributes:
-        method: minmax, average, entropy or percentile.
+        method: minmax, average, entropy or percentile; learned: by training where it has learned any, else minmax.
         room: whether weights are made smaller where two products would overflow 16 bits.
         float_layers: by name.
     """
@@ -35,12 +42,15 @@ class Recipe:
 class Quantiser:
     """Writes a float model in 8 bits, by one recipe after another."""
 
-    def __init__(self, whole: Path, pictures: np.ndarray) -> None:
+    def __init__(
+        self, whole: Path, pictures: np.ndarray, ranges: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:  # fmt: skip
         """Readies the model: its shapes and constants are worked out.
 
         Args:
             whole: the float model; what is made on the way lies beside it.
             pictures: (n, ...) uint8 to calibrate by.
+            ranges: that training has learned, of what goes into layers, by the layers' names.
         """
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -51,6 +61,7 @@ class Quantiser:
         quant_pre_process(str(whole), str(self.ready), skip_symbolic_shape=True)
         self.model = onnx.load(self.ready)
         self.layers: list[Layer] = layers_of(self.model)
+        self.learned = with_ranges(self.layers, ranges or {})
         self._with_room = with_room(self.model)
         self._always_float = _in_float(self.model)
 
@@ -63,10 +74,11 @@ class Quantiser:
         left_out = [node for layer in self.layers if layer.name in names for node in layer.nodes]
         floats = {layer.weight for layer in self.layers if layer.name in names}
         options: dict[str, object] = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
-        if recipe.room:
-            options["TensorQuantOverrides"] = {
-                name: [dict(one) for one in ranges] for name, ranges in self._with_room.items() if name not in floats
-            }
+        given = self.learned if recipe.method == "learned" else {}
+        given = given | (self._with_room if recipe.room else {})
+        options["TensorQuantOverrides"] = {
+            name: [dict(one) for one in ranges] for name, ranges in given.items() if name not in floats
+        }
         if recipe.method == "average":
             options["CalibMovingAverage"] = True  # over all pictures at once: the plain mean
         else:  # by its name of one method alone; what the others gather would fill the memory else
@@ -78,7 +90,7 @@ class Quantiser:
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=getattr(CalibrationMethod, _METHODS[recipe.method]),
                 nodes_to_exclude=[*self._always_float, *left_out], extra_options=options,
-                calibration_cache_path=str(self.folder / f"{recipe.method}.json"),
+                calibration_cache_path=str(self.folder / f"{recipe.method.replace('learned', 'minmax')}.json"),
             )  # fmt: skip
 
 

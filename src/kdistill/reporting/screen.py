@@ -166,6 +166,12 @@ def _remarks(record: RunRecord) -> Iterator[str]:
         yield f"diverged, and no result: {record.diverged}"
     line = f"epoch {record.best_epoch} was chosen on validation; on test: {', '.join(figures)}"
     yield line + ("; with the teacher: " + ", ".join(held) if held else "")
+    if (rounded := record.rounded) is not None:
+        accuracy = [METRICS["accuracy"].shown(one["accuracy"]) for one in rounded.on_validation]
+        yield (
+            f"8 bits: on validation {accuracy[0]} in float before, {accuracy[1]} rounded, {accuracy[2]} after "
+            f"{rounded.epochs} more epochs (epoch {rounded.best_epoch} was chosen); the weights are the rounded ones"
+        )
     if record.cost.latency_on is not None:
         spread = f"interquartile range {record.cost.latency_iqr_ms:.2g} ms"
         yield f"latency: one image on {record.cost.latency_on}, median of many; {spread}"

@@ -9,6 +9,7 @@ predictions.npz         test: index (N,), target (N,), logits (N, K); teacher_lo
 val_predictions.npz     the same of validation
 mistakes.npz            some test images that teacher or student got wrong: index (M,), image (M, C, H, W) uint8
 checkpoints/            best.ckpt (chosen on validation) and last.ckpt
+rounding/               with quantize=int8: checkpoints/ and metrics.csv of the part in 8 bits
 student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 """
 

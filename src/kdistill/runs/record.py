@@ -115,6 +115,32 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class RoundedFacts:
+    """How a network went on to train with everything rounded to 8 bits; its weights are the rounded ones.
+
+    Attributes:
+        epochs: of that.
+        best_epoch: that validation chose among them, from 1.
+        val_float: validation's figures of the network before, in float.
+        val_rounded: of the same network rounded, before it trained on.
+        val_tuned: of the network afterwards, rounded.
+        ranges: of what goes into each layer with weights, by its name: lowest and highest.
+    """
+
+    epochs: PositiveInt
+    best_epoch: Count
+    val_float: Figures
+    val_rounded: Figures
+    val_tuned: Figures
+    ranges: dict[str, tuple[float, float]]
+
+    @property
+    def on_validation(self) -> tuple[Figures, Figures, Figures]:
+        """Figures before, rounded, and afterwards."""
+        return self.val_float, self.val_rounded, self.val_tuned
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A finished run.
 
@@ -137,6 +163,7 @@ class RunRecord:
         peers: what learned with it.
         threshold: that was chosen for F1, if asked for.
         test_by_agreement: figures by how far annotators agreed.
+        rounded: how it went on in 8 bits, with `quantize=int8`.
         diverged: why the training is no result, by what validation says; None of all others.
     """
 
@@ -160,9 +187,10 @@ class RunRecord:
     threshold: Threshold | None = None
     test_by_agreement: dict[str, Figures] | None = None
     diverged: str | None = None
+    rounded: RoundedFacts | None = None
 
 
-_FIGURES = ("val", "test", "test_last", "test_by_agreement")
+_FIGURES = ("val", "test", "test_last", "test_by_agreement", "val_float", "val_rounded", "val_tuned")
 
 
 def as_plain(node: Any) -> Any:

@@ -39,11 +39,13 @@ class Fitted:
         checkpoint: that validation chose; None where callbacks kept none.
         run: what names the run in it.
         seconds: what it took.
+        best_epoch: of weights that the module has already, from 1; None: the checkpoint's.
     """
 
     checkpoint: Path | None
     run: str
     seconds: float
+    best_epoch: int | None = None
 
 
 def fit(

@@ -16,7 +16,17 @@ from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.predictions import answers, chosen_threshold, figures, load_checkpoint, predict
 from kdistill.reporting.mistakes import telling
 from kdistill.runs.folder import RunFolder, versions
-from kdistill.runs.record import DataFacts, Figures, Hardware, Normalisation, RunRecord, TeacherFacts, Threshold, Times
+from kdistill.runs.record import (
+    DataFacts,
+    Figures,
+    Hardware,
+    Normalisation,
+    RoundedFacts,
+    RunRecord,
+    TeacherFacts,
+    Threshold,
+    Times,
+)
 from kdistill.training.fit import Fitted
 from kdistill.training.peers import peer_facts
 from kdistill.training.plan import TrainingPlan
@@ -54,7 +64,7 @@ def test(plan: TrainingPlan, prepared: Prepared, fitted: Fitted) -> Outcome:
     own = teacher.answers.module if teacher else None
     val_answers, test_answers = (answers(own, batches, data, device) for batches in (val_batches, test_batches))
     test_last = figures(predict(module, test_batches, data, device) | test_answers)
-    best_epoch = module.current_epoch
+    best_epoch = fitted.best_epoch or module.current_epoch
     if fitted.checkpoint is not None:
         best_epoch = load_checkpoint(module, fitted.checkpoint, run=fitted.run)
     val_predictions = predict(module, val_batches, data, device) | val_answers
@@ -77,6 +87,7 @@ def write(
     folder: RunFolder,
     *,
     started: float,
+    rounded: RoundedFacts | None = None,
 ) -> RunRecord:
     """Writes weights, predictions, some mistakes and, last, the record.
 
@@ -87,6 +98,7 @@ def write(
         fitted: how long that took.
         outcome: what it came to.
         folder: the run's.
+        rounded: how it went on in 8 bits.
         started: by `time.perf_counter`, when the run was.
     """
     arrays, options = plan.data.arrays, plan.options
@@ -130,6 +142,7 @@ def write(
         threshold=_threshold(config, outcome),
         test_by_agreement=_by_agreement(arrays, outcome),
         diverged=diverged,
+        rounded=rounded,
     )
     folder.write_record(record)
     return record

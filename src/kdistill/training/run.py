@@ -26,6 +26,7 @@ from kdistill.training.fit import fit
 from kdistill.training.outcome import test, write
 from kdistill.training.plan import TrainingPlan, make_plan
 from kdistill.training.prepare import prepare
+from kdistill.training.rounding import train_rounded
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +129,10 @@ def _trained(
                 loggers.taught_by(prepared.teacher.facts)
             shown = f"{'teacher' if on_the_way else plan.kind} {plan.label}"
             fitted = fit(config, plan, prepared, folder, loggers.all, callbacks, label=shown)
+            fitted, rounded = train_rounded(config, plan, prepared, fitted, folder, label=shown)
             outcome = test(plan, prepared, fitted)
             loggers.keep_curves()
-            record = write(config, plan, prepared, fitted, outcome, folder, started=started)
+            record = write(config, plan, prepared, fitted, outcome, folder, started=started, rounded=rounded)
             loggers.result(record)
         failed = False
     except Pruned as verdict:
