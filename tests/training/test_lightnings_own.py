@@ -38,9 +38,13 @@ def last(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)
 
 
-def column(folder: Path, name: str) -> list[float]:
+def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+        return list(csv.DictReader(file))
+
+
+def column(folder: Path, name: str) -> list[float]:
+    return [float(row[name]) for row in rows(folder) if row.get(name)]
 
 
 def test_callbacks_that_look_at_steps_see_each_and_change_nothing(job: list[str], tmp_path: Path) -> None:
@@ -48,6 +52,9 @@ def test_callbacks_that_look_at_steps_see_each_and_change_nothing(job: list[str]
     every = f"{{_target_: {LIGHTNINGS}.ModelCheckpoint, every_n_train_steps: 5, save_top_k: -1, filename: '{{step}}'}}"
     seen = trained(job, tmp_path / "seen", f"+callbacks.each={every}", "callbacks.lr.logging_interval=step")
     assert seen.fingerprint == plain.fingerprint, "Lightning's own steps are those of several a call"
+    for place in ("plain", "seen"):
+        validated = [float(row["step"]) for row in rows(tmp_path / place) if row.get("val/accuracy")]
+        assert validated == [STEPS - 1, 2 * STEPS - 1], "loggers number rows by steps, however many a call takes"
     names = {path.stem for path in (tmp_path / "seen" / "checkpoints").iterdir()} - {"best", "last"}
     assert names == {f"step={step}" for step in range(5, 2 * STEPS, 5)}
     assert last(tmp_path / "seen")["global_step"] == last(tmp_path / "plain")["global_step"] == 2 * STEPS

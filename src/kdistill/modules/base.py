@@ -165,6 +165,7 @@ class ClassifierModule(OptimizedModule):
             if scheduler is not None and self.scheduler_interval == "step":
                 scheduler.step()  # type: ignore[union-attr]
             self.train_means.add(values.detach(), len(batch.target))
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(batches) - 1  # what loggers number rows by
         if self.trainer.is_last_batch:
             self._log_means()
         return self.loss.total(values.detach())
