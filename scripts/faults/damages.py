@@ -20,7 +20,13 @@ _STORED = (
     "teachers/*/config.yaml",
 )
 _OF_A_RUN = ("run/checkpoints/last.ckpt", "run/checkpoints/best.ckpt", "run/metrics.csv", "run/config.yaml")
-_EVALUATED = ("run/student.safetensors", "run/predictions.npz", "run/summary.json", "teachers/*/teacher.safetensors")
+_EVALUATED = (
+    "run/student.safetensors",
+    "run/predictions.npz",
+    "run/summary.json",
+    "run/sums.json",
+    "teachers/*/teacher.safetensors",
+)
 
 
 def damages(reference: Reference, chance: random.Random, count: int) -> Iterator[Trial]:

@@ -75,6 +75,7 @@ def _foreign(reference: Reference, section: str, what: Any, place: str, door: st
     def run(folder: Path) -> str:
         reference.copy(folder)
         (folder / "run").rename(folder / "foreign")
+        (folder / "foreign" / "sums.json").unlink()  # whoever means ill has fitting ones
         (folder / "own.py").write_text("open('canary', 'w')\nclass Evil: pass\n")
         np.save(folder / "evil.npy", np.array([_Touches()], dtype=object), allow_pickle=True)
         path = folder / "foreign" / "config.yaml"

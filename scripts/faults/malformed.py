@@ -56,6 +56,8 @@ def _changed(
     def run(folder: Path) -> str:
         reference.copy(folder)
         change(folder, random.Random(seed))
+        for sums in folder.rglob("sums.json"):  # what is malformed with intent has fitting ones
+            sums.unlink()
         done = run_door(door, _READERS[door], folder)
         if (folder / "canary").exists():
             return "a text was run as a command"

@@ -46,8 +46,8 @@ def whole(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def damaged(whole: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
-    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    """A copy of it, to be damaged; without the sums, for whoever makes such a file with intent has fitting ones."""
+    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "sums.json"))
     return tmp_path / "run"
 
 

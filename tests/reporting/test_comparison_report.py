@@ -34,9 +34,10 @@ PAIR = Pair(
     McNemarTest((30, 31), (40, 52), (0.28, 0.0275), 0.011),
     DeLongTest((0.5, 0.25)),
 )
+TIMED = {"latency_ms": 1.25, "latency_iqr_ms": 0.1, "latency_on": "cpu, 1 thread"}
 RESULT = made_comparison(
     "toy <experiment>",
-    [arm("scratch", "student", (0, 1), 0.9861), arm("distilled", "distill", (0, 1), 0.9889, latency_ms=1.25)],
+    [arm("scratch", "student", (0, 1), 0.9861), arm("distilled", "distill", (0, 1), 0.9889, **TIMED)],
     PAIR,
     10_000,
     versions={"python": ["3.11.1"], "torch": ["2.13.0", "2.14.0"]},

@@ -26,6 +26,16 @@ def test_a_record_is_read_back_as_it_was_written_also_a_figure_that_is_not_defin
     assert math.isnan(RunFolder(tmp_path).record().val["auroc"])
 
 
+def test_a_latency_without_its_spread_is_refused_by_the_files_name(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_record(record("student"))
+    said = json.loads((tmp_path / "summary.json").read_text())
+    said["cost"]["latency_ms"] = 3.0
+    (tmp_path / "summary.json").write_text(json.dumps(said))
+    (tmp_path / "sums.json").unlink()
+    with pytest.raises(UserError, match=r"summary\.json is not what .*a latency has a median, an interquartile range"):
+        RunFolder(tmp_path).record()
+
+
 def test_what_a_run_has_nothing_to_say_of_is_not_in_its_file(tmp_path: Path) -> None:
     RunFolder(tmp_path).write_record(record("student"))
     said = json.loads((tmp_path / "summary.json").read_text())

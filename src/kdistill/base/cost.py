@@ -20,6 +20,9 @@ class Cost:
         latency_ms: the median, in milliseconds; None where nobody measured it.
         latency_iqr_ms: interquartile range of the timings, in milliseconds.
         latency_on: device and threads, in words.
+
+    Raises:
+        ValueError: of the three that tell of latency some are there and some not.
     """
 
     params_total: Count
@@ -31,6 +34,10 @@ class Cost:
     latency_ms: Measured | None = None
     latency_iqr_ms: Measured | None = None
     latency_on: str | None = None
+
+    def __post_init__(self) -> None:
+        if len({value is None for value in (self.latency_ms, self.latency_iqr_ms, self.latency_on)}) > 1:
+            raise ValueError("a latency has a median, an interquartile range and what it was measured on, or none")
 
 
 class Latency(TypedDict):

@@ -29,7 +29,7 @@ from kdistill.runs.last_words import of_many
 from kdistill.screen.progress import progress
 from kdistill.screen.stop import Stopped
 from kdistill.sweeps.finish import finish_sweep
-from kdistill.sweeps.job import LOG_FILE, SweepJob, say
+from kdistill.sweeps.job import ERROR_FILE, LOG_FILE, SweepJob, say
 from kdistill.sweeps.launchers import (
     at_a_time,
     begins_again,
@@ -100,7 +100,7 @@ def run_sweep(
 
             def launched(number: int) -> bool:
                 job = SweepJob(task, sweep, os.getcwd(), number)
-                return _launched(lambda: hydra.multirun(config_name, job, given))
+                return _launched(lambda: hydra.multirun(config_name, job, given), folder)
 
             whole = launched(number := 1)
             idle, known = 0, _states(folder, sweep)
@@ -225,8 +225,11 @@ def _never_begun(settled: DictConfig, overrides: Sequence[str], jobs: Sequence[P
     return tuple(one for one in combinations(overrides) if frozenset(one) not in begun)
 
 
-def _launched(launch: Callable[[], object]) -> bool:
-    """Whether sweeper and launcher came to their end; what they raise is shown, for the finished jobs still count."""
+def _launched(launch: Callable[[], object], folder: Path) -> bool:
+    """Whether sweeper and launcher came to their end; the finished jobs still count where they raised.
+
+    The sweep's folder keeps the traceback.
+    """
     try:
         launch()
     except UserError:  # of a sweeper, before its first job
@@ -234,7 +237,10 @@ def _launched(launch: Callable[[], object]) -> bool:
     except HydraException as error:
         print(error, file=sys.stderr)
         return False
-    except Exception:  # such as a worker that was killed
-        traceback.print_exc()
+    except Exception as error:  # such as a worker that was killed
+        file = folder / ERROR_FILE
+        file.write_text(traceback.format_exc())
+        first = (str(error).splitlines() or [""])[0]
+        print(f"the launcher has stopped: {type(error).__name__}: {first} (traceback: {file})", file=sys.stderr)
         return False
     return True
