@@ -46,6 +46,9 @@ OPTIONS = [
     option if (name := option.removeprefix("callbacks=")) in (option, *WHOLE) else f"callbacks=[default,{name}]"
     for option in OPTIONS
 ]
+# The data sets that are torchvision's by another name add no key: they are looked at with the slow tests.
+PRESETS = {f"dataset={path.stem}" for path in CONF.glob("dataset/*.yaml") if "\n  - torchvision\n" in path.read_text()}
+MARKED = [pytest.param(option, marks=[pytest.mark.slow] if option in PRESETS else []) for option in OPTIONS]
 
 
 def test_no_group_of_conf_is_forgotten_here() -> None:
@@ -68,7 +71,7 @@ def test_every_experiment_is_valid(experiment: str) -> None:
     assert compose.check_overrides([f"+experiment={experiment}"])[1] == []
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", MARKED)
 def test_every_option_of_every_group_is_valid(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("teacher.safetensors").touch()  # a file that is not there would be a mistake of its own

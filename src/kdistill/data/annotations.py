@@ -85,7 +85,7 @@ def read_annotations(
     (_, header), *body = rows
     there = _columns(path, [word.strip() for word in header], columns, problems)
     if not home.is_dir():
-        problems.add(f"no folder {home.name} beside {path.name} (put the images there)", str(home))
+        problems.add(f"no folder {home.resolve().name} beside {path.name} (put the images there)", str(home))
     listing, spelt = Listing(home), _Partitions()
     read: list[tuple[int, dict[str, str]]] = []
     for line, fields in body:
@@ -137,7 +137,7 @@ def _file(path: Path, name: str, where: str, listing: Listing, problems: Problem
         problems.add(f"names in {path} that no file can have (mend them)", f"{where}: {reason}")
     elif name and leads_outside(name) and not allow_outside:
         kind = (
-            f"images in {path} that lie outside of {listing.home.name} (put them there, or set "
+            f"images in {path} that lie outside of {listing.home.resolve().name} (put them there, or set "
             "dataset.allow_outside=true)"
         )
         problems.add(kind, where)
