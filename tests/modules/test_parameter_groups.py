@@ -92,7 +92,6 @@ def test_a_layer_decay_out_of_range_is_a_mistake() -> None:
     "options",
     [
         ["optimizer=timm", "optimizer.opt=lamb", "scheduler=warmup_cosine"],
-        ["optimizer=muon", "scheduler=step"],
         ["+optimizer.layer_decay=0.75", "+optimizer.decayed=weights", "scheduler=plateau"],
         ["optimizer=sgd", "scheduler=plateau", "trainer.check_val_every_n_epoch=2", "trainer.max_steps=30"],
     ],
