@@ -41,7 +41,7 @@ ONE_MISTAKE = [
     ([DISTILL, "~name"], "'name' cannot be left out"),
     ([SCRATCH, "teacher.name=x"], "there is no teacher yet, choose one with teacher=<option>"),
     # options of groups
-    (["+experiment=nothere"], "no option 'nothere' in group 'experiment' (there are: mhist_distill,"),
+    (["+experiment=nothere"], "no option 'nothere' in group 'experiment' (there are: cifar100_distill,"),
     (["+experiment=mnist_distil"], "did you mean 'mnist_distill'?"),
     (["experiment=mnist_distill"], "write it with a plus: +experiment=mnist_distill"),
     ([DISTILL, "+loss=kd"], "write it without the plus: loss=kd"),
@@ -91,7 +91,7 @@ ONE_MISTAKE = [
         "teacher.recipe=mnist_teacher: trainer.max_epochs:",
     ),
     # the rest
-    (["device=cpu"], "nothing says what to train: +experiment= one of mhist_distill,"),
+    (["device=cpu"], "nothing says what to train: +experiment= one of cifar100_distill,"),
     ([DISTILL, "name=${nam}"], "name=${nam} cannot be resolved"),
     ([DISTILL, "loss.temperature"], "'loss.temperature': write loss.temperature=<value>"),
     ([DISTILL, "loss.temperature=2,4"], "loss.temperature=2,4: several values need -m (--multirun)"),

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
@@ -56,6 +57,9 @@ class Steps:
         self._data_source = self
         self.instance = BatchLoader(split_of(1), 1)  # of kdistill's own, whose steps the module takes
         self.steps = steps
+        self.callbacks: list[pl.Callback] = []
+        self.accumulate_grad_batches, self.limit_train_batches, self.max_steps = 1, 1.0, -1
+        self.check_val_every_n_epoch = 1
 
     def dataloader(self) -> "Steps":
         return self

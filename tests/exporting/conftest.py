@@ -1,11 +1,19 @@
 """A tiny run, exported once, and the same pictures as PNG files."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# OpenVINO imports absl, whose handler closes, when Hydra sets logging up, the stream that it found as stderr: pytest's.
+with suppress(ImportError):
+    from absl import logging as absl_logging
+
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -173,7 +173,7 @@ def test_what_can_be_known_before_is_refused_in_words(
 
 
 def test_a_hostile_run_folder_builds_nothing(trained: Path, tmp_path: Path) -> None:
-    shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("export", "sums.json"))
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("kdistill.models.build.create_model", "os.system"))
     for refused in (

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
+from kdistill.base.packages import how_to_install
 from kdistill.base.spelling import did_you_mean
 from kdistill.data.held import HeldImage, Source
 
@@ -33,9 +34,7 @@ def open_tables(path: str, subset: str | None, revision: str | None, *, fetch: b
     try:
         import datasets
     except ImportError as error:
-        raise UserError(
-            "dataset=huggingface needs the library `datasets`: pip install kdistill[huggingface]"
-        ) from error
+        raise UserError(f"dataset=huggingface needs the package datasets: {how_to_install('datasets')}") from error
     place = Path(path).expanduser()
     datasets.disable_progress_bars()
     offline = datasets.config.HF_HUB_OFFLINE

@@ -140,11 +140,14 @@ def make_formats(config: "DictConfig") -> dict[str, Format]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """A block without what libraries say to their developers: graphs, traces, warnings."""
-    level = logging.root.manager.disable
+    root, disabled = logging.root, logging.root.manager.disable
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            logging.disable(level)
+            logging.disable(disabled)
+            root.setLevel(level)  # OpenVINO's converter leaves its own for everybody where it fails
+            root.filters, root.handlers = filters, handlers
