@@ -56,6 +56,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     other_data = config.dataset.root is not None
     facts, class_names = record.data, record.data.class_names
     data = stored_data(
+        folder,
         trained,
         record,
         cache=config.dataset.cache,

@@ -42,6 +42,7 @@ def stored_config(folder: RunFolder, record: RunRecord, allowed: Sequence[str]) 
 
 
 def stored_data(
+    folder: RunFolder,
     trained: DictConfig,
     record: RunRecord,
     *,
@@ -55,7 +56,8 @@ def stored_data(
     """The data module of a run, which serves the run's own classes, scaled as they were.
 
     Args:
-        trained: the run's config, trusted; its section `dataset` is changed to what is served.
+        folder: the run's.
+        trained: its config, trusted; its section `dataset` is changed to what is served.
         record: what the run says of its data.
         cache: where decoded images are kept: the user's word, not a file's.
         root: where the data are; None: where the run found them.
@@ -65,7 +67,7 @@ def stored_data(
         allow_outside: whether a table may name images outside of its folder; likewise.
 
     Raises:
-        UserError: the run's data set takes no root, and one is given.
+        UserError: the run's data set takes no root, and one is given; or it can't be built or read.
     """
     given_root = trained.dataset.get("root")
     if root is not None:
@@ -93,7 +95,10 @@ def stored_data(
         trained.dataset.eval_batch_size = batch_size
     if "classes" in trained.dataset and trained.dataset.classes is None:
         trained.dataset.classes = list(record.data.class_names)  # the run's, in its order, whatever folders there are
-    data = build_data(trained)
+    try:
+        data = build_data(trained)
+    except UserError as error:
+        raise UserError(f"the data of {folder.path / CONFIG}: {error}") from error
     data.writes_root = root is not None  # else a file has named it
     return data
 

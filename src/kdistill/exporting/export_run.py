@@ -76,7 +76,7 @@ def _read(config: DictConfig, *, calibrates: bool) -> _Run:
     restored = stored_network(folder, trained, record, allowed=list(config.allow))
     layout = config.layout
     network = DeviceNetwork(restored.network, record.input, layout=layout)
-    data = stored_data(trained, record, **config.dataset, moved=True)
+    data = stored_data(folder, trained, record, **config.dataset, moved=True)
     classes = record.data.class_names
     # First: what is loaded whole is not read again for test.
     train, val = (data.arrays.train, data.arrays.val) if calibrates else (None, None)
