@@ -73,7 +73,7 @@ def job(config: DictConfig) -> None:
     """One job of the command line; leaves with exit code 1 if a training failed."""
     from kdistill.base.storage import write_json, write_text
     from kdistill.reporting.comparison_forms import markdown, page, print_comparison
-    from kdistill.runs.record import as_plain
+    from kdistill.runs.record_file import as_plain
 
     failed = False
     if config.runs:

@@ -25,7 +25,7 @@ from kdistill.runs.collect import subject_of
 from kdistill.runs.comparison import Comparison
 from kdistill.runs.finished import FinishedRun, read_run
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import as_plain
+from kdistill.runs.record_file import as_plain
 
 SEEDS = range(4)
 SAMPLES, CLASSES = 600, 3

@@ -14,7 +14,8 @@ from kdistill.building.data import build_data
 from kdistill.comparison.controls import compose_arms
 from kdistill.comparison.reuse_controls import reuse_control
 from kdistill.config.compose import compose_config
-from kdistill.runs.folder import RunFolder, versions
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.versions import versions
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from kdistill.base.errors import UserError
 from kdistill.compare import job as compare_job
 from kdistill.config.compose import compose_config
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import as_plain
+from kdistill.runs.record_file import as_plain
 from kdistill.tracking.wandb_run import open_run
 from kdistill.training.run import run
 

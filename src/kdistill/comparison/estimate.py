@@ -29,8 +29,9 @@ from kdistill.evidence.measures import (
 )
 from kdistill.runs.comparison import ArmFigures, Comparison, Mean, Pair, TestSet
 from kdistill.runs.device_files import arm_devices
-from kdistill.runs.finished import FinishedRun, check_fit, versions_of
+from kdistill.runs.finished import FinishedRun, check_fit
 from kdistill.runs.record import TeacherFacts
+from kdistill.runs.versions import versions_of
 
 _DRAWS = 2000
 _FEW_SEEDS = 5

@@ -11,7 +11,8 @@ from kdistill.base.whole import whole_folder
 from kdistill.config.key_identity import SAME_CONTROL, that_count
 from kdistill.config.tree import Leaves, as_written
 from kdistill.runs.finished import read_run
-from kdistill.runs.folder import RunFolder, versions
+from kdistill.runs.folder import RunFolder
+from kdistill.runs.versions import versions
 
 # Installed code, which its version tells; the user's own may have changed since.
 _INSTALLED = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")

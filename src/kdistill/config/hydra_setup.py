@@ -64,12 +64,10 @@ __all__ = [
     "running_folders",
     "running_job",
     "store_schema",
-    "sweep_name",
 ]
 
 MISTAKES = (HydraException, OmegaConfBaseException, YAMLError, ValueError)  # what a wrong config makes Hydra raise
 _VERSION_BASE = "1.3"
-_LONGEST_GROUP = 128  # characters that W&B takes
 
 
 @dataclass(frozen=True)
@@ -96,16 +94,6 @@ def running_job() -> HydraJob | None:
     own = HydraConfig.get()
     sweep = Path(own.sweep.dir) if own.mode == RunMode.MULTIRUN else None
     return HydraJob(Path(own.runtime.output_dir), tuple(own.overrides.task), sweep, own.launcher)
-
-
-def sweep_name() -> str | None:
-    """The Hydra sweep that this process runs a job of, by its folder (below `sweeps`); None outside of one."""
-    job = running_job()
-    if job is None or job.sweep_folder is None:
-        return None
-    parts = job.sweep_folder.parts
-    below = parts[parts.index("sweeps") + 1 :] if "sweeps" in parts[:-1] else parts[-1:]
-    return "/".join(below)[-_LONGEST_GROUP:]
 
 
 def running_folders() -> list[str]:

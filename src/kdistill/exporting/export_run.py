@@ -24,8 +24,9 @@ from kdistill.exporting.manifest import Manifest
 from kdistill.exporting.pictures_of_run import batches_of, check_same_data, pictures_of, spread_over_classes
 from kdistill.exporting.torch_session import TorchSession
 from kdistill.exporting.verify import answers, verify
-from kdistill.runs.folder import RunFolder, versions
+from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import RunRecord
+from kdistill.runs.versions import versions
 
 log = logging.getLogger(__name__)
 

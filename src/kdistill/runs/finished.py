@@ -1,6 +1,6 @@
 """Finished runs as a comparison reads them: checked to fit together, sorted into arms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -57,15 +57,6 @@ def read_run(path: Path, known: KnownRun | None = None) -> FinishedRun:
             "not hold the same: one of them is damaged; train the run again"
         )
     return FinishedRun(path, record, that_count(plain(known.config), SAME_ARM), test, val)
-
-
-def versions_of(records: Iterable[RunRecord]) -> dict[str, list[str]]:
-    """What runs were trained with, by package; more than one version where they differ."""
-    found: dict[str, dict[str, None]] = {}
-    for record in records:
-        for name, version in record.versions.items():
-            found.setdefault(name, {})[version] = None
-    return {name: list(versions) for name, versions in found.items()}
 
 
 def _predictions(folder: RunFolder, record: RunRecord, part: Literal["val", "test"]) -> dict[str, np.ndarray]:

@@ -15,9 +15,7 @@ student.safetensors     the chosen weights (teacher.safetensors for a teacher)
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 from typing import Literal
 
 import numpy as np
@@ -30,7 +28,8 @@ from kdistill.base.types import Role
 from kdistill.config.key_identity import GOING_ON, SAME_JOB, Question, that_count
 from kdistill.config.tree import as_written
 from kdistill.runs.hold import LOCK, NOTE, held, refuse_second
-from kdistill.runs.record import RunRecord, as_plain, from_plain
+from kdistill.runs.record import RunRecord
+from kdistill.runs.record_file import as_plain, from_plain
 from kdistill.runs.stored_answers import mistakes_in, predictions_in
 from kdistill.runs.stored_config import check_types, read_config
 from kdistill.runs.stored_curves import read_curves
@@ -38,7 +37,6 @@ from kdistill.runs.stored_json import read_json
 from kdistill.runs.sums import CURVES, check_sum, write_sums
 
 _ELSEWHERE = "give another folder (hydra.run.dir=..., with -m hydra.sweep.dir=...) or remove that one"
-_PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "fvcore", "numpy")
 
 
 class RunFolder:
@@ -238,14 +236,3 @@ def _differences(then: DictConfig, now: DictConfig, question: Question) -> list[
         for key in dict.fromkeys((*old, *new))
         if old.get(key, missing) != new.get(key, missing)
     ]
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, kdistill and what it computes with."""
-    found = {"python": python_version()}
-    for package in ("kdistill", *_PACKAGES):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found

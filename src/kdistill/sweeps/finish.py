@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kdistill.base.storage import write_json, write_text
-from kdistill.runs.finished import versions_of
 from kdistill.runs.known import FALLBACK
 from kdistill.runs.sweep import FinishedSweep, collect, given_by
+from kdistill.runs.versions import versions_of
 
 
 def finish_sweep(

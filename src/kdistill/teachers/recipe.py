@@ -12,7 +12,6 @@ from kdistill.base.storage import digest
 from kdistill.base.weight_files import weights_path
 from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
-from kdistill.config.hydra_setup import sweep_name
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
 from kdistill.config.specs import NetworkSpec, TeacherSpec, trained_kind
@@ -20,6 +19,7 @@ from kdistill.config.trainer_arguments import device_of
 from kdistill.config.tree import plain
 from kdistill.models.weights import answers_digest
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.places import sweep_name
 
 # What a member of `teacher=several` need not say.
 Value = TypeVar("Value")

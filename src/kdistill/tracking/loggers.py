@@ -15,9 +15,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from kdistill.base.errors import UserError
 from kdistill.base.packages import how_to_install
 from kdistill.building.instantiate import build
-from kdistill.config.hydra_setup import sweep_name
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import RunRecord, TeacherFacts, as_plain
+from kdistill.runs.places import sweep_name
+from kdistill.runs.record import RunRecord, TeacherFacts
+from kdistill.runs.record_file import as_plain
 from kdistill.tracking.curves import Curves
 from kdistill.tracking.guarded_loggers import Guard, described, patient
 from kdistill.tracking.wandb_run import Mode, how_to_upload, job_name, open_run, staged_in

@@ -8,7 +8,7 @@ from kdistill.config.sections import wandb_sections
 from kdistill.reporting.comparison import headlines, sheets
 from kdistill.reporting.comparison_forms import page
 from kdistill.runs.comparison import Comparison
-from kdistill.runs.record import as_plain
+from kdistill.runs.record_file import as_plain
 from kdistill.tracking.wandb_run import open_run, staged_in
 
 _OF_A_PAIR = ("mean", "low", "high", "verdict", "p", "p_holm")

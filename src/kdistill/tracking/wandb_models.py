@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import wandb
 
 from kdistill.runs.folder import RunFolder
-from kdistill.runs.record import RunRecord, TeacherFacts, as_plain
+from kdistill.runs.record import RunRecord, TeacherFacts
+from kdistill.runs.record_file import as_plain
 
 if TYPE_CHECKING:
     from wandb import Run

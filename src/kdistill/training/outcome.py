@@ -15,7 +15,7 @@ from kdistill.measuring.metrics import by_agreement
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.predictions import answers, chosen_threshold, figures, load_checkpoint, predict
 from kdistill.reporting.mistakes import telling
-from kdistill.runs.folder import RunFolder, versions
+from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import (
     DataFacts,
     Figures,
@@ -27,6 +27,7 @@ from kdistill.runs.record import (
     Threshold,
     Times,
 )
+from kdistill.runs.versions import versions
 from kdistill.training.fit import Fitted
 from kdistill.training.peers import peer_facts
 from kdistill.training.plan import TrainingPlan
