@@ -69,6 +69,7 @@ def simulated(
     return estimate(difference.mean(1), weights.astype(np.float64) @ difference.T, samples=samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(("seed_sd", "sample_sd"), [(0.0, 1.0), (0.3, 0.5)])
 def test_equal_arms_are_told_apart_in_about_one_of_twenty(seeds: int, seed_sd: float, sample_sd: float) -> None:

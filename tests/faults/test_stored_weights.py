@@ -40,6 +40,7 @@ def weights_of(run_folder: Path) -> bytes:
     return (run_folder / "student.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_equal_runs_leave_weights_of_equal_bytes(job: list[str], first: Path, tmp_path: Path) -> None:
     run(compose_config(job), tmp_path / "again")
     assert weights_of(tmp_path / "again") == weights_of(first)

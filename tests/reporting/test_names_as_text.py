@@ -92,6 +92,7 @@ def flat(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_a_browser_finds_the_same_elements_whatever_the_names_and_shows_every_name(
     make_run: Any, tmp_path: Path, chromium: Any

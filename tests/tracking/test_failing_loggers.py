@@ -88,6 +88,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [line for line in said if "logger" in line or "W&B" in line or "metrics.csv" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -284,6 +284,7 @@ def test_the_jobs_of_a_sweep_are_one_group_and_named_by_what_sets_them_apart(
     ]
 
 
+@pytest.mark.slow
 def test_a_comparison_is_a_run_of_its_own(
     distilled: Path, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_upload_is_a_shell_script_that_can_be_read() -> None:
     assert os.access(SCRIPTS / "sync_wandb.sh", os.X_OK)
 
 
+@pytest.mark.slow
 def test_without_runs_there_is_nothing_to_upload_and_no_key_is_asked_for(tmp_path: Path) -> None:
     done = sync(tmp_path, tmp_path)
     assert done.returncode == 0 and "nothing to upload" in done.stdout
@@ -76,6 +77,7 @@ def test_without_runs_there_is_nothing_to_upload_and_no_key_is_asked_for(tmp_pat
     assert done.returncode == 0 and "nothing to upload (1 offline runs were uploaded before)" in done.stdout
 
 
+@pytest.mark.slow
 def test_without_a_key_nothing_is_tried(tmp_path: Path) -> None:
     offline_run(tmp_path / "a", "abc")
     offline_run(tmp_path / "a b" / "c", "def")

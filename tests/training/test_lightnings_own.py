@@ -47,6 +47,7 @@ def column(folder: Path, name: str) -> list[float]:
     return [float(row[name]) for row in rows(folder) if row.get(name)]
 
 
+@pytest.mark.slow
 def test_callbacks_that_look_at_steps_see_each_and_change_nothing(job: list[str], tmp_path: Path) -> None:
     plain = trained(job, tmp_path / "plain")
     every = f"{{_target_: {LIGHTNINGS}.ModelCheckpoint, every_n_train_steps: 5, save_top_k: -1, filename: '{{step}}'}}"

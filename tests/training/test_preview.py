@@ -26,6 +26,7 @@ def door(monkeypatch: pytest.MonkeyPatch, folder: Path, blocks: Path, *words: st
     return 0
 
 
+@pytest.mark.slow
 def test_the_plan_says_who_learns_from_whom_at_what_cost_and_leaves_no_folder(
     blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

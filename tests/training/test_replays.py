@@ -93,6 +93,7 @@ def test_a_replayed_prefix_trains_the_same_head(tissue: list[str], tmp_path: Pat
     np.testing.assert_allclose(logits(replayed), logits(online), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_the_whole_model(tissue: list[str], tmp_path: Path) -> None:
     from kdistill.evaluate import evaluate
 

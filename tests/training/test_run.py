@@ -204,6 +204,7 @@ def test_a_given_teacher_that_does_not_fit_is_refused_before_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -54,6 +54,7 @@ def test_votes_as_targets_and_balanced_classes_train(demo: list[str], tmp_path: 
     assert 0 <= found.test["auroc"] <= 1
 
 
+@pytest.mark.slow
 def test_the_head_alone_first_then_all(demo: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = ["student.name=test_resnet", "student.weights=none", "student.trainable=all", "student.backbone_lr=0.1"]
     phases = ["callbacks=head_first", "callbacks.finetune.epochs=1", "callbacks.checkpoint.monitor=val/auroc"]
