@@ -9,16 +9,20 @@ _LOWEST, _HIGHEST = 0.02, 50.0  # of a temperature
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """softmax in float64: (N, K) to (N, K)."""
-    exact = logits.astype(np.float64)
-    shifted = np.exp(exact - exact.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+    found = np.exp(_shifted(logits))
+    return (found / found.sum(0)).T
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
     """log softmax in float64: (N, K) to (N, K), in nats."""
-    exact = logits.astype(np.float64)
-    shifted = exact - exact.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    shifted = _shifted(logits)
+    return (shifted - np.log(np.exp(shifted).sum(0))).T
+
+
+def _shifted(logits: np.ndarray) -> np.ndarray:
+    """Logits less each sample's largest, float64, (K, N): of few classes NumPy adds up rows faster than columns."""
+    exact = np.ascontiguousarray(logits.T, dtype=np.float64)
+    return exact - exact.max(0)
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
@@ -44,7 +48,8 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
 
 def log_likelihood(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
     """log softmax(z)[target] in nats: (N, K) and (N,) to (N,)."""
-    return log_probabilities(logits)[np.arange(len(target)), target]
+    shifted = _shifted(logits)
+    return shifted[target, np.arange(len(target))] - np.log(np.exp(shifted).sum(0))
 
 
 def calibration_gaps(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
