@@ -32,6 +32,7 @@ RUN_CODE = [
     "timm.models.load_checkpoint",
     "timm.models.hub.download_cached_file",
     "kdistill.runs.np.load",
+    "kdistill.data.custom.CustomData",
     "kdistill.train.main",
     "kdistill.models.build.nn.Linear",
     "hydra.utils.instantiate",

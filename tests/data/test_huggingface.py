@@ -99,3 +99,33 @@ def test_what_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
     assert "give a file of .parquet, .arrow, .tar" in refusal(tmp_path / "notes.txt", tmp_path / "cache")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     assert "can't be read by the library" in refusal(tmp_path / "broken.parquet", tmp_path / "cache")
+
+
+def test_where_nothing_is_fetched_no_word_of_a_folder_asks_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def offline(*args: Any, **kwargs: Any) -> None:
+        asked.append(args)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("socket.getaddrinfo", offline)
+    (tmp_path / "pets").mkdir()
+    table(range(12)).to_parquet(tmp_path / "pets" / "train.parquet")
+    whole = data(tmp_path / "pets", tmp_path / "cache", fetch=False, test_fraction=1.0).load_test()
+    assert len(whole) == 12
+    configs = "configs: [{config_name: a, data_files: 'https://example.org/x.parquet'}]\n"
+    for name, text in (("README.md", f"---\n{configs}---\n"), (".huggingface.yaml", configs)):
+        (tmp_path / "pets" / name).write_text(text)
+        assert "its card names https://example.org/x.parquet" in refusal(tmp_path / "pets", tmp_path, fetch=False)
+        (tmp_path / "pets" / name).unlink()
+    for path in ("buckets/a/b", "hf://buckets/a/b", "csv"):
+        assert "no name on the hub" in refusal(path, tmp_path, fetch=False)
+    assert not asked
+
+
+def test_an_image_that_a_table_names_must_be_a_file(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_dict({"image": [{"bytes": None, "path": "/dev/zero"}] * 2, "label": ["a", "b"]})
+    rows.to_parquet(tmp_path / "all.parquet")
+    assert "names the image /dev/zero, which is no file here" in refusal(tmp_path / "all.parquet", tmp_path / "cache")

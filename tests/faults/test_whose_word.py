@@ -12,6 +12,7 @@ from records import DATA, record
 from tiny_runs import tiny
 
 from kdistill.base.errors import UserError
+from kdistill.building.stored import stored_data
 from kdistill.config.compose import compose_config
 from kdistill.config.key_identity import SAME_JOB, counts
 from kdistill.evaluate import evaluate
@@ -94,6 +95,16 @@ def test_evaluate_paints_nothing_into_a_folder_that_a_runs_config_names(tmp_path
     with pytest.raises(UserError, match="test images are"):
         evaluate(config)  # what is there is read
     assert sorted(os.listdir(root)) == painted
+
+
+def test_what_a_runs_config_leaves_out_fetches_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "somebodys"
+    serving = {"batch_size": 4, "eval_batch_size": 4, "limit": None, "views": None, "seed": 0, "augment": None}
+    section = {"_target_": "kdistill.data.mnist.MNIST", "root": str(root), **serving}  # no `verify`, which is then true
+    data = stored_data(RunFolder(tmp_path), OmegaConf.create({"dataset": section}), record(), cache=str(tmp_path))
+    with pytest.raises(UserError, match="verify=false fetches nothing"):
+        data.load_test()
+    assert not root.exists()
 
 
 @pytest.mark.parametrize("key", ["allow_outside", "max_pixels"])

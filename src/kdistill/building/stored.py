@@ -11,7 +11,10 @@ from kdistill.base.run_paths import CONFIG
 from kdistill.building.data import build_data
 from kdistill.building.restore import Restored, restore
 from kdistill.building.trust import check_trusted
+from kdistill.config.sections import own_keys
+from kdistill.config.signature import signature_of
 from kdistill.config.specs import trained_kind
+from kdistill.config.tree import plain
 from kdistill.data.module import ArrayDataModule
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import RunRecord
@@ -69,31 +72,27 @@ def stored_data(
     Raises:
         UserError: the run's data set takes no root, and one is given; or it can't be built or read.
     """
-    given_root = trained.dataset.get("root")
+    given_root, takes, ours = trained.dataset.get("root"), *_taken_by(trained.dataset)
     if root is not None:
-        if not {"root", "file"} & trained.dataset.keys():
+        if not {"root", "file"} & takes:
             raise UserError(f"dataset.root={root}: the run's data set, {trained.dataset._target_}, takes no root")
-        if "root" in trained.dataset:
+        if "root" in takes:
             trained.dataset.root = root
         if file := trained.dataset.get("file"):  # of the same name, beside the images there
             given_root = given_root or str(Path(file).parent)
             trained.dataset.file = str(Path(root) / Path(file).name)
-        if "test_fraction" in trained.dataset and not moved and not _same_folder(given_root, root):
+        if "test_fraction" in takes and not moved and not _same_folder(given_root, root):
             trained.dataset.test_fraction = 1.0  # class folders without partitions: the run has seen none of them
-    if "verify" in trained.dataset:
-        trained.dataset.verify = False  # other images may be asked for; and nothing is fetched, or renamed in a folder
-    if "fetch" in trained.dataset:
-        trained.dataset.fetch = False
-    if "cache" in trained.dataset:
-        trained.dataset.cache = cache
-    for key, value in {"max_pixels": max_pixels, "allow_outside": allow_outside}.items():
-        if key in trained.dataset:
-            trained.dataset[key] = value
-    if record.data.value_range is not None:
+    # Without `verify` other images may be asked for; and nothing is fetched, or renamed in a folder.
+    safe = {
+        "verify": False, "fetch": False, "cache": cache, "max_pixels": max_pixels, "allow_outside": allow_outside
+    }  # fmt: skip
+    trained.dataset.update({key: value for key, value in safe.items() if key in ours})
+    if record.data.value_range is not None and "value_range" in takes:
         trained.dataset.value_range = list(record.data.value_range)  # that of the images that the run trained on
     if batch_size is not None:
         trained.dataset.eval_batch_size = batch_size
-    if "classes" in trained.dataset and trained.dataset.classes is None:
+    if "classes" in takes and trained.dataset.get("classes") is None:
         trained.dataset.classes = list(record.data.class_names)  # the run's, in its order, whatever folders there are
     try:
         data = build_data(trained)
@@ -101,6 +100,16 @@ def stored_data(
         raise UserError(f"the data of {folder.path / CONFIG}: {error}") from error
     data.writes_root = root is not None  # else a file has named it
     return data
+
+
+def _taken_by(section: DictConfig) -> tuple[set[str], set[str]]:
+    """The arguments that a data set takes, whether its section has them or not; and those that mean what ours mean.
+
+    What a file leaves out has a default that may fetch.
+    """
+    signature, serving = signature_of(section._target_), own_keys("dataset", plain(section)).keys()
+    taken = {*map(str, section), *(signature.parameters if signature else ())}
+    return taken | serving, set() if serving else taken
 
 
 def stored_network(

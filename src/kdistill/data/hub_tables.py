@@ -1,19 +1,24 @@
 """Tables of the library `datasets`: opened from the hub, or from files here; which column is what."""
 
 import logging
+import re
+from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
 from kdistill.base.packages import how_to_install
+from kdistill.base.plain_text import brief
 from kdistill.base.spelling import did_you_mean
 from kdistill.data.held import HeldImage, Source
 
 log = logging.getLogger(__name__)
 
 _BY_SUFFIX = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
 _TARGETS = ("label", "labels", "target", "class", "cls", "category", "fine_label", "y")
 _IMAGES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp")
@@ -47,16 +52,64 @@ def open_tables(path: str, subset: str | None, revision: str | None, *, fetch: b
                 raise UserError(f"dataset.path={path}: give a file of {', '.join(_BY_SUFFIX)}, or a folder")
             found = datasets.load_dataset(_BY_SUFFIX[place.suffix], data_files=str(place), cache_dir=str(keep))
         elif place.is_dir():
-            found = datasets.load_dataset(str(place), cache_dir=str(keep))
+            if not fetch:
+                _check_addresses(place)
+            # By its whole path: a folder may be called `csv`, as a reader of the library is.
+            found = datasets.load_dataset(str(place.resolve()), cache_dir=str(keep))
+        elif not _HUB_NAME.fullmatch(path) or (path.isidentifier() and find_spec(f"datasets.packaged_modules.{path}")):
+            raise UserError(
+                f"dataset.path={path} is no folder or file here, and no name on the hub, as uoft-cs/cifar10"
+            )
         else:
             found = datasets.load_dataset(path, subset, revision=revision, cache_dir=str(keep))
-    except (OSError, ValueError, RuntimeError) as error:  # the library's words for what is not there or can't be read
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        datasets.exceptions.DatasetsError,
+    ) as error:  # the library's words for what is not there or can't be read
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         here = "" if place.exists() else _elsewhere(path, fetch=fetch)
         raise UserError(f"dataset.path={path} can't be read by the library `datasets`: {reason}{here}") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
     return dict(found) if isinstance(found, dict) else {"all": found}
+
+
+def _check_addresses(folder: Path) -> None:
+    """Refuses a folder whose card says that its files are elsewhere: the library would ask there, offline or not.
+
+    Raises:
+        UserError: it does.
+    """
+    import yaml  # type: ignore[import-untyped]
+    from datasets import config
+    from huggingface_hub import DatasetCard
+
+    card, settings = folder / config.REPOCARD_FILENAME, folder / config.REPOYAML_FILENAME
+    try:
+        named = [DatasetCard.load(card).data.get("configs")] if card.is_file() else []
+        if settings.is_file():
+            named.append((yaml.safe_load(settings.read_text()) or {}).get("configs"))
+    except (yaml.YAMLError, AttributeError) as error:
+        raise ValueError(f"its card is damaged ({error})") from error
+    if elsewhere := [text for text in _strings(named) if "://" in text or "::" in text]:
+        raise UserError(
+            f"dataset.path={folder}: its card names {elsewhere[0]}, and nothing is fetched here: take that out of it, "
+            "or leave dataset.fetch=false out"
+        )
+
+
+def _strings(node: Any) -> Iterator[str]:
+    """The texts in plain data; aliases may make one list of it many."""
+    waiting, seen = [node], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict | list) and id(one) not in seen:
+            seen.add(id(one))
+            waiting += one if isinstance(one, list) else one.values()
 
 
 def _elsewhere(path: str, *, fetch: bool) -> str:
@@ -106,6 +159,9 @@ def encoded_images(table: Any, column: str, name: str) -> list[Source]:
     else:
         kind = f"holds {values.type}, no encoded images"
         raise UserError(f"{name}: the column {column} {kind}: give dataset.image=<column>")
+
+    if odd := next((file for file in files if file is not None and not Path(file).is_file()), None):
+        raise UserError(f"{name} names the image {brief(odd)}, which is no file here: put it there")
 
     def fetch(number: int) -> bytes:
         value = rows[number][column]
