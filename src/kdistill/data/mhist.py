@@ -1,5 +1,6 @@
 """MHIST, and any data in its layout: annotations.csv and images/, two classes, votes where there are any."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,9 +98,9 @@ class MHIST(ArrayDataModule):
         samples = self._read(needed=("train", "test"))
         return image_arrays(samples, val_fraction=self.val_fraction, split_seed=self.split_seed)
 
-    def load_test(self) -> Split:
+    def read_test(self) -> tuple[Split, Sequence[str]]:
         samples = self._read(needed=("test",))
-        return samples.whole.take(samples.parts["test"])
+        return samples.whole.take(samples.parts["test"]), samples.class_names
 
     def folder(self) -> Path:
         """Where annotations.csv is.

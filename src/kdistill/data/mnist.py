@@ -1,6 +1,7 @@
 """MNIST as arrays: the last training images are validation, test is the original test set."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,8 +64,8 @@ class MNIST(ArrayDataModule):
             fingerprint=hashlib.sha256(f"{content} val={self.val_size}".encode()).hexdigest(),
         )
 
-    def load_test(self) -> Split:
-        return _split(*self._read(TEST_FILES))
+    def read_test(self) -> tuple[Split, Sequence[str]]:
+        return _split(*self._read(TEST_FILES)), self.class_names
 
     def _read(self, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
         return read_partition(self.root, names, verify=self.verify, of=self.files)

@@ -64,7 +64,11 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def load_test(self) -> Split:
         """The test partition alone, for evaluation on data that brings no training images."""
-        return self.arrays.test
+        return self.read_test()[0]
+
+    def read_test(self) -> tuple[Split, Sequence[str]]:
+        """The test partition, read without training images where that can be done, and its class names by number."""
+        return self.arrays.test, self.arrays.class_names
 
     def load_test_of(self, class_names: Sequence[str]) -> Split:
         """`load_test` with its targets numbered as in `class_names`, by name; classes may be absent.
@@ -72,9 +76,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         Raises:
             UserError: there are samples of other classes.
         """
-        test = self.load_test()
-        # A data set that reads test alone goes by the class names that it was given; one that loads all has its own.
-        known = class_names if self._arrays is None else self._arrays.class_names
+        test, known = self.read_test()
         found = match(known, class_names)
         numbers = torch.tensor([-1 if number is None else number for number in found.order])
         there = test.target.unique().cpu()

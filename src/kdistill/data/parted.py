@@ -65,15 +65,15 @@ class PartedDataModule(ArrayDataModule):
         samples = self.read(training=True)
         return image_arrays(self._with_test(samples), val_fraction=self.val_fraction, split_seed=self.split_seed)
 
-    def load_test(self) -> Split:
+    def read_test(self) -> tuple[Split, Sequence[str]]:
         """The test partition; with `test_fraction` 1, all of a source that has no partitions."""
         samples = self.read(training=False)
         if self.test_fraction == 1 and samples.parts.keys() == {ALL}:
-            return samples.whole
+            return samples.whole, samples.class_names
         if self.test_fraction == 1 and "test" not in samples.parts:
             there = ", ".join(samples.parts)
             raise UserError(f"{self.source} has no test images, only {there}; to test on one of them {self.how_alone}")
-        return samples.whole.take(self._with_test(samples).parts["test"])
+        return samples.whole.take(self._with_test(samples).parts["test"]), samples.class_names
 
     @property
     @abstractmethod
