@@ -73,6 +73,10 @@ def test_deep_values_are_scaled_by_the_range_of_training_and_transparency_is_whi
     assert (arrays.test.read(torch.arange(10)).image == 255).all(), "what lies above is clipped"
     given = data(tmp_path / "data.npz", value_range=(0, 4080)).arrays
     assert given.test.read(torch.arange(10)).image.max() == 255 and given.value_range == (0.0, 4080.0)
+    parts = {"train_x": deep[:20], "train_y": LABELS[:20], "test_y": LABELS[20:]}
+    assert "images of unlike types (train uint16, test float64)" in refusal(
+        saved(tmp_path, **parts, test_x=deep[20:] / 1e4)
+    )
     clear = np.concatenate([IMAGES, np.zeros((30, 6, 6, 1), np.uint8)], 3)
     assert (data(saved(tmp_path, X=clear, y=LABELS), test_fraction=1.0).load_test().image == 255).all()
 

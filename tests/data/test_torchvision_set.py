@@ -150,6 +150,10 @@ def test_what_holds_files_is_decoded_once_and_kept(tmp_path: Path, caplog: pytes
     assert "give dataset.image_size" in refusal(tmp_path, "Food101")
     again = data(tmp_path, "food101", image_size=16, classes=["soup", "pie"]).load_test()
     assert again.target.tolist() == [1] * 6 + [0] * 6, "another order of the classes is by name"
+    parts = {"train": {"split": "train", "transform": lambda image: image.rotate(180)}, "test": {"split": "test"}}
+    turned = data(tmp_path, "food101", image_size=16, val_fraction=0.25, **parts).arrays
+    assert len(turned.test) == 12 and turned.test.target.tolist() == [0] * 6 + [1] * 6
+    assert turned.train.target.bincount().tolist() == arrays.train.target.bincount().tolist()
 
 
 def test_pets_and_signs_are_read_by_their_lists(tmp_path: Path) -> None:

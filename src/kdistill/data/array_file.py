@@ -111,7 +111,10 @@ class ArrayFile(PartedDataModule):
             raise UserError(f"{path} can't be read: {error}") from error
 
     def _range(self, pictures: dict[str, np.ndarray], measured: np.ndarray, name: str) -> tuple[float, float] | None:
-        if all(one.dtype == np.uint8 for one in pictures.values()):
+        if len({one.dtype if one.dtype.kind != "f" else "floating point" for one in pictures.values()}) > 1:
+            said = ", ".join(f"{part} {one.dtype}" for part, one in pictures.items())
+            raise UserError(f"{name}: images of unlike types ({said}), of which no one scale can hold: give one type")
+        if measured.dtype == np.uint8:
             return None
         if self.value_range is not None:
             return self.value_range

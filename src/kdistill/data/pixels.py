@@ -8,6 +8,7 @@ from PIL import Image
 
 from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
+from kdistill.base.space import check_memory
 from kdistill.data.decoding import square
 
 Range = tuple[float, float]
@@ -72,6 +73,9 @@ def resized(image: np.ndarray, side: int | None) -> np.ndarray:
     """(N, C, S, S) of (N, C, H, W) uint8: the centre square, resized as files are; None: as they come."""
     if side is None or image.shape[2:] == (side, side):
         return image
+    check_memory(
+        image[:, :, :1, :1].nbytes * side * side, f"{len(image):,} images", "give a smaller dataset.image_size"
+    )
     pictures = (Image.fromarray(one[0] if len(one) == 1 else one.transpose(1, 2, 0)) for one in image)
     arrays = (np.asarray(square(picture, side)) for picture in pictures)
     return np.stack([one[None] if one.ndim == 2 else one.transpose(2, 0, 1) for one in arrays])

@@ -88,10 +88,9 @@ class TorchvisionSet(PartedDataModule):
             part: self._cifar(kind, **options, **own) if is_cifar else self._open(kind, {**options, **own})
             for part, own in wanted.items()
         }
-        items = {
-            part: read_items(one, f"{kind.__name__}.{part}", image_size=self.image_size, by_file=True)
-            for part, one in datasets.items()
-        }
+        items = self._items(kind.__name__, datasets, by_file=True)
+        if len({bool(one.paths) for one in items.values()}) > 1:
+            items = self._items(kind.__name__, datasets, by_file=False)
         if kind.__name__ == "EMNIST":  # whose files hold each letter on its side
             items = {part: replace(one, image=_upright(one.image)) for part, one in items.items()}
         names = _class_names(next(iter(datasets.values())))
@@ -105,6 +104,12 @@ class TorchvisionSet(PartedDataModule):
             if one.image is not None
         }
         return gather(found, own, order=order, source=self.source, training=training)
+
+    def _items(self, name: str, datasets: dict[str, Any], *, by_file: bool) -> dict[str, Items]:
+        return {
+            part: read_items(one, f"{name}.{part}", image_size=self.image_size, by_file=by_file)
+            for part, one in datasets.items()
+        }
 
     def _open(self, kind: Any, arguments: dict[str, Any]) -> Any:
         """A data set of torchvision, fetched where it is not there."""
