@@ -170,7 +170,8 @@ def _remarks(record: RunRecord) -> Iterator[str]:
         accuracy = [METRICS["accuracy"].shown(one["accuracy"]) for one in rounded.on_validation]
         yield (
             f"8 bits: on validation {accuracy[0]} in float before, {accuracy[1]} rounded, {accuracy[2]} after "
-            f"{rounded.epochs} more epochs (epoch {rounded.best_epoch} was chosen); the weights are the rounded ones"
+            f"{rounded.epochs} more epochs (epoch {rounded.best_epoch} was chosen); the weights are the rounded ones "
+            + ("of that epoch" if rounded.taken == "tuned" else "before these epochs, which were of no use")
         )
     if record.cost.latency_on is not None:
         spread = f"interquartile range {record.cost.latency_iqr_ms:.2g} ms"

@@ -1,6 +1,7 @@
 """What a finished run says of itself: `summary.json`, as one object."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kdistill.base.cost import Cost
 from kdistill.base.types import Count, Measured, PositiveInt, Role
@@ -116,6 +117,7 @@ class RoundedFacts:
     Attributes:
         epochs: of that.
         best_epoch: that validation chose among them, from 1.
+        taken: what the run hands over: `tuned` by that epoch, or `rounded` alone where validation found it better.
         val_float: validation's figures of the network before, in float.
         val_rounded: of the same network rounded, before it trained on.
         val_tuned: of the network afterwards, rounded.
@@ -124,6 +126,7 @@ class RoundedFacts:
 
     epochs: PositiveInt
     best_epoch: Count
+    taken: Literal["tuned", "rounded"]
     val_float: Figures
     val_rounded: Figures
     val_tuned: Figures

@@ -1,6 +1,7 @@
 """The second part of a run with `quantize=int8`: training goes on for some epochs with everything rounded to 8 bits."""
 
 import logging
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -12,9 +13,12 @@ from pytorch_lightning.callbacks import Callback
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdistill.base.whole import remove_leftovers
+from kdistill.config.monitors import chosen_by
+from kdistill.config.tree import plain
 from kdistill.models.rounding import Rounding
 from kdistill.modules.predictions import figures, load_checkpoint, predict
 from kdistill.runs.folder import RunFolder
+from kdistill.runs.known import FALLBACK
 from kdistill.runs.record import Figures, RoundedFacts
 from kdistill.tracking.loggers import Loggers
 from kdistill.training.callbacks.checkpoints import logged_until
@@ -42,6 +46,7 @@ def train_rounded(
 ) -> tuple[Fitted, RoundedFacts | None]:
     """Trains on from the chosen checkpoint, rounded; the network then has the rounded weights of the best epoch.
 
+    Where validation finds those of no epoch as good as the rounded weights that it began with, it has these again.
     Loss, teacher, data and stored answers are those of the training before; views are those of its first epochs. A
     killed run goes on here as in its first part.
 
@@ -71,6 +76,7 @@ def train_rounded(
     rounding = Rounding(network)
     _watch(plan, prepared, rounding)
     rounded = _on_validation(plan, prepared)
+    untuned = {name: value.cpu().clone() for name, value in module.state_dict().items()}
     assert module.make_optimizer is not None, "it has been trained"
     module.make_optimizer = partial(module.make_optimizer, lr=config.optimizer.lr * config.quantize.lr_factor)
     part = RunFolder(folder.path / FOLDER)
@@ -91,9 +97,37 @@ def train_rounded(
         epoch = load_checkpoint(module, tuned.checkpoint, run=tuned.run)
     after = _on_validation(plan, prepared)
     log.info(f"{label}: trained on for {config.quantize.epochs} epochs in 8 bits, val accuracy {after['accuracy']:.4f}")
-    facts = RoundedFacts(config.quantize.epochs, epoch, before, rounded, after, rounding.settle())
+    learned = is_as_good(after, rounded, *(chosen_by(plain(config)) or FALLBACK))
+    if not learned:
+        module.load_state_dict(untuned)
+        log.warning(
+            f"{label}: on validation no epoch in 8 bits is as good as none: weights and ranges are those before"
+        )
+    facts = RoundedFacts(
+        config.quantize.epochs, epoch, "tuned" if learned else "rounded", before, rounded, after, rounding.settle()
+    )
     seconds = fitted.seconds + time.perf_counter() - started
     return Fitted(None, fitted.run, seconds, best_epoch), facts
+
+
+def is_as_good(tuned: Figures, rounded: Figures, metric: str, mode: str) -> bool:
+    """Whether training in 8 bits was worth it, by the figure that chose the checkpoint; of equals, by the NLL.
+
+    Args:
+        tuned: validation's figures afterwards.
+        rounded: those before.
+        metric: such as `val/accuracy`; one that is no figure of validation leaves the decision to accuracy.
+        mode: whether `max` or `min` of it is better.
+    """
+    key, sign = metric.removeprefix("val/"), 1 if mode == "max" else -1
+    if key not in tuned:
+        key, sign = "accuracy", 1
+
+    def rank(one: Figures) -> tuple[float, float]:
+        value, nll = sign * one[key], one["nll"]
+        return -math.inf if math.isnan(value) else value, -math.inf if math.isnan(nll) else -nll
+
+    return rank(tuned) >= rank(rounded)
 
 
 def _of_this_part(config: DictConfig) -> DictConfig:
