@@ -37,6 +37,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     from kdistill.building.device import choose_channels_last, choose_device
     from kdistill.building.restore import Restored, joined, restore
     from kdistill.building.stored import stored_config, stored_data, stored_network
+    from kdistill.config.specs import are_answers
     from kdistill.config.validate import validate
     from kdistill.data.arrays import per_class
     from kdistill.modules.predictions import answers, figures, predict
@@ -83,15 +84,18 @@ def evaluate(config: DictConfig) -> "Evaluation":
     batches = data.eval_loader(test)
     predictions = predict(as_module(StudentModule, network, record.input), batches, data, device)
     taught = record.teacher
-    members = () if taught is None else taught.each
+    from_file = taught is not None and are_answers(trained.teacher)
+    members = () if taught is None or from_file else taught.each
     gone = [one.checkpoint for one in members if not Path(one.checkpoint).is_file()]
-    if taught is not None and not gone:
+    if taught is not None and taught.input is not None and members and not gone:
         several = "members" in trained.teacher
         sections = member_sections(trained.teacher, list(config.allow)) if several else [trained.teacher]
         asked = [load(section, "teacher", Path(one.checkpoint)) for section, one in zip(sections, members, strict=True)]
         whole = joined(trained.teacher, asked) if several else asked[0].network
         predictions |= answers(as_module(TeacherModule, whole, taught.input), batches, data, device)
     asked_again = f"{', '.join(gone)} is gone: no agreement" if gone else taught.checkpoint if taught else None
+    if from_file:
+        asked_again = f"{asked_again} holds its answers, which are not asked for again: no agreement"
     return Evaluation(
         run=str(folder.path),
         label=record.label,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -13,6 +14,7 @@ from kdistill.base.errors import UserError
 from kdistill.config.monitors import with_mode
 from kdistill.config.sections import SECTION_KEYS
 from kdistill.config.signature import signature_of
+from kdistill.config.specs import are_answers
 from kdistill.config.tree import plain
 
 
@@ -100,6 +102,9 @@ def build_all(sections: DictConfig, kind: str, **supplied: Any) -> list[Any]:
 
 
 def network_label(section: DictConfig) -> str:
-    """What people call a model section: its name, without what the hub has before it, or the end of its target."""
-    name = section.get("name")
+    """What people call a model section: its name, without what the hub has before it, or the end of its target.
+
+    Of a file of answers that is the file's name.
+    """
+    name = Path(section.file).stem if are_answers(section) else section.get("name")
     return str(name).rpartition("/")[2] if name else str(section._target_).rsplit(".", 1)[-1]

@@ -123,8 +123,9 @@ def _classes(*, watches: bool) -> tuple[type, ...]:
 
     from kdistill.data.augment import Augment
     from kdistill.data.module import ArrayDataModule
+    from kdistill.replay.answers import AnswersFile
 
-    return (Callback, Logger) if watches else (nn.Module, ArrayDataModule, Augment, Optimizer, LRScheduler)
+    return (Callback, Logger) if watches else (nn.Module, ArrayDataModule, AnswersFile, Augment, Optimizer, LRScheduler)
 
 
 def _is_logger(found: Any) -> bool:

@@ -84,7 +84,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
     known = {run.record.fingerprint for run in everyone if run.record.role == "teacher"}
     for fingerprint, run in reversed(teachers.items()):
-        if fingerprint not in known:
+        if fingerprint not in known and run.record.teacher and run.record.teacher.cost is not None:
             temperature = f"{run.path}:teacher_logits"
             known_as = [one.record.teacher for one in everyone if one.record.teacher]
             facts = [one for one in known_as if one.fingerprint == fingerprint]
@@ -106,6 +106,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
         notes=(
             *notes,
             *(_no_result(arm, lost) for arm, lost in diverged.items()),
+            *dict.fromkeys(filter(None, map(_known_by_answers, everyone))),
             *_notes_of_test(everyone[0].test["target"], data.class_names, rows),
             *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
             *left_out,
@@ -117,6 +118,15 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
 def _no_result(arm: str, lost: Sequence[FinishedRun]) -> str:
     reasons = "; ".join(f"seed {run.seed}: {run.record.diverged}" for run in lost)
     return f"arm '{arm}' has diverged ({reasons}): it is no result, and there is no verdict on it"
+
+
+def _known_by_answers(run: FinishedRun) -> str | None:
+    """What is said of a teacher that has no row, for nothing is known of its cost."""
+    taught = run.record.teacher
+    if taught is None or taught.cost is not None:
+        return None
+    figure = f"its accuracy on test is {taught.test['accuracy']:.2%}" if taught.test else "none of them are of test"
+    return f"the teacher {taught.label} is known by its answers alone ({taught.checkpoint}): no cost; {figure}"
 
 
 def _ratio(heaviest: Cost, own: Cost) -> float | None:
@@ -153,7 +163,7 @@ def _teacher(known: Sequence[TeacherFacts], drawn: Drawn, samples: int, temperat
         runs=(facts.checkpoint,),
         metrics={metric: _figure(ALL, metric, [values], samples) for metric, values in drawn.items()},
         temperatures=(temperature,),
-        cost=_cost([one.cost for one in known]),
+        cost=_cost([one.cost for one in known if one.cost is not None]),
     )
 
 

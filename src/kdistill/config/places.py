@@ -11,6 +11,7 @@ from kdistill.base.run_paths import find_run
 from kdistill.base.spelling import did_you_mean
 from kdistill.base.storage import writing_problem
 from kdistill.base.weight_files import HUB, weights_path
+from kdistill.config.specs import are_answers
 from kdistill.config.tree import Leaves, Tree, at, walk
 
 _NO_FILE = ("none", "hub", "package")  # what `weights` may say besides a path
@@ -58,7 +59,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def _weights(key: str, section: Tree) -> Iterator[str]:
-    """What is wrong with where a network's weights come from."""
+    """What is wrong with where a network's weights, or a teacher's answers, come from."""
+    if are_answers(section) and isinstance(file := section.get("file"), str) and not Path(file).is_file():
+        there = f"{key}.file={file} is a folder: give the file of answers in it"
+        yield there if Path(file).is_dir() else _missing(f"{key}.file", file)
     for name in ("checkpoint", "weights"):
         given = section.get(name)
         if not isinstance(given, str) or (name == "weights" and (given in _NO_FILE or given.startswith(HUB))):

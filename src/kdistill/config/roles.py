@@ -5,6 +5,7 @@ from typing import Any
 
 from kdistill.config.monitors import keeps_best
 from kdistill.config.sections import TEACHER_KEYS
+from kdistill.config.specs import are_answers
 from kdistill.config.tree import Tree
 
 _NEEDS = {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student"), "mutual": ("student",)}
@@ -28,6 +29,8 @@ def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
         yield f"role={role} has no teacher to learn from, but the loss has 'alpha': choose loss=ce, or role=distill"
     if isinstance(teacher, dict) and role == "distill":
         yield from _members(teacher) if "members" in teacher else _one_teacher(teacher, tree.get("student"))
+    if role == "teacher" and are_answers(teacher):
+        yield "role=teacher trains a network, and teacher=answers has none: use role=distill, or give teacher.name="
     yield from _peers(tree)
     callbacks = tree.get("callbacks") or {}
     if not any(map(keeps_best, callbacks.values())):
@@ -37,7 +40,18 @@ def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
         )
 
 
+def _answers(teacher: Tree) -> Iterator[str]:
+    """What is wrong with a teacher that is known by its answers alone."""
+    if given := [f"teacher.{key}" for key in ("checkpoint", "members") if teacher.get(key)]:
+        yield f"teacher=answers has no network: leave out {' and '.join(given)}, or choose another teacher"
+    if teacher.get("generations", 1) != 1:
+        yield "teacher=answers is one teacher, which no generations lead to: leave out teacher.generations"
+
+
 def _one_teacher(teacher: Tree, student: Any) -> Iterator[str]:
+    if are_answers(teacher):
+        yield from _answers(teacher)
+        return
     if not (teacher.get("recipe") or teacher.get("checkpoint")):
         yield "the teacher has no weights: give teacher.checkpoint=<run or file> or teacher.recipe=<experiment>"
     generations = teacher.get("generations", 1)
@@ -71,6 +85,12 @@ def _members(teacher: Tree) -> Iterator[str]:
             "sections like those of one teacher"
         )
     for number, member in enumerate(members):
+        if are_answers(member):
+            yield (
+                f"teacher.members[{number}] has answers and no network, and members are networks: put the mean of all "
+                "answers into one file, or take teacher=answers alone"
+            )
+            continue
         if isinstance(member, dict) and not (member.get("recipe") or member.get("checkpoint")):
             yield f"teacher.members[{number}] has no weights: give it a checkpoint or a recipe"
         if isinstance(member, dict) and ("members" in member or "generations" in member):

@@ -57,8 +57,8 @@ NOT_YET = {
     "only the names differ",
     **dict.fromkeys(
         ("answers", "logits", "predictions", "probabilities"),
-        "is not there: a teacher's answers are not read from a file; give its weights (teacher.checkpoint=...), and "
-        "its answers are computed once and stored (replay.teacher)",
+        "is not there: a file of a teacher's answers is read by teacher=answers teacher.file=<.npz, .csv or .parquet>; "
+        "those of a network are computed once and stored by themselves (replay.teacher)",
     ),
 }
 # What a network's constructor may call what it gets from the data; of each kind it gets the first that it takes.

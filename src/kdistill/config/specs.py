@@ -1,11 +1,14 @@
 """What the program itself reads in the section of a network or a teacher, parsed once; the rest is its target's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig
 
 from kdistill.config.tree import Leaves, plain
+
+ANSWERS = "kdistill.replay.answers.AnswersFile"  # a teacher that is known by its answers alone
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class TeacherSpec:
         own["recipe_overrides"] = tuple(own.get("recipe_overrides") or ())
         own["gate"] = own.get("gate", "on") == "on"
         return cls(**own)
+
+
+def are_answers(section: Any) -> bool:
+    """Whether a teacher's section names a file of answers and no network."""
+    return isinstance(section, Mapping | DictConfig) and str(section.get("_target_")) == ANSWERS
 
 
 def trained_kind(config: DictConfig) -> str:

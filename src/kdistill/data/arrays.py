@@ -76,6 +76,8 @@ class ImageArrays:
         fingerprint: hash of the content that the partitions were made from.
         annotators: how many people `votes` counts; None where there are no votes.
         value_range: what became 0 and 255 in images of more than 8 bits; None where there are none.
+        names: what each image of the array that the partitions share is called, its file or `train_images[7]`; empty
+            where images have no names.
     """
 
     train: Split
@@ -87,6 +89,7 @@ class ImageArrays:
     fingerprint: str
     annotators: int | None = None
     value_range: tuple[float, float] | None = None
+    names: Sequence[object] = ()
 
     @property
     def num_classes(self) -> int:

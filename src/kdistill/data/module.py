@@ -49,6 +49,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         `writes_root` is set to False where a file, not the user, has named the folder: then nothing is painted into it.
         `one_step_a_call` is set where somebody looks at steps: batches come alone, and Lightning takes the steps.
         `show_two_views` adds a second view to each training batch.
+        `numbers` are, of a partition that was cut down, those that its samples had in the whole of it.
         """
         super().__init__()
         self.serving = Serving(**serving)
@@ -56,6 +57,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         self.one_step_a_call = False
         self.two_views = False
         self.writes_root = True
+        self.numbers: dict[str, Tensor] = {}
         self._arrays: ImageArrays | None = None
 
     @abstractmethod

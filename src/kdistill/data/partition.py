@@ -129,6 +129,7 @@ def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> I
         fingerprint=_fingerprint(samples.stored, class_names, list(splits.values())),
         annotators=samples.annotators,
         value_range=samples.stored.value_range,
+        names=samples.names,
     )
 
 

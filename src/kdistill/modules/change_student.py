@@ -12,7 +12,7 @@ from kdistill.models.reuse import reuse_head
 def change_student(
     parts: Mapping[str, nn.Module],
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     image_shape: Sequence[int],
     *,
     student_name: str,
@@ -23,7 +23,7 @@ def change_student(
     Args:
         parts: of a loss, by name; one whose `changes_student` puts a projector learns here which layers it compares.
         student: changed in place.
-        teacher: left as it was.
+        teacher: left as it was; None where it is known by its answers alone, or not there.
         image_shape: (C, H, W).
         student_name, teacher_name: how messages call them.
 
@@ -33,6 +33,8 @@ def change_student(
     for name, part in parts.items():
         match getattr(part, "changes_student", None):
             case TeacherHead(bottleneck=bottleneck):
+                if teacher is None:
+                    raise UserError(f"loss {name} takes over the teacher's class head, and there is no network of one")
                 pair = reuse_head(
                     student,
                     teacher,

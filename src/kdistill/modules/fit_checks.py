@@ -1,8 +1,8 @@
-"""Whether a loss fits those who teach: one teacher, several at once, or peers."""
+"""Whether a loss fits those who teach: one teacher, several at once, answers alone, or peers."""
 
 from kdistill.base.errors import UserError
 from kdistill.losses.base import WeightedSum
-from kdistill.losses.changes import BothHeads
+from kdistill.losses.changes import BothHeads, TeacherHead
 from kdistill.losses.feature import FeatureLoss
 
 
@@ -18,6 +18,20 @@ def check_loss_of_several(loss: WeightedSum) -> None:
                 f"loss {name} compares layers of the student with those of one teacher, and there are several: take a "
                 "loss on logits (loss=kd), or name layers of one member (of the first: "
                 "loss.layers=[[student layer, members.0.1.<its layer>]])"
+            )
+
+
+def check_loss_of_answers(loss: WeightedSum) -> None:
+    """Refuses a loss that looks into the teacher, where nothing but its answers is known.
+
+    Raises:
+        UserError: naming the part and what to take instead.
+    """
+    for name, part in loss.parts.items():
+        if isinstance(part, FeatureLoss) or isinstance(getattr(part, "changes_student", None), TeacherHead):
+            raise UserError(
+                f"teacher=answers has logits alone, and loss {name} looks at layers of the teacher: take a loss on "
+                "logits (loss=kd, dkd, dist, mlkd ...), or give the teacher's network (teacher.checkpoint=)"
             )
 
 

@@ -31,7 +31,7 @@ def bind_loss(
 
     Args:
         loss, student: changed in place.
-        teacher: left as it was; None where the loss does without.
+        teacher: left as it was; None where the loss does without, or with its answers alone.
         image_shape: (C, H, W).
         student_name, teacher_name: how messages call them.
 
@@ -40,8 +40,7 @@ def bind_loss(
     """
     parts: dict[str, nn.Module] = dict(loss.parts.items())
     own_name = {"student_name": student_name}
-    if teacher is not None:
-        change_student(parts, student, teacher, image_shape, **own_name, teacher_name=teacher_name)
+    change_student(parts, student, teacher, image_shape, **own_name, teacher_name=teacher_name)
     for name, part in parts.items():
         if isinstance(part, OwnFeatureLoss) and part.layers == "auto":
             part.layers = _own_layers(name, part, student, image_shape, student_name)

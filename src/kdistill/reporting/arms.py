@@ -74,7 +74,7 @@ def shown_arms(result: Comparison, arms: Mapping[str, Sequence[FinishedRun]]) ->
         if number < teachers:
             pupil = next(run for run in everyone if _teacher_of(run) == row.runs[0])
             known = pupil.record.teacher
-            val = known.val if known else {}
+            val = (known.val if known else None) or {}
             shown.append(Arm(number, row, (), (pupil.test["teacher_logits"],), target, val))
         else:
             runs = arms[row.name]

@@ -98,19 +98,19 @@ def result_rows(record: RunRecord) -> list[list[str]]:
     `ratio` is the teacher's FLOPs over the row's own.
     """
     arms = _arms(record)
-    heaviest = arms[0][1].cost.flops
+    heaviest = next(arm.cost.flops for _, arm in arms if arm.cost is not None)
     return [
-        [
-            label,
-            *(_figure(metric, arm.test) for metric in table_metrics()),
-            f"{arm.cost.params_total:,}",
-            f"{arm.cost.params_trainable:,}",
-            flops(arm.cost),
-            f"{heaviest / arm.cost.flops:.1f} x" if arm.cost.flops else "-",
-            latency(arm.cost),
-        ]
+        [label, *(_figure(metric, arm.test or {}) for metric in table_metrics()), *_costs(arm.cost, heaviest)]
         for label, arm in arms
     ]
+
+
+def _costs(cost: Cost | None, heaviest: int) -> list[str]:
+    """Parameters, those that train, FLOPs, the heaviest network's over these, latency; none is known of answers."""
+    if cost is None:
+        return ["-"] * 5
+    ratio = f"{heaviest / cost.flops:.1f} x" if cost.flops else "-"
+    return [f"{cost.params_total:,}", f"{cost.params_trainable:,}", flops(cost), ratio, latency(cost)]
 
 
 def _figure(metric: Metric, figures: Mapping[str, float]) -> str:
@@ -150,9 +150,9 @@ def print_result(record: RunRecord, folder: str, console: Console | None = None)
         table.add_row(*(row[n] for n in shown))
     console.print(table)
     for label, arm in _arms(record):
-        if arm.cost.params_trainable != arm.cost.params_total:
+        if arm.cost is not None and arm.cost.params_trainable != arm.cost.params_total:
             console.print(f"{label}: {arm.cost.params_trainable:,} of its parameters are trained", soft_wrap=True)
-    for line in (*lower_bounds((label, arm.cost) for label, arm in _arms(record)), *_remarks(record)):
+    for line in (*lower_bounds((label, arm.cost) for label, arm in _arms(record) if arm.cost), *_remarks(record)):
         console.print(line, soft_wrap=True)
     console.print(f"run folder: {folder}", soft_wrap=True)
 

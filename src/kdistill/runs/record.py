@@ -47,21 +47,21 @@ class TeacherFacts:
 
     Attributes:
         label: what people call it.
-        checkpoint: the file of its weights; of several, all of them.
-        fingerprint: of its weights.
-        input: its own normalisation.
-        val: figures; `test` likewise.
-        cost: of it, or of all members together.
+        checkpoint: the file of its weights, or of its answers; of several, all of them.
+        fingerprint: of its weights, or of its answers.
+        input: its own normalisation; None of one that is known by its answers alone.
+        val: figures; `test` likewise; None where it has no answers to all images of that partition.
+        cost: of it, or of all members together; None of one that is known by its answers alone.
         members: of several teachers, each.
     """
 
     label: str
     checkpoint: str
     fingerprint: str
-    input: Normalisation
-    val: Figures
-    test: Figures
-    cost: Cost
+    input: Normalisation | None = None
+    val: Figures | None = None
+    test: Figures | None = None
+    cost: Cost | None = None
     members: tuple["TeacherFacts", ...] = ()
 
     @property

@@ -43,7 +43,8 @@ def _contradiction(record: RunRecord) -> str | None:
     """What in a record cannot be, though each value has its type."""
     facts, taught = record.data, record.teacher
     known = {"val": record.val, "test": record.test, "test_last": record.test_last}
-    known |= {f"teacher.{part}": getattr(taught, part) for part in ("val", "test") if taught is not None}
+    of_teacher = {} if taught is None else {"teacher.val": taught.val, "teacher.test": taught.test}
+    known |= {part: values for part, values in of_teacher.items() if values is not None}
     for part, values in known.items():
         if "accuracy" not in values:
             return f"{part} has no accuracy"
@@ -52,7 +53,7 @@ def _contradiction(record: RunRecord) -> str | None:
             if not (math.isnan(value) or least <= value <= most):
                 return f"{part}.{key} is {value:g}, and must lie in {least:g} to {most:g}"
     normalisations = {"input": record.input, "data": Normalisation(facts.mean, facts.std)}
-    normalisations |= {"teacher.input": taught.input} if taught is not None else {}
+    normalisations |= {"teacher.input": taught.input} if taught is not None and taught.input is not None else {}
     for part, one in normalisations.items():
         if not one.mean or len(one.mean) != len(one.std):
             return f"{part} has {len(one.mean)} means and {len(one.std)} standard deviations"

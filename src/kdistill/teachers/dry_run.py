@@ -11,11 +11,11 @@ from kdistill.building.instantiate import network_label
 from kdistill.building.losses import build_loss
 from kdistill.building.networks import build_bare_network, input_normalisation
 from kdistill.building.restore import Restored, joined, restore
-from kdistill.config.specs import trained_kind
+from kdistill.config.specs import are_answers, trained_kind
 from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
 from kdistill.losses.base import WeightedSum
-from kdistill.modules.fit_checks import check_loss_of_peers, check_loss_of_several
+from kdistill.modules.fit_checks import check_loss_of_answers, check_loss_of_peers, check_loss_of_several
 from kdistill.modules.layers import bind_loss
 from kdistill.runs.record import Normalisation
 from kdistill.teachers.recipe import recipe_of, teacher_configs
@@ -29,7 +29,7 @@ class DryRun:
 
     Attributes:
         network: that the config trains, as its loss leaves it.
-        teacher: the network, or the members as one; None where there is none.
+        teacher: the network, or the members as one; None where there is none, or its answers alone.
         loss: bound to them.
     """
 
@@ -61,7 +61,9 @@ def dry_run(config: DictConfig, arrays: ImageArrays) -> DryRun:
         return DryRun(network, None, loss)
     if config.role == "distill" and "members" in config.teacher:
         check_loss_of_several(loss)
-    teacher = _teacher(config, arrays) if config.role == "distill" else None
+    if config.role == "distill" and are_answers(config.teacher):
+        check_loss_of_answers(loss)
+    teacher = _teacher(config, arrays) if config.role == "distill" and not are_answers(config.teacher) else None
     bind_loss(
         loss,
         network,

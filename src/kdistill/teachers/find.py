@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
@@ -18,7 +19,7 @@ from kdistill.base.weight_files import weights_path
 from kdistill.building.device import choose_channels_last
 from kdistill.building.instantiate import network_label
 from kdistill.building.restore import Restored, joined, restore
-from kdistill.config.specs import TeacherSpec
+from kdistill.config.specs import TeacherSpec, are_answers
 from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
@@ -26,10 +27,13 @@ from kdistill.evidence.order import likely_order
 from kdistill.measuring.cost import count_cost
 from kdistill.measuring.metrics import majority_share
 from kdistill.models.weights import fingerprint
-from kdistill.modules.predictions import figures, predict
+from kdistill.modules.base import ClassifierModule
+from kdistill.modules.predictions import answers, figures, predict
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.replay.answers import KnownAnswers
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import Figures, Normalisation, TeacherFacts
+from kdistill.teachers.answers import facts_of
 from kdistill.teachers.recipe import recipe_key, recipe_of, teacher_configs
 
 log = logging.getLogger(__name__)
@@ -42,17 +46,31 @@ class Teacher:
     """A teacher that is ready to answer.
 
     Attributes:
-        answers: the frozen teacher.
+        answers: the frozen teacher, or what is known of one that has no network here.
         facts: what the student's run keeps of it.
         seconds: what finding it took, its training included.
     """
 
-    answers: FrozenTeacher
+    answers: FrozenTeacher | KnownAnswers
     facts: TeacherFacts
     seconds: float
 
+    @property
+    def module(self) -> ClassifierModule | None:
+        """What answers for an image; None where answers alone are known."""
+        return self.answers.module if isinstance(self.answers, FrozenTeacher) else None
 
-def find_teacher(config: DictConfig, data: ArrayDataModule, device: str, train: Train) -> Teacher:
+    def answers_on(self, part: Literal["val", "test"], data: ArrayDataModule, device: str) -> dict[str, Tensor]:
+        """teacher_logits (N, K) on a partition; nothing where they are not known."""
+        if isinstance(self.answers, KnownAnswers):
+            known = self.answers.val if part == "val" else self.answers.test
+            return {} if known is None else {"teacher_logits": known}
+        return answers(self.answers.module, data.eval_loader(getattr(data.arrays, part)), data, device)
+
+
+def find_teacher(
+    config: DictConfig, data: ArrayDataModule, device: str, train: Train, known: KnownAnswers | None = None
+) -> Teacher:
     """Loads the teacher of a distill run, or each of several, training first what is not there yet.
 
     Args:
@@ -60,11 +78,14 @@ def find_teacher(config: DictConfig, data: ArrayDataModule, device: str, train: 
         data: the run's data.
         device: where the teacher's figures are computed.
         train: runs a config in a folder.
+        known: the answers that are all that is known of it.
 
     Raises:
         UserError: a checkpoint does not fit, or a teacher knows no more than the majority class.
     """
     started = time.perf_counter()
+    if known is not None:
+        return Teacher(known, facts_of(known, data), time.perf_counter() - started)
     configs = teacher_configs(config)
     given_first = sorted(range(len(configs)), key=lambda n: configs[n].teacher.checkpoint is None)
     by_place = {n: _find_one(configs[n], data, device, train) for n in given_first}  # a wrong file before a training
@@ -102,7 +123,7 @@ def _find_one(
         cost=count_cost(network, arrays.image_shape, device=device),
     )
     origin = f"loaded from {weights}" if given is not None else f"trained by {config.teacher.recipe}"
-    _check_knowledge(config, facts, f"teacher {facts.label}, {origin},", data, advice)
+    _check_knowledge(config, val, f"teacher {facts.label}, {origin},", data, advice)
     if given is not None:
         log.info("teacher %s: loaded from %s", network_label(config.teacher), weights)
     return module, facts
@@ -112,11 +133,12 @@ def _joined(
     config: DictConfig, found: list[tuple[TeacherModule, TeacherFacts]], data: ArrayDataModule, device: str
 ) -> tuple[TeacherModule, TeacherFacts]:
     """Several teachers as one, and its facts. An image goes in as it is: each member has a normalisation of its own."""
-    network = joined(
-        config.teacher, [Restored(one.network, facts.input, Path(facts.checkpoint)) for one, facts in found]
-    )
     channels = data.arrays.image_shape[0]
     as_it_is = Normalisation((0.0,) * channels, (1.0,) * channels)
+    network = joined(
+        config.teacher,
+        [Restored(one.network, facts.input or as_it_is, Path(facts.checkpoint)) for one, facts in found],
+    )
     module = _module(config, network, as_it_is)
     members = tuple(facts for _, facts in found)
     val, test, advice = _measured(module, data, device)
@@ -130,9 +152,9 @@ def _joined(
         cost=count_cost(network, data.arrays.image_shape, device=device),
         members=members,
     )
-    _check_knowledge(config, facts, facts.label, data, advice)
-    shown = ", ".join(f"{one.label} {one.val['accuracy']:.2%}" for one in members)
-    log.info("%s: validation accuracy %s; together %.2f%%", facts.label, shown, 100 * facts.val["accuracy"])
+    _check_knowledge(config, val, facts.label, data, advice)
+    shown = ", ".join(f"{one.label} {one.val['accuracy']:.2%}" for one in members if one.val)
+    log.info("%s: validation accuracy %s; together %.2f%%", facts.label, shown, 100 * val["accuracy"])
     return module, facts
 
 
@@ -145,9 +167,9 @@ def _module(config: DictConfig, network: nn.Module, own: Normalisation) -> Teach
     )
 
 
-def _check_knowledge(config: DictConfig, facts: TeacherFacts, who: str, data: ArrayDataModule, advice: str) -> None:
+def _check_knowledge(config: DictConfig, val: Figures, who: str, data: ArrayDataModule, advice: str) -> None:
     """Refuses a teacher that is no better on validation than the commonest class, unless its gate is off."""
-    majority, accuracy = majority_share(data.arrays.val.target), facts.val["accuracy"]
+    majority, accuracy = majority_share(data.arrays.val.target), val["accuracy"]
     if accuracy <= majority and TeacherSpec.of(config.teacher).gate and not config.trainer.get("fast_dev_run"):
         mend = advice or (
             "give a trained teacher.checkpoint, or null to train one"
@@ -189,6 +211,8 @@ def _folder(config: DictConfig, recipe: DictConfig, arrays: ImageArrays) -> Path
 def origins(config: DictConfig, arrays: ImageArrays) -> list[tuple[str, str]]:
     """Of each teacher of a run its label and where it will come from, in words; nothing is loaded or trained."""
     found = []
+    if are_answers(config.teacher):
+        return [(network_label(config.teacher), f"known by the answers in {config.teacher.file} alone")]
     for own in teacher_configs(config):
         if own.teacher.checkpoint is not None:
             words = f"loaded from {weights_path(own.teacher.checkpoint)}"

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kdistill.base.run_paths import find_run
-from kdistill.base.storage import digest
+from kdistill.base.storage import digest, file_digest
 from kdistill.base.weight_files import weights_path
 from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
-from kdistill.config.specs import NetworkSpec, TeacherSpec, trained_kind
+from kdistill.config.specs import NetworkSpec, TeacherSpec, are_answers, trained_kind
 from kdistill.config.trainer_arguments import device_of
 from kdistill.config.tree import plain
 from kdistill.models.weights import answers_digest
@@ -111,6 +111,8 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
 
 def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
     """What identifies a teacher's weights: what their file answers, or the recipe that leads to them."""
+    if are_answers(config.teacher):
+        return digest([plain(config.teacher, resolve=True), file_digest(Path(config.teacher.file).expanduser())])
     if config.teacher.checkpoint is not None:
         return answers_digest(weights_path(config.teacher.checkpoint))
     return recipe_key(recipe_of(config), data_fingerprint, train_size)

@@ -170,7 +170,7 @@ class Loggers:
         """Whose figures on validation W&B shows beside the student's."""
         for logger in self.others:
             if isinstance(logger, RunLogger):
-                logger.teacher = facts.val
+                logger.teacher = facts.val or {}
 
     def result(self, record: RunRecord) -> None:
         """What a finished run folder holds: charts, table and summary in W&B, the test figures as scalars elsewhere."""

@@ -112,7 +112,7 @@ def beside_the_teacher(rows: Sequence[Mapping[str, str]], record: RunRecord) -> 
         rows: of metrics.csv.
         record: the run's.
     """
-    if record.teacher is None:
+    if record.teacher is None or record.teacher.val is None:
         return {}
     points = [(int(row["epoch"]), float(row[f"val/{_BESIDE}"])) for row in rows if row.get(f"val/{_BESIDE}")]
     epochs, values = np.array(points, dtype=float).reshape(-1, 2).T

@@ -41,7 +41,7 @@ def teacher_artifact(facts: TeacherFacts) -> "wandb.Artifact":
     if home.finished and home.weights(home.record().role) == weights:
         return model_artifact(home, home.record())
     plain = as_plain(facts)
-    metadata = {name: plain[name] for name in ("label", "fingerprint", "test", "cost")}
+    metadata = {name: plain[name] for name in ("label", "fingerprint", "test", "cost") if name in plain}
     return _artifact(f"{facts.label}-{facts.fingerprint[:12]}", weights, metadata)
 
 

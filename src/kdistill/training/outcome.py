@@ -13,7 +13,7 @@ from kdistill.evidence.divergence import divergence
 from kdistill.measuring.latency import measure_latency
 from kdistill.measuring.metrics import by_agreement
 from kdistill.models.weights import fingerprint, write_weights
-from kdistill.modules.predictions import answers, chosen_threshold, figures, load_checkpoint, predict
+from kdistill.modules.predictions import chosen_threshold, figures, load_checkpoint, predict
 from kdistill.reporting.mistakes import telling
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import (
@@ -62,8 +62,8 @@ def test(plan: TrainingPlan, prepared: Prepared, fitted: Fitted) -> Outcome:
     """Predicts validation and test with the chosen weights, which the module has afterwards; and times the networks."""
     module, teacher, data, device = prepared.module, prepared.teacher, plan.data, plan.device
     val_batches, test_batches = data.val_dataloader(), data.test_dataloader()
-    own = teacher.answers.module if teacher else None
-    val_answers, test_answers = (answers(own, batches, data, device) for batches in (val_batches, test_batches))
+    val_answers = teacher.answers_on("val", data, device) if teacher else {}
+    test_answers = teacher.answers_on("test", data, device) if teacher else {}
     test_last = figures(predict(module, test_batches, data, device) | test_answers)
     best_epoch = fitted.best_epoch or module.current_epoch
     if fitted.checkpoint is not None:
@@ -73,9 +73,11 @@ def test(plan: TrainingPlan, prepared: Prepared, fitted: Fitted) -> Outcome:
 
     shape, facts = data.arrays.image_shape, None
     cost = replace(prepared.cost, **measure_latency(plan.network, shape, device=device))
-    if teacher is not None:  # here too, that both are measured on one machine at one time
-        latency = measure_latency(teacher.answers.module.network, shape, device=device)
-        facts = replace(teacher.facts, cost=replace(teacher.facts.cost, **latency))
+    if teacher is not None:
+        facts = teacher.facts
+        if teacher.module is not None and facts.cost is not None:  # here too: both on one machine at one time
+            latency = measure_latency(teacher.module.network, shape, device=device)
+            facts = replace(facts, cost=replace(facts.cost, **latency))
     return Outcome(best_epoch, val_predictions, test_predictions, test_last, cost, facts)
 
 

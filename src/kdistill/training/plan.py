@@ -27,6 +27,8 @@ from kdistill.models.taps import find_layer, parse_layer
 from kdistill.modules.options import ModuleOptions
 from kdistill.modules.schedules import with_steps
 from kdistill.modules.student import StudentModule
+from kdistill.replay.answers import KnownAnswers
+from kdistill.teachers.answers import known_answers
 from kdistill.teachers.dry_run import dry_run
 from kdistill.training.allocator import settle_process
 from kdistill.training.compute_mode import ComputeMode, tune
@@ -54,6 +56,7 @@ class TrainingPlan:
         options: of the module that trains it.
         peers: who learns with it.
         compute_mode: precision, memory format and compilation.
+        answers: of a teacher that is known by them alone.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class TrainingPlan:
     options: ModuleOptions
     peers: list[StudentModule]
     compute_mode: ComputeMode
+    answers: KnownAnswers | None = None
 
 
 def make_plan(config: DictConfig) -> TrainingPlan:
@@ -84,6 +88,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     check_figures(config, arrays)
     check_presence(config, arrays)
     dry_run(config, arrays)
+    known = known_answers(config, data)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     kind = trained_kind(config)
     network = build_network(config[kind], kind, data)
@@ -125,7 +130,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     peers = build_peers(config, data, options)
     for peer in peers if of_one else ():
         check_batch_of_one(peer.network, arrays.image_shape, owner="a network of peers")
-    return TrainingPlan(kind, label, device, data, network, options, peers, mode)
+    return TrainingPlan(kind, label, device, data, network, options, peers, mode, known)
 
 
 def check_constructors(config: DictConfig) -> None:

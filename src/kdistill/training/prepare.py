@@ -20,13 +20,14 @@ from kdistill.modules.distill import Teacher as Answering
 from kdistill.modules.layers import bind_loss, describe_layers
 from kdistill.modules.mutual import MutualModule
 from kdistill.modules.student import StudentModule
-from kdistill.modules.teacher import TeacherModule
+from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.replay.answers import KnownAnswers
 from kdistill.screen.progress import progress
 from kdistill.teachers.find import Teacher, Train, find_teacher
 from kdistill.training.compute_mode import ComputeMode
 from kdistill.training.forecast import expect_student
 from kdistill.training.plan import TrainingPlan
-from kdistill.training.replays import replay_prefix, replay_teacher
+from kdistill.training.replays import replay_known, replay_prefix, replay_teacher
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ def prepare(config: DictConfig, plan: TrainingPlan, train: Train) -> Prepared:
         expect_student(config, plan.network, plan.data, plan.compute_mode, plan.device)
         return train(recipe, place)
 
-    teacher = find_teacher(config, plan.data, plan.device, train_teacher) if config.role == "distill" else None
+    teacher = None
+    if config.role == "distill":
+        teacher = find_teacher(config, plan.data, plan.device, train_teacher, plan.answers)
     progress().over("answers")
     started = time.perf_counter()
     answering = _bound(config, plan, teacher)
@@ -86,7 +89,7 @@ def prepare(config: DictConfig, plan: TrainingPlan, train: Train) -> Prepared:
     cut = not plan.peers and replay_prefix(
         config, plan.kind, module, plan.data, device=plan.device, precision=mode.precision
     )
-    plan.data.serves_images = not cut or (teacher is not None and answering is teacher.answers)
+    plan.data.serves_images = not cut or isinstance(answering, FrozenTeacher)
     return Prepared(module, teacher, cost, mode, time.perf_counter() - started)
 
 
@@ -101,13 +104,15 @@ def _bound(config: DictConfig, plan: TrainingPlan, teacher: Teacher | None) -> A
     bind_loss(
         loss,
         plan.network,
-        teacher.answers.module.network,
+        teacher.module and teacher.module.network,
         shape,
         student_name=f"student={plan.label}",
         teacher_name=f"teacher={network_label(config.teacher)}",
     )
-    teacher.answers.layers = loss.teacher_layers
     precision = plan.compute_mode.precision
+    if isinstance(teacher.answers, KnownAnswers):
+        return replay_known(config, teacher.answers, plan.data, device=plan.device, precision=precision)
+    teacher.answers.layers = loss.teacher_layers
     return replay_teacher(config, teacher.answers, plan.data, device=plan.device, precision=precision)
 
 

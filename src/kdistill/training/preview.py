@@ -62,9 +62,9 @@ def plan_rows(config: DictConfig, plan: TrainingPlan, tried: DryRun, folder: Run
     for section, peer in zip(config.peers, plan.peers, strict=True):
         peer_cost = count_cost(peer.network, arrays.image_shape, device=plan.device)
         yield "peer", f"{network_label(section)}: {_cost(peer_cost)}"
+    for label, origin in origins(config, arrays) if config.role == "distill" else ():
+        yield "teacher", f"{label}: {origin}"
     if tried.teacher is not None:
-        for label, origin in origins(config, arrays):
-            yield "teacher", f"{label}: {origin}"
         yield "its cost", _cost(count_cost(tried.teacher, arrays.image_shape, device=plan.device))
     loss = tried.loss
     weights = " + ".join(f"{weight:g} {name}" for name, weight in loss.weights.items())

@@ -1,7 +1,7 @@
 """Puts replay into a run: the teacher's answers, and the outputs of a network's frozen leading part."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from kdistill.models.weights import fingerprint
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import Teacher
 from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers
+from kdistill.replay.answers import KnownAnswers
 from kdistill.replay.plan import decide
 from kdistill.replay.prefix import CannotSplit, split_frozen
 from kdistill.replay.store import ReplayStore
@@ -27,6 +28,7 @@ from kdistill.replay.store import ReplayStore
 log = logging.getLogger(__name__)
 
 Compute = Callable[[Batch], dict[str, Tensor]]
+Outputs = Callable[[int, Tensor], dict[str, Tensor]]
 
 
 def replay_teacher(
@@ -49,6 +51,31 @@ def replay_teacher(
     if stored is None:
         return teacher
     return lambda batch: TeacherAnswers.from_tensors(stored(batch), teacher.layers)
+
+
+def replay_known(
+    config: DictConfig, known: KnownAnswers, data: ArrayDataModule, *, device: str, precision: str
+) -> Teacher:
+    """Answers of a file from a store, as a network's would be; from memory where none is to be filled.
+
+    Raises:
+        UserError: replay is asked for and the store would be too large, or can't be written.
+    """
+    key = {"kind": "answers", "answers": known.fingerprint}
+    shown = data.views_shown(epochs_of(config))
+    store = _filled(
+        config,
+        config.replay.teacher,
+        known.read,
+        {**key, **data.view_key(), "precision": precision, "device": device},
+        samples=len(data.arrays.train),
+        shown=[known.view_of(view) for view in shown],
+        batch_size=data.serving.batch_size,
+        label=f"answers-{known.label}",
+        what=f"the answers in {known.file}",
+    )
+    read = known.read if store is None else store.read
+    return lambda batch: TeacherAnswers.from_tensors(read(known.view_of(batch.view), batch.index), ())
 
 
 def replay_prefix(
@@ -114,34 +141,54 @@ def _replayed(
     what: str,
 ) -> Compute | None:
     """What `compute` gives for training batches, from a filled store; None where it is not to be replayed."""
-    if switch == "off":
-        return None
-    split, shown = data.arrays.train, data.views_shown(epochs_of(config))
-    views = sorted(set(shown))
+    split = data.arrays.train
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:
         batch = data.prepare(split.read(index).to(device), view=view)
         with autocast(precision, device):
             return compute(batch)
 
-    few = torch.arange(min(2, len(split)))
-    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], few).items()}
-    store = ReplayStore(
-        Path(config.replay.cache),
-        label,
+    store = _filled(
+        config,
+        switch,
+        outputs,
         {**key, **data.view_key(), "precision": precision, "device": device},
-        shapes=shapes,
         samples=len(split),
-        dtype=config.replay.dtype,
+        shown=data.views_shown(epochs_of(config)),
+        batch_size=data.serving.batch_size,
+        label=label,
+        what=what,
     )
-    decision = decide(
-        switch, store, views, shows=len(shown), max_gb=config.replay.max_gb, shared=_in_sweep(), what=what
-    )  # fmt: skip
+    return None if store is None else lambda batch: store.read(batch.view, batch.index)
+
+
+def _filled(
+    config: DictConfig,
+    switch: str,
+    outputs: Outputs,
+    key: Mapping[str, Json],
+    *,
+    samples: int,
+    shown: Sequence[int],
+    batch_size: int,
+    label: str,
+    what: str,
+) -> ReplayStore | None:
+    """The store of what a view's samples give, filled for the views that are shown; None where it is not to be."""
+    if switch == "off":
+        return None
+    views = sorted(set(shown))
+    few = torch.arange(min(2, samples))
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], few).items()}
+    cache, dtype = Path(config.replay.cache), config.replay.dtype
+    store = ReplayStore(cache, label, key, shapes=shapes, samples=samples, dtype=dtype)
+    asked = {"shows": len(shown), "max_gb": config.replay.max_gb, "shared": _in_sweep(), "what": what}
+    decision = decide(switch, store, views, **asked)
     log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
     if not decision.replay:
         return None
-    store.fill(views, outputs, batch_size=data.serving.batch_size, what=what)
-    return lambda batch: store.read(batch.view, batch.index)
+    store.fill(views, outputs, batch_size=batch_size, what=what)
+    return store
 
 
 def _inputs(module: ClassifierModule) -> dict[str, Json]:

@@ -7,11 +7,11 @@ these images alone, the batches to overfit are the same in every epoch, and test
 import logging
 from dataclasses import replace
 
+import torch
 from omegaconf import DictConfig
 
 from kdistill.base.spelling import counted
 from kdistill.config.trainer_arguments import given
-from kdistill.data.arrays import Split
 from kdistill.data.module import ArrayDataModule
 
 log = logging.getLogger(__name__)
@@ -23,29 +23,38 @@ def shorten(config: DictConfig, data: ArrayDataModule) -> None:
     fast, overfit = int(arguments.get("fast_dev_run") or 0), arguments.get("overfit_batches") or 0
     tested = arguments.get("limit_test_batches")
     arrays, said = data.arrays, []
+    numbers = {part: torch.arange(len(getattr(arrays, part))) for part in ("train", "val", "test")}
+
+    def cut(part: str, batches: int | float, batch_size: int) -> None:
+        nonlocal arrays
+        kept = _kept(len(numbers[part]), batches, batch_size)
+        numbers[part] = numbers[part][kept]
+        arrays = replace(arrays, **{part: getattr(arrays, part)[kept]})
+
     if overfit:
-        arrays = replace(arrays, train=_part(arrays.train, overfit, serving.batch_size))
+        cut("train", overfit, serving.batch_size)
         said.append(f"trainer.overfit_batches={overfit}")
     if tested is not None:
-        arrays = replace(arrays, test=_part(arrays.test, tested, serving.eval_batch_size))
+        cut("test", tested, serving.eval_batch_size)
         said.append(f"trainer.limit_test_batches={tested}")
     if fast:
-        arrays = replace(
-            arrays,
-            train=_part(arrays.train, fast, serving.batch_size),
-            val=_part(arrays.val, fast, serving.eval_batch_size),
-            test=_part(arrays.test, fast, serving.eval_batch_size),
-        )
+        cut("train", fast, serving.batch_size)
+        cut("val", fast, serving.eval_batch_size)
+        cut("test", fast, serving.eval_batch_size)
         said.append(f"trainer.fast_dev_run={fast}")
     if said:
         data.keep(arrays)
+        data.numbers = numbers
         train, val, test = counted(len(arrays.train), "training image"), len(arrays.val), len(arrays.test)
         log.warning(f"{' and '.join(said)}: {train}, {val:,} of validation and {test:,} of test are used")
 
 
-def _part(split: Split, batches: int | float, batch_size: int) -> Split:
-    """A fair sample of so many batches, or of such a share of them; of one batch at least."""
+def _kept(samples: int, batches: int | float, batch_size: int) -> slice:
+    """Which samples are a fair part of so many batches, or of such a share of them; of one batch at least."""
     if isinstance(batches, float):
-        batches = int(batches * len(split) / batch_size)
+        batches = int(batches * samples / batch_size)
     count = max(batches, 1) * batch_size
-    return split if count >= len(split) else split[:: len(split) // count][:count]
+    if count >= samples:
+        return slice(None)
+    step = samples // count
+    return slice(0, step * count, step)
