@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from kdistill.base.errors import UserError
-from kdistill.models.rounding import RoundedInput, RoundedWeight, Rounding, largest_pair
+from kdistill.models.rounding import RoundedInput, RoundedWeight, Rounding, largest_pair, range_with_room
 
 
 def network() -> nn.Sequential:
@@ -21,7 +21,8 @@ def test_rounded_weights_are_int8_by_channel_and_no_two_products_overflow_16_bit
     weight = torch.randn(16, 6, 1, 1)
     rounded = RoundedWeight(depthwise=False)(weight)
     rows = rounded.flatten(1)
-    widest = torch.maximum(weight.flatten(1).abs().amax(1), largest_pair(weight.flatten(1)) * 127 * 255 / 32767)
+    assert largest_pair(torch.tensor([[3.0, 4, -5, 2, 9], [-3, -4, 5, 1, 0]])).tolist() == [9, 7]
+    widest = range_with_room(weight.flatten(1))
     whole = rows / (widest[:, None] / 127)
     torch.testing.assert_close(whole, whole.round(), atol=1e-3, rtol=0)
     assert whole.abs().max() <= 127.01 and (rounded - weight).abs().max() <= widest.max() / 127 / 2 * 1.001

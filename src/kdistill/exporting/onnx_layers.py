@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from kdistill.models.rounding import range_with_room
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 _ACTIVATIONS = ("Clip", "Relu", "LeakyRelu", "HardSwish", "HardSigmoid", "Sigmoid")
-_WHOLE = 127  # of weights in 8 bits
-_INT16 = 32767  # two products of uint8 and int8 are added in so many before they are widened
-_UINT8 = 255
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,7 @@ def with_ranges(layers: Sequence[Layer], ranges: Mapping[str, tuple[float, float
 
 
 def with_room(model: "ModelProto") -> dict[str, list[dict[str, Any]]]:
-    """Ranges of weights with which no two products overflow, as ONNX Runtime takes them, by name of the weights.
-
-    Processors with AVX2 or AVX512 and without VNNI add two neighbouring products of uint8 and int8 in 16 bits. Where
-    two neighbouring weights of a channel have the same sign and are large, the sum is cut off. A wider range of that
-    channel, at most twice as wide, makes its weights smaller numbers. Depthwise layers are computed otherwise.
-    """
+    """Ranges of weights with room (`models.rounding`), as ONNX Runtime takes them, by name of the weights."""
     from onnx import numpy_helper
     from onnxruntime.quantization import QuantType
 
@@ -93,22 +88,12 @@ def with_room(model: "ModelProto") -> dict[str, list[dict[str, Any]]]:
             rows = weight if axis == 0 else weight.T
         else:
             continue
-        widest = np.maximum(np.abs(rows).max(1), largest_pair(rows) * _WHOLE * _UINT8 / _INT16)
+        widest = range_with_room(torch.from_numpy(np.array(rows))).numpy()
         found[node.input[1]] = [
             {"axis": axis, "quant_type": QuantType.QInt8, "rmin": np.float32(-one), "rmax": np.float32(one)}
             for one in np.maximum(widest, np.finfo(np.float32).tiny)
         ]
     return found
-
-
-def largest_pair(rows: np.ndarray) -> np.ndarray:
-    """The largest sum of two neighbours' parts of one sign, of each row of (M, K)."""
-    if rows.shape[1] % 2:
-        rows = np.pad(rows, ((0, 0), (0, 1)))
-    one, other = rows[:, 0::2], rows[:, 1::2]
-    return np.maximum(
-        np.maximum(one, 0) + np.maximum(other, 0), np.maximum(-one, 0) + np.maximum(-other, 0)
-    ).max(1)  # fmt: skip
 
 
 def with_float_weights(quantised: "ModelProto", layer: Layer, weight: "TensorProto") -> "ModelProto":

@@ -1,7 +1,7 @@
 """Weights and inputs of layers rounded to 8 bits while a network trains, so that it learns to do with them.
 
-Rounded as files of 8 bits are: weights int8 by channel, symmetric, with room for the sums of two products
-(`exporting.onnx_layers`); what goes into a layer uint8, in one range. Gradients pass what is within the range.
+Rounded as files of 8 bits are: weights int8 by channel, symmetric, with room for the sums of two products; what goes
+into a layer uint8, in one range. Gradients pass what is within the range.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ from torch.utils.hooks import RemovableHandle
 from kdistill.base.errors import UserError
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-_WHOLE, _LEVELS, _INT16 = 127, 255, 32767
+_WHOLE, _LEVELS = 127, 255  # of weights, of inputs
+_INT16 = 32767  # two products of uint8 and int8 are added in so many before they are widened
 _NEWS = 0.01  # of a range that gets narrower: the share of the latest batch
 
 Range = tuple[float, float]
@@ -32,9 +33,7 @@ class RoundedWeight(nn.Module):
         """Weights (M, ...) of the same shape."""
         with torch.no_grad():
             rows = weight.movedim(1, -1).reshape(len(weight), -1)  # in the order of their sums
-            widest = rows.abs().amax(1)
-            if not self.depthwise:
-                widest = torch.maximum(widest, largest_pair(rows) * _WHOLE * _LEVELS / _INT16)
+            widest = rows.abs().amax(1) if self.depthwise else range_with_room(rows)
             scale = (widest / _WHOLE).clamp(min=1e-12)
         zero = torch.zeros_like(scale, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -_WHOLE, _WHOLE)
@@ -116,6 +115,19 @@ class Rounding:
             del module.rounded_input
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
         return {name: (float(one.low), float(one.high)) for name, one in self._inputs.items()}
+
+
+def range_with_room(rows: Tensor) -> Tensor:
+    """The largest weight of a channel's range, (M,), with which no two products overflow; at most twice the widest.
+
+    Processors with AVX2 or AVX512 and without VNNI add two neighbouring products of uint8 and int8 in 16 bits. Where
+    two neighbouring weights of a channel have the same sign and are large, the sum is cut off; a wider range of that
+    channel makes its weights smaller numbers. Depthwise layers are computed otherwise, and need none.
+
+    Args:
+        rows: (M, K), a channel's weights in the order of their sums.
+    """
+    return torch.maximum(rows.abs().amax(1), largest_pair(rows) * _WHOLE * _LEVELS / _INT16)
 
 
 def largest_pair(rows: Tensor) -> Tensor:
