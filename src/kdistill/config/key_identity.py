@@ -51,6 +51,9 @@ MEANINGS = {
     "dataset.cache": Meaning.REPORTING,
     "dataset.max_pixels": Meaning.REPORTING,
     "dataset.allow_outside": Meaning.REPORTING,
+    # Where the pixels of a view differ by it, the data's fingerprint does too.
+    "dataset.storage": Meaning.MACHINE,
+    "dataset.max_decoded_gb": Meaning.MACHINE,
     "dataset.seed": Meaning.DATA_SEED,
     "dataset.eval_batch_size": Meaning.WATCHING,
     **{f"dataset.{key}": Meaning.SERVING for key in ("batch_size", "augment", "mixup", "views", "sampling", "targets")},

@@ -1,7 +1,8 @@
-"""Images as decoded uint8 arrays, in memory or mapped from a file; a batch is read by one index."""
+"""Images as decoded uint8 arrays, in memory or mapped from a file, or encoded still; a batch is read by one index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -9,7 +10,9 @@ from torch import Tensor
 from kdistill.base.plain_text import brief
 from kdistill.base.spelling import counted
 from kdistill.data.batch import Batch
+from kdistill.data.encoded import EncodedImages
 
+Images = Tensor | EncodedImages
 _SHOWN = 10  # classes whose counts are said one by one
 
 
@@ -18,14 +21,14 @@ class Split:
     """One partition of N samples.
 
     Attributes:
-        image: (M, C, H, W) uint8; partitions may share one (memory-mapped) array.
+        image: (M, C, H, W) uint8; partitions may share one (memory-mapped) array, or one pack of encoded files.
         target: (N,) int64.
         rows: (N,) int64, where in `image` each sample is; None: sample n is image n, and M = N.
         votes: (N,) int64, how many annotators chose class 1, where that is known.
         soft_target: (N, K) float32 probabilities that the data set itself carries.
     """
 
-    image: Tensor
+    image: Images
     target: Tensor
     rows: Tensor | None = None
     votes: Tensor | None = None
@@ -43,19 +46,34 @@ class Split:
         rows = samples if self.rows is None else self.rows[samples]
         return Split(self.image, self.target[samples], rows, _at(self.votes, samples), _at(self.soft_target, samples))
 
-    def on(self, device: str, image: Tensor) -> "Split":
+    def on(self, device: str, image: Images) -> "Split":
         """The same split with `image`, which is on a device already, and all else there too."""
         rest = (self.target, self.rows, self.votes, self.soft_target)
         target, rows, votes, soft_target = (None if x is None else x.to(device) for x in rest)
         assert target is not None
         return Split(image, target, rows, votes, soft_target)
 
-    def read(self, index: Tensor, *, images: bool = True) -> Batch:
-        """A batch of samples by their numbers, (n,) int64, with the images (if wanted) copied out by one index."""
+    @property
+    def is_encoded(self) -> bool:
+        """Whether images are decoded as they are read."""
+        return isinstance(self.image, EncodedImages)
+
+    def read(self, index: Tensor, *, images: bool = True, boxes: Tensor | None = None) -> Batch:
+        """A batch of samples by their numbers, (n,) int64.
+
+        Args:
+            index: the numbers.
+            images: whether the batch has its images.
+            boxes: (n, 4) the parts of encoded images that are wanted (`crop_boxes`); None: the whole.
+        """
         index = index.to(self.target.device)
         rows = index if self.rows is None else self.rows[index]
-        # index_select: half the time of self.image[index].
-        image = self.image.index_select(0, rows) if images else self.image[:0]
+        if not images:
+            image = torch.empty(0, *self.image.shape[1:], dtype=torch.uint8, device=self.image.device)
+        elif isinstance(self.image, EncodedImages):
+            image = self.image.read(rows, boxes)
+        else:
+            image = self.image.index_select(0, rows)  # half the time of self.image[rows]
         return Batch(
             image=image,
             target=self.target[index],
@@ -101,18 +119,20 @@ class ImageArrays:
         return tuple(torch.bincount(self.train.target, minlength=self.num_classes).tolist())
 
     @property
-    def _images(self) -> dict[tuple[int, int], Tensor]:
+    def _images(self) -> dict[tuple[int, int], Images]:
         """The images by the memory that they take; partitions may share it."""
         return {_memory(split.image): split.image for split in (self.train, self.val, self.test)}
 
     @property
     def nbytes(self) -> int:
-        """Size of all images."""
-        return sum(image.nbytes for image in self._images.values())
+        """Size of all images, decoded."""
+        return sum(prod(image.shape) for image in self._images.values())
 
     def on(self, device: str) -> "ImageArrays":
-        """The same on a device; what partitions share they share there too."""
-        moved = {memory: image.to(device) for memory, image in self._images.items()}
+        """The same on a device; what partitions share they share there too. Encoded images stay where they are."""
+        if self.train.is_encoded:
+            return self
+        moved = {key: image.to(device) for key, image in self._images.items() if isinstance(image, Tensor)}
         train, val, test = (part.on(device, moved[_memory(part.image)]) for part in (self.train, self.val, self.test))
         return replace(self, train=train, val=val, test=test)
 
@@ -124,7 +144,7 @@ class ImageArrays:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        channels, height, width = self.train.image.shape[1:]
+        _, channels, height, width = self.train.image.shape
         return channels, height, width
 
 
@@ -140,5 +160,5 @@ def _at(values: Tensor | None, part: Tensor | slice) -> Tensor | None:
     return None if values is None else values[part]
 
 
-def _memory(image: Tensor) -> tuple[int, int]:
-    return image.data_ptr(), image.nbytes
+def _memory(image: Images) -> tuple[int, int]:
+    return (id(image), 0) if isinstance(image, EncodedImages) else (image.data_ptr(), image.nbytes)

@@ -4,11 +4,10 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from threading import Lock
-from typing import IO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,22 +15,19 @@ from PIL import Image, ImageOps
 from kdistill.base.limits import BYTES_PER_PIXEL, IMAGE_PIXELS, PIXELS_AT_ONCE
 from kdistill.base.space import free_memory, size
 from kdistill.data.held import Source
+from kdistill.data.region import WHOLE, Box, box_within, dct_scale, resized_part
 
 # What Pillow raises for a file that is no image, or is damaged.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-_BITS_PER_SAMPLE = 258  # TIFF's tag
-_PNG, _TIFF = b"\x89PNG", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BYTES = (b"\xff\xd8", b"GIF8", b"RIFF", b"BM")  # JPEG, GIF, WebP, BMP: 8 bits a channel
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 # What a file may be, whatever its name says; Pillow would run another program for some others (EPS).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "ICO", "PCX", "QOI", "SGI", "TGA")
 _HAS_SUMS = "PNG"
-_TURNS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # what may say how an image is turned
+TURNS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # what may say how an image is turned
 _MILLION = 10**6
 _BYTES_A_PIXEL = 8  # of a file; whoever compresses has fewer
 _alone = Lock()  # held while a large image is decoded
 
-Depth = Literal["bytes", "grey", "colour"]
 Range = tuple[float, float]
 
 
@@ -49,9 +45,15 @@ class UnreadableImage(Exception):
 
 
 def decode(
-    path: Source, image_size: int, value_range: Range | None = None, *, max_pixels: int = IMAGE_PIXELS
+    path: Source,
+    image_size: int,
+    value_range: Range | None = None,
+    *,
+    max_pixels: int = IMAGE_PIXELS,
+    shrinks: bool = False,
+    box: Box | None = None,
 ) -> tuple[np.ndarray, str]:
-    """A file's pixels: turned as its EXIF says, as RGB, cropped to its centre square, resized.
+    """A file's pixels: turned as its EXIF says, as RGB, cropped to its centre square or a box in it, resized.
 
     Transparency is laid over white, the ground of a slide. Of several frames or pages the first is taken. An RGB image
     that is image_size x image_size already keeps its bytes; other sizes are resized by Pillow's bicubic filter, which
@@ -63,6 +65,8 @@ def decode(
         value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; what lies outside is
             clipped. Images of 8 bits have no use for it.
         max_pixels: the most that a file may hold, by its header.
+        shrinks: whether a JPEG is decoded at the smallest scale that covers what is wanted.
+        box: what is wanted of the centre square, resized by the bilinear filter; None: all of it.
 
     Returns:
         (3, image_size, image_size) uint8, and how Pillow found the file: its mode (`RGB`, `L`, `RGBA`, ...) and whether
@@ -71,28 +75,27 @@ def decode(
     Raises:
         UnreadableImage: not an image, or truncated or damaged, or too large.
     """
-    with _opened(path, max_pixels) as file:
+    extent: tuple[float, float] | None = None  # of what a smaller scale leaves: parts of a pixel, too
+
+    def draft(file: Image.Image) -> None:
+        nonlocal extent
+        scale = dct_scale(*file.size, box, image_size) if shrinks and file.format == "JPEG" else 1
+        is_even = file.width % scale == file.height % scale == 0
+        if scale > 1 and (is_even or not TURNS & file.info.keys()):  # of turned ones the broken pixel may come first
+            extent = file.width / scale, file.height / scale
+            file.draft(None, (file.width // scale, file.height // scale))
+
+    with _opened(path, max_pixels, draft) as file:
         mode = file.mode + " (the first of several frames)" * getattr(file, "is_animated", False)
-        upright = ImageOps.exif_transpose(file) if file.format == "TIFF" or _TURNS & file.info.keys() else file
-        image = square(_to_rgb(upright, value_range), image_size)
-        return np.asarray(image).transpose(2, 0, 1), mode
-
-
-def depth(file: IO[bytes]) -> Depth:
-    """What a file's values need: 8 bits, more in one channel, or more in several."""
-    try:
-        file.seek(0)
-        head = file.read(26)
-        if head.startswith(_BYTES) or (head.startswith(_PNG) and head[24:25] <= b"\x08"):
-            return "bytes"
-        with Image.open(file, formats=FORMATS) as image:
-            if image.mode.startswith("I") or image.mode == "F":
-                return "grey"
-            bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8) if head.startswith(_TIFF) else 8
-            many = head.startswith(_PNG) or max(np.atleast_1d(bits)) > 8
-            return "colour" if many else "bytes"
-    except (*_BROKEN, Image.DecompressionBombError):
-        return "bytes"  # decoding it says what is wrong
+        upright = ImageOps.exif_transpose(file) if file.format == "TIFF" or TURNS & file.info.keys() else file
+        image = _to_rgb(upright, value_range)
+        if extent is not None:
+            inside = box_within(image.size if upright is not file else extent, box or WHOLE)
+            how = Image.Resampling.BICUBIC if box is None else Image.Resampling.BILINEAR
+            return np.asarray(image.resize((image_size, image_size), how, box=inside)).transpose(2, 0, 1), mode
+        if box is None:
+            return np.asarray(square(image, image_size)).transpose(2, 0, 1), mode
+        return resized_part(np.array(image).transpose(2, 0, 1), box, image_size), mode
 
 
 def extent(path: Source, *, max_pixels: int = IMAGE_PIXELS) -> Range | None:
@@ -119,23 +122,46 @@ def lets_through(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = own
 
 
-@contextmanager
-def _opened(path: Source, max_pixels: int) -> Iterator[Image.Image]:
-    """The decoded image of a file.
+def content_of(path: Source, max_pixels: int) -> bytes:
+    """A file's bytes.
 
     Raises:
-        UnreadableImage: where it can't be had, or what is done with it fails on its content.
+        UnreadableImage: they can't be had, or are more than so many pixels can need.
     """
     try:
         length = path.stat().st_size
         if length > _BYTES_A_PIXEL * max_pixels:
             raise UnreadableImage(f"a file of {size(length)}; {_allowed(max_pixels)}", UnreadableImage.TOO_LARGE)
         with _alone if length > PIXELS_AT_ONCE else nullcontext():
-            content = path.read_bytes()
+            return path.read_bytes()
+    except PermissionError as error:
+        raise UnreadableImage(str(error.strerror), UnreadableImage.FORBIDDEN) from None
+    except OSError as error:
+        raise UnreadableImage(str(error) or type(error).__name__) from None
+
+
+@contextmanager
+def _opened(
+    path: Source, max_pixels: int, before: Callable[[Image.Image], None] | None = None
+) -> Iterator[Image.Image]:
+    """The decoded image of a file.
+
+    Args:
+        path: the file.
+        max_pixels: the most that it may hold.
+        before: done with it before it is decoded.
+
+    Raises:
+        UnreadableImage: where it can't be had, or what is done with it fails on its content.
+    """
+    content = content_of(path, max_pixels)
+    try:
         with Image.open(BytesIO(content), formats=FORMATS) as probe:
             pixels = probe.width * probe.height
             _check_pixels(pixels, max_pixels)
             with _alone if pixels > PIXELS_AT_ONCE else nullcontext():
+                if before is not None:
+                    before(probe)
                 if probe.format != _HAS_SUMS:
                     probe.load()
                     yield probe
@@ -144,8 +170,6 @@ def _opened(path: Source, max_pixels: int) -> Iterator[Image.Image]:
                 with Image.open(BytesIO(content), formats=FORMATS) as file:
                     file.load()
                     yield file
-    except PermissionError as error:
-        raise UnreadableImage(str(error.strerror), UnreadableImage.FORBIDDEN) from None
     except Image.UnidentifiedImageError:
         raise UnreadableImage(f"not an image ({len(content):,} bytes)" if content else "it is empty") from None
     except Image.DecompressionBombError as error:
@@ -153,7 +177,7 @@ def _opened(path: Source, max_pixels: int) -> Iterator[Image.Image]:
         raise UnreadableImage(f"{_millions(pixels)}; {_allowed(max_pixels)}", UnreadableImage.TOO_LARGE) from None
     except MemoryError:
         raise UnreadableImage(f"{_millions(pixels)}, and no memory for them", UnreadableImage.TOO_LARGE) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise UnreadableImage(str(error) or type(error).__name__) from None
 
 

@@ -20,10 +20,14 @@ class HeldImage:
     Attributes:
         name: what messages call it.
         fetch: gives its bytes.
+        stamp: what changes when they do, known without reading them; "": nothing is known.
+        size: their number, where that is known.
     """
 
     name: str
     fetch: Callable[[], bytes]
+    stamp: str = ""
+    size: int | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -38,7 +42,7 @@ class HeldImage:
 
     def stat(self) -> Size:
         """Its length."""
-        return Size(len(self.fetch()))
+        return Size(len(self.fetch()) if self.size is None else self.size)
 
 
 Source = Path | HeldImage

@@ -153,6 +153,7 @@ def encoded_images(table: Any, column: str, name: str) -> list[Source]:
     values = rows.data.column(column)
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         files: list[str | None] = [None] * len(rows)
+        held = values
     elif pa.types.is_struct(values.type) and {"bytes", "path"} <= {field.name for field in values.type}:
         paths, held = pc.struct_field(values, "path"), pc.struct_field(values, "bytes")
         files = pc.if_else(pc.is_null(held), paths, pa.scalar(None, paths.type)).to_pylist()
@@ -167,9 +168,10 @@ def encoded_images(table: Any, column: str, name: str) -> list[Source]:
         value = rows[number][column]
         return (value["bytes"] if isinstance(value, dict) else value) or b""
 
+    stamp, sizes = rows._fingerprint, pc.fill_null(pc.binary_length(held), 0).to_pylist()
     return [
-        HeldImage(f"{name}[{number}]", partial(fetch, number)) if file is None else Path(file)
-        for number, file in enumerate(files)
+        HeldImage(f"{name}[{number}]", partial(fetch, number), stamp, length) if file is None else Path(file)
+        for number, (file, length) in enumerate(zip(files, sizes, strict=True))
     ]
 
 

@@ -11,16 +11,16 @@ from pydantic import ConfigDict, validate_call
 from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
-from kdistill.base.types import ImageSide, PositiveInt
+from kdistill.base.types import ImageSide, PositiveFloat, PositiveInt
 from kdistill.data.arrays import Split
 from kdistill.data.held import Source
 from kdistill.data.hub_tables import encoded_images, image_column, label_column, open_tables
+from kdistill.data.keeping import MAX_DECODED_GB, Storage, open_images
 from kdistill.data.parted import PartedDataModule
 from kdistill.data.partition import ALL, Samples, check_classes, increasing
 from kdistill.data.partition_names import partition_of
 from kdistill.data.pixels import read_labels
 from kdistill.data.problems import Problems
-from kdistill.data.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class HuggingFace(PartedDataModule):
         image_size: ImageSide = 224,
         value_range: tuple[float, float] | None = None,
         max_pixels: PositiveInt = IMAGE_PIXELS,
+        storage: Storage = "auto",
+        max_decoded_gb: PositiveFloat = MAX_DECODED_GB,
         **serving: Any,
     ) -> None:
         """Which one, and how it is served.
@@ -60,6 +62,9 @@ class HuggingFace(PartedDataModule):
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
             value_range: what becomes 0 and 255 in grey images of more than 8 bits; None: the range of the training's.
             max_pixels: the most that an image may hold, by its header; a larger one is refused before it is decoded.
+            storage: "decoded" once into an array; "encoded" as the files came, decoded batch by batch; "auto": decoded
+                where that takes no more than `max_decoded_gb`.
+            max_decoded_gb: in 10^9 bytes.
             serving: also the arguments of `PartedDataModule`.
         """
         super().__init__(**serving)
@@ -72,6 +77,8 @@ class HuggingFace(PartedDataModule):
         self.image_size = image_size
         self.value_range = increasing(value_range)
         self.max_pixels = max_pixels
+        self.storage: Storage = storage
+        self.max_decoded_gb = max_decoded_gb
 
     @property
     def source(self) -> str:
@@ -97,8 +104,10 @@ class HuggingFace(PartedDataModule):
             numbers = dict(zip(tables, labels, strict=True))
             there = [names[number] for number in numbers[pool].target] if pool in numbers else []
             check_classes(pool, there, names, self.source, problems)
-        stored = open_store(
+        stored = open_images(
             sources,
+            storage=self.storage,
+            max_decoded_gb=self.max_decoded_gb,
             cache=self.cache,
             image_size=self.image_size,
             problems=problems,

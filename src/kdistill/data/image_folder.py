@@ -7,13 +7,13 @@ import torch
 from pydantic import ConfigDict, validate_call
 
 from kdistill.base.limits import IMAGE_PIXELS
-from kdistill.base.types import ImageSide, PositiveInt
+from kdistill.base.types import ImageSide, PositiveFloat, PositiveInt
 from kdistill.data.arrays import Split
+from kdistill.data.keeping import MAX_DECODED_GB, Storage, open_images
 from kdistill.data.layout import LAYOUT, read_class_folders
 from kdistill.data.parted import PartedDataModule
 from kdistill.data.partition import ALL, Samples, check_classes, existing_folder, increasing
 from kdistill.data.problems import Problems
-from kdistill.data.store import open_store
 
 
 class ImageFolder(PartedDataModule):
@@ -28,6 +28,8 @@ class ImageFolder(PartedDataModule):
         image_size: ImageSide = 224,
         value_range: tuple[float, float] | None = None,
         max_pixels: PositiveInt = IMAGE_PIXELS,
+        storage: Storage = "auto",
+        max_decoded_gb: PositiveFloat = MAX_DECODED_GB,
         **serving: Any,
     ) -> None:
         """Where the images are, and how they are served.
@@ -40,6 +42,9 @@ class ImageFolder(PartedDataModule):
             value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; None: from the
                 least to the greatest value of the images in train/ (of all, where there is none).
             max_pixels: the most that a file may hold, by its header; a larger image is refused before it is decoded.
+            storage: "decoded" once into an array; "encoded" as the files came, decoded batch by batch; "auto": decoded
+                where that takes no more than `max_decoded_gb`.
+            max_decoded_gb: in 10^9 bytes.
             serving: also the arguments of `PartedDataModule`.
         """
         super().__init__(**serving)
@@ -48,6 +53,8 @@ class ImageFolder(PartedDataModule):
         self.image_size = image_size
         self.value_range = increasing(value_range)
         self.max_pixels = max_pixels
+        self.storage: Storage = storage
+        self.max_decoded_gb = max_decoded_gb
 
     @property
     def source(self) -> str:
@@ -68,8 +75,10 @@ class ImageFolder(PartedDataModule):
             problems.add("no images to test on", str(found.root))
         listed = [(part, label, path) for part, files in found.files.items() for label, path in files]
         paths = [path for _, _, path in listed]
-        stored = open_store(
+        stored = open_images(
             paths,
+            storage=self.storage,
+            max_decoded_gb=self.max_decoded_gb,
             cache=self.cache,
             image_size=self.image_size,
             problems=problems,

@@ -12,14 +12,14 @@ from torch import Tensor
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.spelling import counted
-from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt
+from kdistill.base.types import ImageSide, NonNegativeInt, PositiveFloat, PositiveInt
 from kdistill.data.annotations import Annotation, class_order, read_annotations
 from kdistill.data.arrays import Split
+from kdistill.data.keeping import MAX_DECODED_GB, Storage, open_images
 from kdistill.data.parted import PartedDataModule
 from kdistill.data.partition import ALL, Samples, existing_folder, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.soft_targets import column_order, of_votes
-from kdistill.data.store import open_store
 from kdistill.data.table import Columns, read_header
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class ImageTable(PartedDataModule):
         image_size: ImageSide = 224,
         value_range: tuple[float, float] | None = None,
         max_pixels: PositiveInt = IMAGE_PIXELS,
+        storage: Storage = "auto",
+        max_decoded_gb: PositiveFloat = MAX_DECODED_GB,
         allow_outside: bool = False,
         **serving: Any,
     ) -> None:
@@ -81,6 +83,9 @@ class ImageTable(PartedDataModule):
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
             value_range: what becomes 0 and 255 in grey images of more than 8 bits; None: the range of the training's.
             max_pixels: the most that a file may hold, by its header; a larger image is refused before it is decoded.
+            storage: "decoded" once into an array; "encoded" as the files came, decoded batch by batch; "auto": decoded
+                where that takes no more than `max_decoded_gb`.
+            max_decoded_gb: in 10^9 bytes.
             allow_outside: whether the table may name images outside of its folder, by `..` or an absolute path.
             serving: also the arguments of `PartedDataModule`.
         """
@@ -95,6 +100,8 @@ class ImageTable(PartedDataModule):
         self.image_size = image_size
         self.value_range = increasing(value_range)
         self.max_pixels = max_pixels
+        self.storage: Storage = storage
+        self.max_decoded_gb = max_decoded_gb
         self.allow_outside = allow_outside
         if (votes is None) != (annotators == 0):
             raise UserError("dataset.votes=<column> and dataset.annotators=<how many voted> need each other")
@@ -127,8 +134,10 @@ class ImageTable(PartedDataModule):
         )
         if not rows and not len(problems):
             problems.add("no images", str(path))
-        stored = open_store(
+        stored = open_images(
             [home / row.name for row in rows],
+            storage=self.storage,
+            max_decoded_gb=self.max_decoded_gb,
             cache=self.cache,
             image_size=self.image_size,
             problems=problems,

@@ -1,12 +1,20 @@
 """Batches of a partition, each by one vectorised read; knows where in an epoch it is."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kdistill.data.arrays import Split
+from kdistill.data.batch import Batch
 from kdistill.data.sampling import ShuffledSampler
+
+_AHEAD = 2  # batches of encoded images that are read before they are wanted
 
 
 class BatchLoader:
@@ -19,7 +27,7 @@ class BatchLoader:
 
     def __init__(
         self, split: Split, batch_size: int, *, sampler: ShuffledSampler | None = None, together: int | None = None,
-        images: bool = True,
+        images: bool = True, read: Callable[[Tensor], Batch] | None = None,
     ) -> None:  # fmt: skip
         """What is served, and in which order.
 
@@ -31,12 +39,14 @@ class BatchLoader:
             together: how many batches come together, as a list (the last list of an epoch may be shorter); None: each
                 comes alone.
             images: whether batches have their images.
+            read: gives a batch of samples by their numbers; None: as the split reads it.
         """
         self.split = split
         self.batch_size = batch_size
         self.sampler = sampler
         self.together = together
         self.images = images
+        self.read = read or partial(split.read, images=images)
         self.batch_sampler = None  # Lightning takes what has a sampler for a DataLoader, which has this too
         self._served = 0
         self._resume_at = 0
@@ -62,17 +72,32 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Any]:
         order = torch.arange(self.samples) if self.sampler is None else self.sampler.numbers()
-        order = order.to(self.split.image.device)
+        order = order.to(self.split.target.device)
         first, self._resume_at = self._resume_at, 0
         batches = [*order[: (self.steps - 1) * self.batch_size].split(self.batch_size)] if self.steps > 1 else []
         batches.append(order[len(batches) * self.batch_size :])
+        together = self.together or 1
+        wanted = batches[first * together :]
+        read = self._read_ahead(wanted) if self.split.is_encoded and self.images else map(self.read, wanted)
         for number in range(first, len(self)):
+            some = list(islice(read, together))
             self._served = number + 1
-            if self.together is None:
-                yield self.split.read(batches[number], images=self.images)
-            else:
-                some = batches[number * self.together : (number + 1) * self.together]
-                yield [self.split.read(part, images=self.images) for part in some]
+            yield some[0] if self.together is None else some
+
+    def _read_ahead(self, wanted: Sequence[Tensor]) -> Iterator[Batch]:
+        """Batches that are read, in their order, while the ones before are in use."""
+        with ThreadPoolExecutor(1) as reader:
+            begun: deque[Future[Batch]] = deque()
+            try:
+                for part in wanted:
+                    begun.append(reader.submit(self.read, part))
+                    if len(begun) > _AHEAD:
+                        yield begun.popleft().result()
+                while begun:
+                    yield begun.popleft().result()
+            finally:
+                for future in begun:
+                    future.cancel()
 
     def state_dict(self) -> dict[str, int]:
         """How many items of the epoch were served; none where the epoch is over."""

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
-from kdistill.base.types import ImageSide, NonNegativeInt, PositiveInt, UnitInterval
+from kdistill.base.types import ImageSide, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 from kdistill.data.annotations import read_annotations
 from kdistill.data.arrays import ImageArrays, Split
+from kdistill.data.keeping import MAX_DECODED_GB, Storage, open_images
 from kdistill.data.module import ArrayDataModule
 from kdistill.data.partition import Samples, existing_folder, image_arrays, increasing
 from kdistill.data.problems import Problems
 from kdistill.data.soft_targets import of_votes
-from kdistill.data.store import open_store
 from kdistill.data.table import Columns
 
 FILE, FOLDER = "annotations.csv", "images"
@@ -51,6 +51,8 @@ class MHIST(ArrayDataModule):
         image_size: ImageSide = 224,
         value_range: tuple[float, float] | None = None,
         max_pixels: PositiveInt = IMAGE_PIXELS,
+        storage: Storage = "auto",
+        max_decoded_gb: PositiveFloat = MAX_DECODED_GB,
         allow_outside: bool = False,
         val_fraction: UnitInterval = 0.15,
         split_seed: NonNegativeInt = 0,
@@ -69,6 +71,9 @@ class MHIST(ArrayDataModule):
             value_range: what becomes 0 and 255 in grey images of 16 or 32 bits or of floating point; None: from the
                 least to the greatest value of the training images.
             max_pixels: the most that a file may hold, by its header; a larger image is refused before it is decoded.
+            storage: "decoded" once into an array; "encoded" as the files came, decoded batch by batch; "auto": decoded
+                where that takes no more than `max_decoded_gb`.
+            max_decoded_gb: in 10^9 bytes.
             allow_outside: whether annotations.csv may name images outside of images/, by `..` or an absolute path.
             val_fraction: share of the training images that is validation, stratified by votes (by label where there
                 are none); must be inside 0..1. Unused where annotations.csv lists a partition `val` itself.
@@ -86,6 +91,8 @@ class MHIST(ArrayDataModule):
         self.image_size = image_size
         self.value_range = increasing(value_range)
         self.max_pixels = max_pixels
+        self.storage: Storage = storage
+        self.max_decoded_gb = max_decoded_gb
         self.allow_outside = allow_outside
         self.val_fraction = val_fraction
         self.split_seed = split_seed
@@ -137,8 +144,10 @@ class MHIST(ArrayDataModule):
             allow_outside=self.allow_outside,
         )
         paths = [root / FOLDER / row.name for row in rows]
-        stored = open_store(
+        stored = open_images(
             paths,
+            storage=self.storage,
+            max_decoded_gb=self.max_decoded_gb,
             cache=self.cache,
             image_size=self.image_size,
             problems=problems,

@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.cuts import cut, stratified_cut
+from kdistill.data.encoded import EncodedImages
 from kdistill.data.held import Source
 from kdistill.data.problems import Problems
 from kdistill.data.repeated import say_repeated
@@ -134,18 +137,25 @@ def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> I
 
 
 def moments(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of a partition's pixels scaled to 0..1, from exact histograms."""
-    channels = split.image.shape[1]
-    counts = torch.zeros(channels, 256, dtype=torch.float64)
-    for part in torch.arange(len(split)).split(_CHUNK):
-        pixels = split.read(part).image
-        for channel in range(channels):
-            counts[channel] += torch.bincount(pixels[:, channel].flatten(), minlength=256)
-    levels = torch.arange(256, dtype=torch.float64) / 255.0
-    weights = counts / counts.sum(1, keepdim=True)
-    mean = weights @ levels
-    std = (weights * (levels - mean.unsqueeze(1)) ** 2).sum(1).sqrt()
-    return tuple(mean.tolist()), tuple(std.tolist())
+    """Mean and standard deviation per channel of a partition's pixels scaled to 0..1, from exact sums."""
+    channels, height, width = split.image.shape[1:]
+    if isinstance(split.image, EncodedImages):
+        rows = np.arange(len(split)) if split.rows is None else split.rows.numpy()
+        sums = [sum(map(int, column.tolist())) for column in split.image.sums[rows].T]
+        first, second = sums[:channels], sums[channels:]
+    else:
+        counts = torch.zeros(channels, 256, dtype=torch.int64)
+        for part in torch.arange(len(split)).split(_CHUNK):
+            pixels = split.read(part).image
+            for channel in range(channels):
+                counts[channel] += torch.bincount(pixels[:, channel].flatten(), minlength=256)
+        levels = torch.arange(256)
+        first, second = (counts @ levels).tolist(), (counts @ levels.square()).tolist()
+    number = len(split) * height * width
+    mean = tuple(total / number / 255 for total in first)
+    # In whole numbers of Python, which have as many digits as it takes.
+    variances = [(number * square - total**2) / number**2 for total, square in zip(first, second, strict=True)]
+    return mean, tuple(math.sqrt(variance) / 255 for variance in variances)
 
 
 def _fingerprint(stored: StoredImages, classes: Sequence[str], splits: Sequence[Split]) -> str:

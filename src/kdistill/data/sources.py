@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from kdistill.data.decoding import Depth, depth
+from kdistill.data.file_facts import Depth, depth
 from kdistill.data.held import Source
 
 _TOGETHER = 256  # files a task: one future for each of 200,000 would cost more than reading them

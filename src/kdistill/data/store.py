@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kdistill.base.checked import CheckedArray, read_note, write_note
 from kdistill.base.cores import usable_cores
@@ -22,6 +21,7 @@ from kdistill.base.limits import IMAGE_PIXELS
 from kdistill.base.spelling import counted
 from kdistill.base.storage import one_at_a_time
 from kdistill.base.whole import remove_leftovers
+from kdistill.data.arrays import Images
 from kdistill.data.decoding import Range, UnreadableImage, decode, lets_through
 from kdistill.data.held import Source
 from kdistill.data.problems import Problems
@@ -43,16 +43,16 @@ _CHUNK = 2**20  # bytes of an array that have a sum together, about
 
 @dataclass(frozen=True)
 class StoredImages:
-    """Decoded images.
+    """Images that are kept.
 
     Attributes:
-        image: (N, 3, S, S) uint8, mapped from the file; a write stays in this process.
+        image: (N, 3, S, S) uint8, mapped from the file (a write stays in this process), or encoded still.
         key: sha256 of the source files' contents and the way of decoding.
         sources: each source file's sha256.
         value_range: what became 0 and 255 in images of more than 8 bits; None where there are none.
     """
 
-    image: Tensor
+    image: Images
     key: str
     sources: tuple[str, ...]
     value_range: Range | None = None
@@ -100,9 +100,7 @@ def open_store(
                 paths, sources, depths, given=value_range, cache=cache, pool=pool,
                 measured=measured or [True] * len(paths), max_pixels=max_pixels,
             )  # fmt: skip
-            options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
-            if scaled is not None:
-                options += f" range={scaled[0]!r},{scaled[1]!r}"
+            options = way_of_decoding(image_size, scaled)
             key = hashlib.sha256("\n".join((options, *sources)).encode()).hexdigest()
             array = _array(cache / f"{key[:32]}.npy", len(paths), image_size, key)
             if not array.file.exists():
@@ -117,11 +115,22 @@ def open_store(
             raise UserError(f"decoded images can't be kept in {cache}: {error}; give another dataset.cache") from error
     if modes is None:
         return None
+    say_modes(modes)
+    return StoredImages(torch.from_numpy(array.mapped()), key, sources, scaled)
+
+
+def way_of_decoding(image_size: int, value_range: Range | None) -> str:
+    """All that a file's pixels depend on besides its content."""
+    options = f"version={_VERSION} size={image_size} channels={_CHANNELS}"
+    return options if value_range is None else f"{options} range={value_range[0]!r},{value_range[1]!r}"
+
+
+def say_modes(modes: Mapping[str, int]) -> None:
+    """Which files were no plain RGB, by how many files had which mode."""
     converted = {mode: count for mode, count in modes.items() if mode != "RGB"}
     if converted:
         kinds = ", ".join(f"{count} of mode {mode}" for mode, count in sorted(converted.items()))
-        log.info("made plain RGB: %d of %s, %s", sum(converted.values()), counted(len(paths), "image"), kinds)
-    return StoredImages(torch.from_numpy(array.mapped()), key, sources, scaled)
+        log.info("made plain RGB: %d of %s, %s", sum(converted.values()), counted(sum(modes.values()), "image"), kinds)
 
 
 def _array(file: Path, count: int, image_size: int, key: str) -> CheckedArray:

@@ -12,16 +12,16 @@ from pydantic import ConfigDict, validate_call
 
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
-from kdistill.base.types import ImageSide, PositiveInt
+from kdistill.base.types import ImageSide, PositiveFloat, PositiveInt
 from kdistill.data.arrays import Split
 from kdistill.data.cifar_files import Cifar
 from kdistill.data.gathered import Part, gather
 from kdistill.data.items import Items, read_items
+from kdistill.data.keeping import MAX_DECODED_GB, Storage, open_images
 from kdistill.data.parted import PartedDataModule
 from kdistill.data.partition import ALL, Samples
 from kdistill.data.pixels import read_labels
 from kdistill.data.problems import Problems
-from kdistill.data.store import open_store
 from kdistill.data.torchvision_names import download_of, find, not_there, options_of, partitions
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class TorchvisionSet(PartedDataModule):
         test: dict[str, Any] | None = None,
         image_size: ImageSide | None = None,
         max_pixels: PositiveInt = IMAGE_PIXELS,
+        storage: Storage = "auto",
+        max_decoded_gb: PositiveFloat = MAX_DECODED_GB,
         **serving: Any,
     ) -> None:
         """Which one, where it is, and how it is served.
@@ -57,6 +59,9 @@ class TorchvisionSet(PartedDataModule):
             train, val, test: the arguments of each partition; None: by what the class takes.
             image_size: side of the square that is served, in pixels; None: as the images come, if all are alike.
             max_pixels: the most that a file may hold, by its header; a larger image is refused before it is decoded.
+            storage: "decoded" once into an array; "encoded" as the files came, decoded batch by batch; "auto": decoded
+                where that takes no more than `max_decoded_gb`.
+            max_decoded_gb: in 10^9 bytes.
             serving: also the arguments of `PartedDataModule`.
         """
         super().__init__(**serving)
@@ -69,6 +74,8 @@ class TorchvisionSet(PartedDataModule):
         self.given = {"train": train, "val": val, "test": test}
         self.image_size = image_size
         self.max_pixels = max_pixels
+        self.storage: Storage = storage
+        self.max_decoded_gb = max_decoded_gb
 
     @property
     def source(self) -> str:
@@ -162,8 +169,14 @@ class TorchvisionSet(PartedDataModule):
             raise UserError(f"{self.source} holds files of any size: give dataset.image_size=<pixels>")
         problems = Problems()
         paths = [path for one in items.values() for path in one.paths]
-        stored = open_store(
-            paths, cache=self.cache, image_size=self.image_size, problems=problems, max_pixels=self.max_pixels
+        stored = open_images(
+            paths,
+            storage=self.storage,
+            max_decoded_gb=self.max_decoded_gb,
+            cache=self.cache,
+            image_size=self.image_size,
+            problems=problems,
+            max_pixels=self.max_pixels,
         )
         problems.raise_if_any(f"the images of {self.source} can't be used")
         assert stored is not None, "no images would have been a problem"

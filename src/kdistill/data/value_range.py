@@ -10,7 +10,8 @@ from pathlib import Path
 from kdistill.base.checked import read_note, write_note
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
-from kdistill.data.decoding import Depth, Range, extent
+from kdistill.data.decoding import Range, extent
+from kdistill.data.file_facts import Depth
 from kdistill.data.held import Source
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from kdistill.base.errors import UserError
 from kdistill.base.limits import IMAGE_PIXELS
-from kdistill.data.decoding import UnreadableImage, decode, depth, lets_through
+from kdistill.data.decoding import UnreadableImage, decode, lets_through
+from kdistill.data.file_facts import depth
 from kdistill.data.image_files import LeftOut, images_below
 from kdistill.data.problems import Problems
 from kdistill.exporting.facts import CENTRE_SQUARE, DeviceInput

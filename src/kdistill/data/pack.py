@@ -1,0 +1,239 @@
+"""Encoded images packed once into one file, with an index: their bytes as they came, each content once."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from kdistill.base.checked import CheckedArray, read_note, write_note
+from kdistill.base.errors import UserError
+from kdistill.base.space import check_disk
+from kdistill.base.spelling import counted
+from kdistill.base.whole import whole_file
+from kdistill.data.decoding import UnreadableImage, content_of
+from kdistill.data.file_facts import Depth, depth, jpeg_extent
+from kdistill.data.held import HeldImage, Source
+from kdistill.data.problems import Problems
+from kdistill.screen.progress import progress
+
+_VERSION = 1  # of the pack's format
+_AT_ONCE, _BYTES_AT_ONCE = 512, 2**28  # files in memory while packing
+_TASKS = 64  # that these are made of
+_CHUNK = 4096  # rows of the index that have a sum together
+_SHA, _OFFSET, _SUM, _LENGTH, _FACTS, _WIDTH = 0, 4, 5, 6, 7, 8  # columns of the index, 64 bits each
+_DEPTHS: tuple[Depth, ...] = ("bytes", "grey", "colour")
+
+
+@dataclass(frozen=True)
+class Pack:
+    """N encoded images in a file.
+
+    Attributes:
+        file: their bytes, one after another.
+        index: (N, 8) uint64, mapped: sha256 (4), where its bytes begin, their sum, how many there are, and its extent
+            and depth.
+    """
+
+    file: Path
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def key(self) -> str:
+        """sha256 of all contents, in order."""
+        return _key(self.index)
+
+    def sources(self) -> tuple[str, ...]:
+        """Each image's sha256."""
+        text = np.ascontiguousarray(self.index[:, _SHA:_OFFSET]).tobytes().hex()
+        return tuple(text[start : start + 64] for start in range(0, len(text), 64))
+
+    def depths(self) -> list[Depth]:
+        """What each image's values need."""
+        return [_DEPTHS[number] for number in (self.index[:, _FACTS].astype(np.int64) >> 32 & 3).tolist()]
+
+    def extents(self) -> np.ndarray:
+        """(N, 2) uint16 width and height of those that are JPEG; of others 0."""
+        facts = self.index[:, _FACTS].astype(np.int64)
+        return np.stack((facts & 0xFFFF, facts >> 16 & 0xFFFF), 1).astype(np.uint16)
+
+    def plain(self) -> np.ndarray:
+        """(N,) bool, which are JPEG, RGB and upright."""
+        return self.index[:, _FACTS] >> np.uint64(34) == 1
+
+    def remove(self) -> None:
+        """Removes the file; that there was one does not matter then."""
+        self.file.unlink(missing_ok=True)
+
+    def content(self, number: int) -> np.ndarray:
+        """An image's bytes, (n,) uint8, held against their sum.
+
+        Raises:
+            UserError: they are not what was packed.
+        """
+        offset, total, length = self.index[number, _OFFSET:_FACTS].tolist()
+        content = self._mapped[offset : offset + length]
+        if len(content) != length or xxh3_64_intdigest(content.data) != total:
+            raise UserError(
+                f"image {number} in {self.file} is not as it was packed: the file is damaged; remove it and "
+                "start again: it is made anew"
+            )
+        return content
+
+    def held(self, number: int) -> HeldImage:
+        """An image as a source of its own."""
+        return HeldImage(f"{self.file}[{number}]", lambda: self.content(number).tobytes())
+
+    @cached_property
+    def _mapped(self) -> np.ndarray:
+        """The file, (n,) uint8; a write, of which there is none, would stay in this process."""
+        size = self.file.stat().st_size
+        return np.memmap(self.file, np.uint8, "c", shape=(size,)) if size else np.empty(0, np.uint8)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"file": self.file, "index": self.index}  # the file is mapped again
+
+
+def stamp_of(paths: Sequence[Source]) -> tuple[str, np.ndarray]:
+    """What tells whether N files are those of before, without reading them; and each one's bytes, (N,) int64.
+
+    Of a file: its name, size, and the times of its content and of its status; of a table's row: what its table says,
+    else its content's sum.
+    """
+    digest, sizes = hashlib.sha256(f"{os.getcwd()} {_VERSION}".encode()), np.zeros(len(paths), np.int64)
+    for number, path in enumerate(paths):
+        said: tuple[object, ...] = (path, "gone")
+        with suppress(OSError):
+            if isinstance(path, HeldImage):
+                sizes[number] = path.stat().st_size
+                said = path, path.stamp or hashlib.sha256(path.read_bytes()).hexdigest()
+            else:
+                status = os.stat(path)
+                sizes[number] = status.st_size
+                said = path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        digest.update("\0".join(map(str, said)).encode(errors="surrogateescape"))
+    return digest.hexdigest(), sizes
+
+
+def open_pack(
+    paths: Sequence[Source],
+    stamp: str,
+    sizes: np.ndarray,
+    *,
+    cache: Path,
+    pool: Executor,
+    problems: Problems,
+    max_pixels: int,
+) -> Pack | None:
+    """The pack of some files: from the cache, if they are what they were by size and time; else it is made.
+
+    Args:
+        paths: N files, in the order of the pack.
+        stamp, sizes: as `stamp_of` has them.
+        cache: folder of the packs.
+        pool: reads.
+        problems: takes the files that can't be read.
+        max_pixels: of a file, by its length.
+
+    Returns:
+        The pack; None where a file can't be read.
+
+    Raises:
+        UserError: there is no room.
+    """
+    note = cache / f"{stamp[:32]}.packed"
+    if (facts := read_note(note)) is not None and facts["count"] == len(paths):
+        array = _index(cache, facts["key"], len(paths))
+        file = cache / f"{facts['key'][:32]}.pack"
+        if array.is_there and file.is_file() and file.stat().st_size == facts["bytes"] and not array.damaged():
+            return Pack(file, array.mapped())
+    check_disk(int(sizes.sum()), cache, f"{counted(len(paths), 'encoded image')}, packed", "give another dataset.cache")
+    made = _pack(paths, cache / f"{stamp[:32]}.pack.new", sizes, pool, problems, max_pixels)
+    if made is None:
+        return None
+    index, length = made
+    key = _key(index)
+    array = _index(cache, key, len(paths))
+    array.create()
+    array.write(0, index)
+    array.sync()
+    (cache / f"{stamp[:32]}.pack.new").replace(cache / f"{key[:32]}.pack")
+    write_note(note, {"key": key, "count": len(paths), "bytes": length})
+    return Pack(cache / f"{key[:32]}.pack", array.mapped())
+
+
+def _index(cache: Path, key: str, count: int) -> CheckedArray:
+    return CheckedArray(cache / f"{key[:32]}.index", shape=(count, _WIDTH), dtype="<u8", chunk=_CHUNK, key=key)
+
+
+def _key(index: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(index[:, _SHA:_OFFSET]).tobytes()).hexdigest()
+
+
+def _pack(
+    paths: Sequence[Source], file: Path, sizes: np.ndarray, pool: Executor, problems: Problems, max_pixels: int
+) -> tuple[np.ndarray, int] | None:
+    """Writes the bytes of all files, those that are there twice once; returns the index, and how long the file is."""
+    index, unreadable, length = np.zeros((len(paths), _WIDTH), np.uint64), 0, 0
+    first: dict[bytes, int] = {}
+    found = (one for start, stop in _windows(sizes) for one in _read_some(paths[start:stop], pool, max_pixels))
+    with whole_file(file, size=int(sizes.sum())) as packed:
+        for number, one in enumerate(progress().track(found, "packing images", len(paths), "images")):
+            if isinstance(one, UnreadableImage):
+                problems.add(one.kind, f"{paths[number]}: {one}")
+                unreadable += 1
+                continue
+            content, sha, facts = one
+            offset = first.setdefault(sha, length)
+            if offset == length:
+                packed.write(content)
+                length += len(content)
+            index[number, _SHA:_OFFSET] = np.frombuffer(sha, "<u8")
+            index[number, _OFFSET:] = offset, xxh3_64_intdigest(content), len(content), facts
+    if unreadable:
+        file.unlink()
+        return None
+    return index, length
+
+
+def _windows(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """From where to where files are read at once: some hundreds, or fewer of so many bytes."""
+    start = 0
+    while start < len(sizes):
+        ends = np.cumsum(sizes[start : start + _AT_ONCE])
+        stop = start + max(1, int(np.searchsorted(ends, _BYTES_AT_ONCE, "right")))
+        yield start, stop
+        start = stop
+
+
+Found = tuple[bytes, bytes, int] | UnreadableImage  # content, its sha256, its extent and depth
+
+
+def _read_some(paths: Sequence[Source], pool: Executor, max_pixels: int) -> Iterator[Found]:
+    each = -(-len(paths) // _TASKS)
+    parts = [paths[at : at + each] for at in range(0, len(paths), each)]
+    return (one for part in pool.map(partial(_read, max_pixels), parts) for one in part)
+
+
+def _read(max_pixels: int, paths: Sequence[Source]) -> list[Found]:
+    found: list[Found] = []
+    for path in paths:
+        try:
+            content = content_of(path, max_pixels)
+        except UnreadableImage as error:
+            found.append(error)
+            continue
+        width, height, is_plain = jpeg_extent(content)
+        facts = width | height << 16 | _DEPTHS.index(depth(BytesIO(content))) << 32 | is_plain << 34
+        found.append((content, hashlib.sha256(content).digest(), facts))
+    return found
