@@ -167,3 +167,22 @@ def test_what_is_wrong_is_named_with_its_remedy(tmp_path: Path) -> None:
     file.write_text(file.read_text() + "\n../other.png,0\npics/1.png\n")
     text = refusal(file)
     assert "3 problems" in text and "nothing.png" in text and "row 12, ../other.png" in text and "row 13: 1" in text
+
+
+def test_weights_are_one_in_the_mean_over_training_and_validation_and_test_have_none(tmp_path: Path) -> None:
+    heavy = [(*row, 3 if row[2] == "train" and row[1] == "5" else "1e0" if row[2] == "train" else "") for row in ROWS]
+    arrays = table(write(tmp_path, "path,label,split,w", heavy), weight="w").arrays
+    weight, target = arrays.train.sample_weight, arrays.train.target
+    assert weight is not None and arrays.val.sample_weight is None and arrays.test.sample_weight is None
+    assert float(weight.mean()) == pytest.approx(1)
+    assert torch.allclose(weight[target == 1], 3 * weight[target == 0][0])
+    batch = arrays.train.read(torch.tensor([3, 0]))
+    assert batch.sample_weight is not None and torch.equal(batch.sample_weight, weight[[3, 0]])
+    assert arrays.fingerprint != table(tmp_path / "labels.csv").arrays.fingerprint
+    for text in ("-1", "nan", "inf", "heavy", ""):
+        wrong = [(*row, text if number == 4 else 1) for number, row in enumerate(ROWS)]
+        said = refusal(write(tmp_path, "path,label,split,w", wrong), weight="w")
+        assert "weights in" in said and "row 6, pics/04.png" in said
+    with pytest.raises(UserError, match="every training image has the weight 0"):
+        table(write(tmp_path, "path,label,split,w", [(*row, 0) for row in ROWS]), weight="w").load()
+    assert "'v'" in refusal(write(tmp_path, "path,label,split,w", heavy), weight="v")

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import norm
 
 from kdistill.losses.at import AT, at
+from kdistill.losses.base import DistillBatch
 from kdistill.losses.hint import hint
 from kdistill.losses.nst import nst
 from kdistill.losses.ofd import OFD, margin_relu, ofd
@@ -131,5 +132,6 @@ def test_a_stage_of_ofd_counts_half_of_the_next() -> None:
     own, other = torch.randn(2, 2, 4, 4), torch.randn(2, 3, 4, 4)
     for project in module.projections:
         project.load_state_dict(module.projections[0].state_dict())
-    total = module.eval().compare([(own, other)] * 3, None)  # type: ignore[arg-type]  # it sees the features alone
+    unseen = DistillBatch(torch.zeros(2, 2), torch.zeros(2).long(), torch.arange(2))
+    total = module.eval().compare([(own, other)] * 3, unseen)
     assert total.item() == pytest.approx(1.75 * ofd(module.projections[0](own), other).item(), rel=1e-6)

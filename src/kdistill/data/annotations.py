@@ -28,6 +28,7 @@ class Annotation:
     partition: str
     group: str = ""
     soft: tuple[float, ...] = ()
+    weight: float = 1.0
 
 
 def class_order(labels: Collection[str]) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ def read_annotations(
     for line, row in read:
         name = row.get("image")
         where = f"row {line}, {'?' if name is None else brief(name)}"
-        votes, soft = checked.check(where, row)
+        votes, soft, weight = checked.check(where, row)
         partitions.setdefault(row["partition"], []).append(row.get("label", ""))
         if name is None:
             continue
@@ -114,7 +115,9 @@ def read_annotations(
         first_row[name] = line
         if file := _file(path, name, where, listing, problems, allow_outside=allow_outside):
             found.append(
-                Annotation(file, row.get("label", ""), votes, row["partition"], row.get("group", ""), tuple(soft))
+                Annotation(
+                    file, row.get("label", ""), votes, row["partition"], row.get("group", ""), tuple(soft), weight
+                )
             )
     if "partition" in there or columns.partition is None:
         pools = (ALL,) if needed and columns.partition is None else needed

@@ -26,6 +26,7 @@ class Split:
         rows: (N,) int64, where in `image` each sample is; None: sample n is image n, and M = N.
         votes: (N,) int64, how many annotators chose class 1, where that is known.
         soft_target: (N, K) float32 probabilities that the data set itself carries.
+        sample_weight: (N,) float32, how much each sample counts in training.
     """
 
     image: Images
@@ -33,25 +34,26 @@ class Split:
     rows: Tensor | None = None
     votes: Tensor | None = None
     soft_target: Tensor | None = None
+    sample_weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
     def __getitem__(self, part: slice) -> "Split":
         image = self.image[part] if self.rows is None else self.image
-        return Split(image, self.target[part], *(_at(x, part) for x in (self.rows, self.votes, self.soft_target)))
+        rest = (self.rows, self.votes, self.soft_target, self.sample_weight)
+        return Split(image, self.target[part], *(_at(values, part) for values in rest))
 
     def take(self, samples: Tensor) -> "Split":
         """Samples by their numbers, (n,) int64, in that order; the images are shared, not copied."""
         rows = samples if self.rows is None else self.rows[samples]
-        return Split(self.image, self.target[samples], rows, _at(self.votes, samples), _at(self.soft_target, samples))
+        rest = (_at(values, samples) for values in (self.votes, self.soft_target, self.sample_weight))
+        return Split(self.image, self.target[samples], rows, *rest)
 
     def on(self, device: str, image: Images) -> "Split":
         """The same split with `image`, which is on a device already, and all else there too."""
-        rest = (self.target, self.rows, self.votes, self.soft_target)
-        target, rows, votes, soft_target = (None if x is None else x.to(device) for x in rest)
-        assert target is not None
-        return Split(image, target, rows, votes, soft_target)
+        rest = (self.rows, self.votes, self.soft_target, self.sample_weight)
+        return Split(image, self.target.to(device), *(None if values is None else values.to(device) for values in rest))
 
     @property
     def is_encoded(self) -> bool:
@@ -80,6 +82,7 @@ class Split:
             index=index,
             soft_target=_at(self.soft_target, index),
             votes=_at(self.votes, index),
+            sample_weight=_at(self.sample_weight, index),
         )
 
 

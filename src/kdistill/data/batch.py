@@ -26,6 +26,7 @@ class Batch:
         soft_target: (N, K) probabilities that the data set itself carries, or None.
         votes: (N,) int64, how many annotators chose class 1, where the data set knows.
         second: another view of the same samples, where a loss wants two.
+        sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
     """
 
     image: Tensor
@@ -35,6 +36,7 @@ class Batch:
     soft_target: Tensor | None = None
     votes: Tensor | None = None
     second: "Batch | None" = None
+    sample_weight: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
@@ -45,6 +47,7 @@ class Batch:
             index=self.index.to(device, non_blocking=True),
             soft_target=None if self.soft_target is None else self.soft_target.to(device, non_blocking=True),
             votes=None if self.votes is None else self.votes.to(device, non_blocking=True),
+            sample_weight=None if self.sample_weight is None else self.sample_weight.to(device, non_blocking=True),
         )
 
     @property

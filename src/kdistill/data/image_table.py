@@ -56,6 +56,7 @@ class ImageTable(PartedDataModule):
         votes: str | None = None,
         annotators: NonNegativeInt = 0,
         soft: list[str] | None = None,
+        weight: str | None = None,
         targets: Literal["hard", "votes", "smoothed"] = "hard",
         image_size: ImageSide = 224,
         value_range: tuple[float, float] | None = None,
@@ -79,6 +80,7 @@ class ImageTable(PartedDataModule):
             annotators: how many people voted on each image, A.
             soft: those of the shares of the classes, probabilities or counts; they are the soft targets. Named like
                 the classes but for what all of them begin or end with, or in the order of `classes`.
+            weight: that of how much a training image counts in the loss; None: all count alike.
             targets: what becomes of votes: "hard": the label alone; "votes", "smoothed": as for `MHIST`.
             image_size: side of the square that is served, in pixels; other sizes are cropped and resized.
             value_range: what becomes 0 and 255 in grey images of more than 8 bits; None: the range of the training's.
@@ -94,7 +96,7 @@ class ImageTable(PartedDataModule):
         self.cache = Path(cache).expanduser()
         self.root = root
         self.headers = {"image": image, "target": target, "split": split}
-        self.group, self.votes, self.soft = group, votes, soft or []
+        self.group, self.votes, self.soft, self.weight = group, votes, soft or [], weight
         self.annotators = annotators
         self.targets = targets
         self.image_size = image_size
@@ -151,7 +153,8 @@ class ImageTable(PartedDataModule):
         target = torch.tensor([names.index(row.label) for row in rows])
         known = [row.votes for row in rows if row.votes is not None]
         votes = torch.tensor(known) if known else None
-        whole = Split(stored.image, target, None, votes, self._soft_target(rows, target, votes, names))
+        weight = torch.tensor([row.weight for row in rows]) if self.weight else None
+        whole = Split(stored.image, target, None, votes, self._soft_target(rows, target, votes, names), weight)
         present = dict.fromkeys(row.partition for row in rows)
         return Samples(
             stored,
@@ -182,7 +185,7 @@ class ImageTable(PartedDataModule):
         Raises:
             UserError: no column has one.
         """
-        own = [self.group, self.votes, *self.soft]
+        own = [self.group, self.votes, self.weight, *self.soft]
         named = [header for header in (*self.headers.values(), *own) if header not in (None, _NONE)]
         usual = {name: None for names in _USUAL.values() for name in names}
         there = read_header(path, {*named, *usual})
@@ -202,7 +205,7 @@ class ImageTable(PartedDataModule):
             log.info("%s: %s, by the headers", path, " ".join(found))
         split = None if headers["split"] == _NONE and _NONE not in there else headers["split"]
         image, target = str(headers["image"]), str(headers["target"])
-        return Columns(image, target, split, self.votes, self.group, tuple(self.soft))
+        return Columns(image, target, split, self.votes, self.group, tuple(self.soft), self.weight)
 
     def _soft_target(
         self, rows: Sequence[Annotation], target: Tensor, votes: Tensor | None, names: tuple[str, ...]

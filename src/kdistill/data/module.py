@@ -236,8 +236,12 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         other = split.read(partner, images=len(image) > 0).to(batch.target.device)
         if len(image):
             image = torch.lerp(self._augmented(other, view), image, share.view(-1, 1, 1, 1))
-        soft_target = torch.lerp(self._probabilities(other), self._probabilities(batch), share.view(-1, 1))
-        return replace(batch, image=image, view=view, soft_target=soft_target)
+        mixed: dict[str, Any] = {
+            "soft_target": torch.lerp(self._probabilities(other), self._probabilities(batch), share.view(-1, 1))
+        }
+        if batch.sample_weight is not None and other.sample_weight is not None:
+            mixed["sample_weight"] = torch.lerp(other.sample_weight, batch.sample_weight, share)
+        return replace(batch, image=image, view=view, **mixed)
 
     def _augmented(self, batch: Batch, view: int) -> Tensor:
         """One view of each image of a batch, float32 in 0..1; nothing where the batch has no images."""

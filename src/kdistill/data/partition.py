@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +122,8 @@ def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> I
         log.info("validation: %s, cut from train by dataset.val_fraction=%g", counted(len(val), "image"), val_fraction)
     named = {"train": train, "validation": val, "test": test}
     say_repeated(samples.stored.sources, samples.names, whole, named, class_names)
-    splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
+    alike = replace(whole, sample_weight=None)
+    splits = {"train": weighed(whole.take(train)), "val": alike.take(val), "test": alike.take(test)}
     mean, std = moments(splits["train"])
     return ImageArrays(
         **splits,
@@ -134,6 +135,25 @@ def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> I
         value_range=samples.stored.value_range,
         names=samples.names,
     )
+
+
+def weighed(train: Split) -> Split:
+    """Training images whose weights, if they have any, are 1 in the mean.
+
+    Raises:
+        UserError: all are 0.
+    """
+    weight = train.sample_weight
+    if weight is None:
+        return train
+    if not float(weight.sum()) > 0:
+        raise UserError("dataset.weight: every training image has the weight 0; give some of them more, or null")
+    weight = (weight.double() / weight.double().mean()).float()
+    log.info(
+        "weights: of %s, brought to a mean of 1, from %.3g to %.3g; validation and test are not weighted",
+        counted(len(train), "training image"), float(weight.min()), float(weight.max()),
+    )  # fmt: skip
+    return replace(train, sample_weight=weight)
 
 
 def moments(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -164,4 +184,6 @@ def _fingerprint(stored: StoredImages, classes: Sequence[str], splits: Sequence[
     for split in splits:
         for values in (split.rows, split.target, split.votes, split.soft_target):
             digest.update(b"-" if values is None else values.numpy().tobytes())
+        if split.sample_weight is not None:
+            digest.update(split.sample_weight.numpy().tobytes())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 from kdistill.base.classes import listed
@@ -29,8 +29,8 @@ class RowChecks:
     def __post_init__(self) -> None:
         self._partition_of: dict[str, str] = {}
 
-    def check(self, where: str, row: Mapping[str, str]) -> tuple[int | None, list[float]]:
-        """Notes what is wrong with a row; returns its votes, and its shares of the classes."""
+    def check(self, where: str, row: Mapping[str, str]) -> tuple[int | None, list[float], float]:
+        """Notes what is wrong with a row; returns its votes, its shares of the classes, and its weight."""
         label, partition, path = row.get("label"), row["partition"], self.path
         if label is not None and label not in self.classes:
             known = " and ".join(self.classes) if len(self.classes) == 2 else listed(self.classes)
@@ -44,7 +44,7 @@ class RowChecks:
                 f"groups in {path} that stand in two partitions (move their rows into one, or cut: dataset.split=none)"
             )
             self.problems.add(kind, f"{where}: {shortened(row['group'])} in {partition} and in {other}")
-        return self._votes(where, label, row.get("votes")), self._shares(where, row)
+        return self._votes(where, label, row.get("votes")), self._shares(where, row), self._weight(where, row)
 
     def _votes(self, where: str, label: str | None, given: str | None) -> int | None:
         if given is None:
@@ -74,3 +74,17 @@ class RowChecks:
             self.problems.add(kind, f"{where}: {', '.join(map(shortened, texts))}")
             return [1.0] * len(texts)
         return [share / sum(shares) for share in shares]
+
+    def _weight(self, where: str, row: Mapping[str, str]) -> float:
+        if "weight" not in row or row["partition"] not in ("train", ALL):
+            return 1.0  # of validation and test all count alike
+        text = row["weight"]
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = -1.0
+        if not 0 <= weight < inf:
+            kind = f"weights in {self.path} that are no finite number from 0 on (mend them)"
+            self.problems.add(kind, f"{where}: {shortened(text)}")
+            return 1.0
+        return weight

@@ -27,6 +27,7 @@ class Columns:
         votes: how many annotators chose the second of two classes.
         group: what must not be split across partitions, as a patient.
         soft: probabilities, or counts, of each class.
+        weight: how much a sample counts.
         optional: those of them that may be missing.
     """
 
@@ -36,6 +37,7 @@ class Columns:
     votes: str | None = None
     group: str | None = None
     soft: tuple[str, ...] = ()
+    weight: str | None = None
     optional: Collection[str] = ()
 
     @property
@@ -43,7 +45,8 @@ class Columns:
         """The headers by what they are."""
         named = {
             "image": self.image, "label": self.label, "votes": self.votes, "partition": self.partition,
-            "group": self.group, **{f"soft {number}": header for number, header in enumerate(self.soft)},
+            "group": self.group, "weight": self.weight,
+            **{f"soft {number}": header for number, header in enumerate(self.soft)},
         }  # fmt: skip
         return {key: header for key, header in named.items() if header is not None}
 

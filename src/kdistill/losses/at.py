@@ -1,19 +1,19 @@
 """Attention transfer: where in the image the activity is."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.types import NonNegativeFloat, PositiveFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.feature import FeatureLoss, same_size
 from kdistill.losses.standardize import unit
 
 
-def at(student: Tensor, teacher: Tensor, *, power: float) -> Tensor:
+def at(student: Tensor, teacher: Tensor, *, power: float, sample_weight: Tensor | None = None) -> Tensor:
     """(Q_s - Q_t)^2, the mean over the batch and the positions.
 
     Q is a sample's attention map: the mean over channels of |f|^power, as a vector of length 1.
@@ -22,6 +22,7 @@ def at(student: Tensor, teacher: Tensor, *, power: float) -> Tensor:
         student: (N, C, H, W); of unlike sizes, the larger is average-pooled first.
         teacher: (N, C', H', W'); no gradient flows into it.
         power: p >= 1.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar in 0..4 / (H W), 0 where both are equal.
@@ -31,7 +32,7 @@ def at(student: Tensor, teacher: Tensor, *, power: float) -> Tensor:
     the absolute value, which is the same for even p.
     """
     own, other = (_attention(maps, power=power) for maps in same_size(student, teacher.detach()))
-    return (own - other).square().mean()
+    return mean((own - other).square(), sample_weight)
 
 
 def _attention(maps: Tensor, *, power: float) -> Tensor:
@@ -40,6 +41,8 @@ def _attention(maps: Tensor, *, power: float) -> Tensor:
 
 class AT(FeatureLoss):
     """`at`, the sum over the stages. Defaults of the field: p = 2, 1000 times the cross-entropy's weight."""
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -60,4 +63,5 @@ class AT(FeatureLoss):
         self.power = power
 
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:
-        return torch.stack([at(student, teacher, power=self.power) for student, teacher in features]).sum()
+        options: dict[str, Any] = {"power": self.power, "sample_weight": batch.sample_weight}
+        return torch.stack([at(student, teacher, **options) for student, teacher in features]).sum()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
@@ -25,6 +26,7 @@ class DistillBatch:
             those of the head that learns the labels.
         votes: (N,) int64, how many annotators chose class 1, where the data set knows.
         second: the same of another view of the same samples, where a loss wants two (its `views` is 2).
+        sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
     """
 
     student_logits: Tensor
@@ -38,6 +40,7 @@ class DistillBatch:
     distillation_logits: Tensor | None = None
     votes: Tensor | None = None
     second: "DistillBatch | None" = None
+    sample_weight: Tensor | None = None
 
     @property
     def from_teacher(self) -> Tensor:
@@ -115,6 +118,11 @@ class WeightedSum(nn.Module):
         return tuple(name for name, part in self.parts.items() if getattr(part, "compares_samples", False))
 
     @property
+    def unweighed(self) -> tuple[str, ...]:
+        """The parts that can't count one sample more than another (they don't say `weighs_samples = True`)."""
+        return tuple(name for name, part in self.parts.items() if not getattr(part, "weighs_samples", False))
+
+    @property
     def views(self) -> int:
         """How many views of each sample the parts look at: 1 or 2."""
         return max((getattr(part, "views", 1) for part in self.parts.values()), default=1)
@@ -161,6 +169,27 @@ def check_numbered(numbered: bool, loss: WeightedSum | None) -> None:
     for name, part in () if numbered or loss is None else loss.parts.items():
         if getattr(part, "by_sample", False):
             raise UserError(f"loss {name} remembers each sample: let the loader give (image, target, index)")
+
+
+def mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """sum_i w_i mean(values_i) / N: what every loss that is a mean over samples ends in.
+
+    Divided by N, not by the sum of the weights: those are 1 in the mean over training, so that a sample counts the same
+    in whatever batch it comes.
+
+    Args:
+        values: (N, ...).
+        sample_weight: (N,), w; None: all are 1.
+
+    Returns:
+        Scalar.
+    """
+    return values.mean() if sample_weight is None else (values.reshape(len(values), -1).mean(1) * sample_weight).mean()
+
+
+def squared_error(own: Tensor, other: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """`mean` of (a - b)^2 of two (N, ...) of one shape."""
+    return F.mse_loss(own, other) if sample_weight is None else mean((own - other).square(), sample_weight)
 
 
 def at_least_float(tensor: Tensor) -> Tensor:

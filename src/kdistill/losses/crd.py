@@ -10,12 +10,14 @@ from pydantic import validate_call
 from torch import Tensor, nn
 
 from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
-from kdistill.losses.base import DistillBatch, at_least_float, full_precision
+from kdistill.losses.base import DistillBatch, at_least_float, full_precision, mean
 from kdistill.losses.feature import FeatureLoss, Shape
 from kdistill.losses.standardize import unit
 
 
-def nce(positive: Tensor, negative: Tensor, wrong: Tensor, *, log_prior: float) -> Tensor:
+def nce(
+    positive: Tensor, negative: Tensor, wrong: Tensor, *, log_prior: float, sample_weight: Tensor | None = None
+) -> Tensor:
     """- log h(u) - the sum over negatives of log(1 - h(v)), the mean over the batch.
 
     h = exp(u) / (exp(u) + exp(log_prior)) is the probability that a pair is of one sample.
@@ -25,6 +27,7 @@ def nce(positive: Tensor, negative: Tensor, wrong: Tensor, *, log_prior: float) 
         negative: (N, M) scores v of pairs with other samples.
         wrong: (N, M) bool, pairs that are no negatives after all.
         log_prior: log of M / (number of samples).
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, > 0: a cross-entropy of telling pairs apart, which is 0 for no scores, not even where both sides are
@@ -34,7 +37,7 @@ def nce(positive: Tensor, negative: Tensor, wrong: Tensor, *, log_prior: float) 
     19; noise-contrastive estimation is by Gutmann and Hyvarinen, AISTATS 2010.
     """
     rejected = F.softplus(negative - log_prior).masked_fill(wrong, 0.0)
-    return (F.softplus(log_prior - positive) + rejected.sum(1)).mean()
+    return mean(F.softplus(log_prior - positive) + rejected.sum(1), sample_weight)
 
 
 class CRD(FeatureLoss):
@@ -51,6 +54,7 @@ class CRD(FeatureLoss):
     negatives, temperature .07, momentum .5, 128 values, .8 times the cross-entropy's weight.
     """
 
+    weighs_samples = True
     choice = "last"
     needs_maps = False
     by_sample = True
@@ -109,8 +113,8 @@ class CRD(FeatureLoss):
             unit(at_least_float(embed(side.flatten(1))), dim=1)
             for embed, side in zip(self.embeddings, (student, teacher.detach()), strict=True)
         )
-        from_student = self._told_apart(own, batch.index, drawn, wrong, of=1)
-        from_teacher = self._told_apart(other, batch.index, drawn, wrong, of=0)
+        from_student = self._told_apart(own, batch, drawn, wrong, of=1)
+        from_teacher = self._told_apart(other, batch, drawn, wrong, of=0)
         self._remember(torch.stack([own, other]).detach(), batch)
         return from_student + from_teacher
 
@@ -125,17 +129,18 @@ class CRD(FeatureLoss):
         generator = torch.Generator(device).manual_seed(self.seed + self.draws)
         return torch.randint(len(self.known_class), (self.negatives,), generator=generator, device=device)
 
-    def _told_apart(self, embedding: Tensor, index: Tensor, drawn: Tensor, wrong: Tensor, *, of: int) -> Tensor:
+    def _told_apart(self, embedding: Tensor, batch: DistillBatch, drawn: Tensor, wrong: Tensor, *, of: int) -> Tensor:
         """`nce` of the embeddings (N, dim) of one side against the memory of the other."""
         memory = self.memory[of].to(embedding.dtype)
         with full_precision(embedding):
             sharper = embedding / self.temperature
-            positive = (sharper * memory[index]).sum(1)
+            positive = (sharper * memory[batch.index]).sum(1)
             negative = sharper @ memory[drawn].T
         if self.draws == 1:  # Z stays what the first batch made it
-            scores = torch.cat([positive, negative.flatten()]).detach()
-            self.log_z[of] = scores.logsumexp(0) - math.log(len(scores) / len(self.known_class))
-        return nce(positive - self.log_z[of], negative - self.log_z[of], wrong, log_prior=self.log_prior)
+            first = torch.cat([positive, negative.flatten()]).detach()
+            self.log_z[of] = first.logsumexp(0) - math.log(len(first) / len(self.known_class))
+        scores = positive - self.log_z[of], negative - self.log_z[of]
+        return nce(*scores, wrong, log_prior=self.log_prior, sample_weight=batch.sample_weight)
 
     def _remember(self, embeddings: Tensor, batch: DistillBatch) -> None:
         old = self.memory[:, batch.index]

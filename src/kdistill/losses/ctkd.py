@@ -20,6 +20,7 @@ def ctkd(
     reversal: float,
     temperature_min: float,
     temperature_span: float,
+    sample_weight: Tensor | None = None,
 ) -> Tensor:
     """`kd` at T = temperature_min + temperature_span sigmoid(theta), where theta gets its gradient times -reversal.
 
@@ -33,6 +34,7 @@ def ctkd(
         reversal: lambda, 0..1.
         temperature_min: T as theta goes to minus infinity, > 0.
         temperature_span: T goes up to temperature_min + temperature_span.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where both are equal.
@@ -43,7 +45,7 @@ def ctkd(
     """
     turned = theta.detach() - reversal * (theta - theta.detach())  # the value of theta, with another gradient
     temperature = temperature_min + temperature_span * turned.sigmoid()
-    return kd(student_logits, teacher_logits, temperature=temperature)
+    return kd(student_logits, teacher_logits, temperature=temperature, sample_weight=sample_weight)
 
 
 def reversal_at(epoch: int, *, reversal_epochs: int) -> float:
@@ -64,6 +66,8 @@ class CTKD(LogitLoss):
     Defaults of the field: theta starts at 1 (T = 15.6); lambda rises over 10 epochs, with weights .9 (distillation) and
     .1 (labels), on CIFAR; over 5, with weights 1 and 1, on ImageNet.
     """
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -94,4 +98,5 @@ class CTKD(LogitLoss):
             reversal=reversal_at(batch.epoch, reversal_epochs=self.reversal_epochs),
             temperature_min=self.temperature_min,
             temperature_span=self.temperature_span,
+            sample_weight=batch.sample_weight,
         )

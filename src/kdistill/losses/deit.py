@@ -1,23 +1,23 @@
 """DeiT's distillation token: a class head of its own learns from the teacher, beside the one that learns the labels."""
 
-import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.types import PositiveFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch
 from kdistill.losses.changes import BothHeads, StudentChange
-from kdistill.losses.logit import kd
+from kdistill.losses.logit import cross_entropy, kd
 from kdistill.losses.standardize import LogitLoss
 
 
-def hard_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+def hard_label(student_logits: Tensor, teacher_logits: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
     """Cross-entropy with the class that the teacher names, the mean over the batch.
 
     Args:
         student_logits: (N, K).
         teacher_logits: (N, K); no gradient flows into it. Of equal logits the first is the class.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where the student is certain of the teacher's class.
@@ -25,7 +25,8 @@ def hard_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     Source: Touvron et al., "Training data-efficient image transformers and distillation through attention", ICML 2021,
     equation 3.
     """
-    return F.cross_entropy(at_least_float(student_logits), teacher_logits.detach().argmax(1))
+    wanted = teacher_logits.detach().argmax(1)
+    return cross_entropy(student_logits, wanted, sample_weight=sample_weight)
 
 
 class DeiT(LogitLoss):
@@ -40,6 +41,7 @@ class DeiT(LogitLoss):
     names the student first in KL; the code has KL(teacher || student), and so has this.
     """
 
+    weighs_samples = True
     changes_student: StudentChange | None = None
 
     @validate_call
@@ -65,8 +67,8 @@ class DeiT(LogitLoss):
         if logits is None:
             raise UserError(f"loss deit needs a student with a distillation head; {NO_TOKEN}")
         if self.hard:
-            return hard_label(logits, batch.from_teacher)
-        return kd(logits, batch.from_teacher, temperature=self.temperature)
+            return hard_label(logits, batch.from_teacher, sample_weight=batch.sample_weight)
+        return kd(logits, batch.from_teacher, temperature=self.temperature, sample_weight=batch.sample_weight)
 
 
 NO_TOKEN = (

@@ -5,7 +5,7 @@ from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.logit import kl
 from kdistill.losses.standardize import LogitLoss
 
@@ -24,6 +24,7 @@ def dkd(
     temperature: float,
     target_weight: float,
     beta: float,
+    sample_weight: Tensor | None = None,
 ) -> Tensor:
     """T^2 (target_weight TCKD + beta NCKD), the mean over the batch.
 
@@ -39,6 +40,7 @@ def dkd(
         temperature: T > 0.
         target_weight: weight of TCKD, alpha in the paper.
         beta: weight of NCKD.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where both are equal.
@@ -50,7 +52,7 @@ def dkd(
     student, teacher = at_least_float(student_logits) / temperature, at_least_float(teacher_logits) / temperature
     tckd = kl(_target_or_other(student, target), _target_or_other(teacher, target))
     nckd = kl(non_target(student, target), non_target(teacher, target))
-    return temperature**2 * (target_weight * tckd + beta * nckd).mean()
+    return temperature**2 * mean(target_weight * tckd + beta * nckd, sample_weight)
 
 
 def _target_or_other(logits: Tensor, target: Tensor) -> Tensor:
@@ -65,6 +67,8 @@ class DKD(LogitLoss):
     some pairs), 20 of 240 epochs; ImageNet T = 1, beta .5 (2 for MobileNet), 1 of 100 epochs, and target_weight .5
     in the paper, 1 in the authors' code. They count epochs as here: the first sees 1 / 20.
     """
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -96,4 +100,5 @@ class DKD(LogitLoss):
             temperature=self.temperature,
             target_weight=self.target_weight,
             beta=self.beta,
+            sample_weight=batch.sample_weight,
         )

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import validate_call
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
 from kdistill.base.types import NonNegativeFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, squared_error
 from kdistill.losses.feature import FeatureLoss, Shape, same_size
 
 
-def hint(student: Tensor, teacher: Tensor) -> Tensor:
+def hint(student: Tensor, teacher: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
     """(f_s - f_t)^2, the mean over all values.
 
     Args:
         student: (N, ...) features, projected to the teacher's size.
         teacher: (N, ...), the same shape; no gradient flows into it.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where both are equal.
@@ -27,7 +27,7 @@ def hint(student: Tensor, teacher: Tensor) -> Tensor:
     Source: Romero et al., "FitNets: hints for thin deep nets", ICLR 2015, equation 3, which has half the sum;
     so has the authors' code, for each sample.
     """
-    return F.mse_loss(at_least_float(student), at_least_float(teacher.detach()))
+    return squared_error(at_least_float(student), at_least_float(teacher.detach()), sample_weight)
 
 
 class Hint(FeatureLoss):
@@ -39,6 +39,7 @@ class Hint(FeatureLoss):
     Defaults of the field: 100 times the cross-entropy's weight, the middle stage.
     """
 
+    weighs_samples = True
     choice = "middle"
     needs_maps = False
 
@@ -57,7 +58,7 @@ class Hint(FeatureLoss):
         for project, (student, teacher) in zip(self.projections, features, strict=True):
             if student.ndim == 4:
                 student, teacher = same_size(student, teacher)
-            values.append(hint(project(student), teacher))
+            values.append(hint(project(student), teacher, sample_weight=batch.sample_weight))
         return torch.stack(values).sum()
 
 

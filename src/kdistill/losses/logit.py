@@ -1,7 +1,7 @@
 """Losses on logits."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from pydantic import validate_call
 from torch import Tensor, nn
 
 from kdistill.base.types import NonNegativeFloat, PositiveFloat, UnitInterval
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.standardize import LogitLoss
 
 
@@ -29,7 +29,13 @@ def kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | T
     return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
 
 
-def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor) -> Tensor:
+def kd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float | Tensor,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
     """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), the mean over the batch of the sum over classes.
 
     The factor T^2 keeps the gradient's size when T changes. Computed in float32 from log-probabilities, so confident
@@ -39,13 +45,14 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | T
         student_logits: (N, K).
         teacher_logits: (N, K); no gradient flows into it.
         temperature: T > 0; a tensor where it learns.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where both are equal.
 
     Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015, section 2, in words.
     """
-    return temperature**2 * kl(student_logits, teacher_logits, temperature=temperature).mean()
+    return temperature**2 * mean(kl(student_logits, teacher_logits, temperature=temperature), sample_weight)
 
 
 def cross_entropy(
@@ -56,12 +63,13 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
     logit_shift: Tensor | None = None,
+    sample_weight: Tensor | None = None,
 ) -> Tensor:
     """- sum_k q_k log softmax(z + shift)_k, the mean over the batch.
 
     q = (1 - eps) y + eps / K, where y is 1 at the sample's class and 0 elsewhere, or the data set's own probabilities
     where it carries them, and eps is `label_smoothing`. With class weights w the term of class k counts w_k, and of
-    class numbers the mean is by sum_i w_(y_i) in place of N.
+    class numbers the mean is by sum_i w_(y_i) in place of N. With sample weights the term of sample i counts as much.
 
     Args:
         logits: (N, K).
@@ -70,6 +78,7 @@ def cross_entropy(
         label_smoothing: share of the target spread evenly over the classes, 0..1.
         class_weight: (K,) weight of each class.
         logit_shift: (K,) added to the logits.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar; without smoothing 0 where the student is certain of the class, with it never.
@@ -81,7 +90,11 @@ def cross_entropy(
     logits = at_least_float(logits)
     logits = logits if logit_shift is None else logits + logit_shift.to(logits.dtype)
     weight = None if class_weight is None else class_weight.to(logits.dtype)
-    return F.cross_entropy(logits, wanted, weight=weight, label_smoothing=label_smoothing)
+    options: dict[str, Any] = {"weight": weight, "label_smoothing": label_smoothing}
+    if sample_weight is None:
+        return F.cross_entropy(logits, wanted, **options)
+    values = F.cross_entropy(logits, wanted, reduction="none", **options)
+    return (values * sample_weight).sum() / (len(values) if weight is None or wanted.ndim > 1 else weight[wanted].sum())
 
 
 class CrossEntropy(nn.Module):
@@ -90,6 +103,7 @@ class CrossEntropy(nn.Module):
     Defaults: no smoothing, as `conf/loss/ce.yaml`; the field smooths by .1, as `conf/loss/label_smoothing.yaml`.
     """
 
+    weighs_samples = True
     class_weight: Tensor | None
     logit_shift: Tensor | None
 
@@ -135,6 +149,7 @@ class CrossEntropy(nn.Module):
             label_smoothing=self.label_smoothing,
             class_weight=self.class_weight,
             logit_shift=self.logit_shift,
+            sample_weight=batch.sample_weight,
         )
         return value if batch.second is None else value + self(batch.second)
 
@@ -145,10 +160,17 @@ class KD(LogitLoss):
     The default T = 2 is what MNIST's validation chose. Defaults of the field: T = 4 (CIFAR), 1 (ImageNet).
     """
 
+    weighs_samples = True
+
     @validate_call
     def __init__(self, *, temperature: PositiveFloat = 2.0, standardize: bool = False) -> None:
         super().__init__(standardize=standardize)
         self.temperature = temperature
 
     def compare(self, batch: DistillBatch) -> Tensor:
-        return kd(batch.student_logits, batch.from_teacher, temperature=self.temperature)
+        return kd(
+            batch.student_logits,
+            batch.from_teacher,
+            temperature=self.temperature,
+            sample_weight=batch.sample_weight,
+        )

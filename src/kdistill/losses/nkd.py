@@ -5,12 +5,20 @@ from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.types import NonNegativeFloat, PositiveFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.dkd import non_target
 from kdistill.losses.standardize import LogitLoss
 
 
-def nkd(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, temperature: float, gamma: float) -> Tensor:
+def nkd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor,
+    *,
+    temperature: float,
+    gamma: float,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
     """- t_y log s_y - gamma T^2 sum_{i != y} t'_i log s'_i, the mean over the batch.
 
     t and s are the teacher's and the student's softmax at T = 1; t' and s' those at temperature T over the classes
@@ -23,6 +31,7 @@ def nkd(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, tempe
         target: (N,) int64.
         temperature: T > 0, of the second part alone.
         gamma: weight of the second part.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar.
@@ -35,7 +44,8 @@ def nkd(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, tempe
     of_target = teacher.softmax(1).gather(1, own) * F.log_softmax(student, dim=1).gather(1, own)
     others_teacher = F.softmax(non_target(teacher, target) / temperature, dim=1)
     others_student = F.log_softmax(non_target(student, target) / temperature, dim=1)
-    return -(of_target.squeeze(1) + gamma * temperature**2 * (others_teacher * others_student).sum(1)).mean()
+    values = of_target.squeeze(1) + gamma * temperature**2 * (others_teacher * others_student).sum(1)
+    return -mean(values, sample_weight)
 
 
 class NKD(LogitLoss):
@@ -43,6 +53,8 @@ class NKD(LogitLoss):
 
     For transformers as students (DeiT) gamma is 1.
     """
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -59,4 +71,5 @@ class NKD(LogitLoss):
             batch.target,
             temperature=self.temperature,
             gamma=self.gamma,
+            sample_weight=batch.sample_weight,
         )

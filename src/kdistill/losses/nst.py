@@ -8,12 +8,12 @@ from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.types import NonNegativeFloat
-from kdistill.losses.base import DistillBatch, at_least_float, full_precision
+from kdistill.losses.base import DistillBatch, at_least_float, full_precision, mean
 from kdistill.losses.feature import FeatureLoss, same_size
 from kdistill.losses.standardize import unit
 
 
-def nst(student: Tensor, teacher: Tensor) -> Tensor:
+def nst(student: Tensor, teacher: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
     """mean k(s, s) + mean k(t, t) - 2 mean k(s, t) over pairs of channels, the mean over the batch.
 
     s and t are a channel's map as a vector of length 1, k(x, y) = (x . y)^2: the squared maximum mean discrepancy
@@ -22,6 +22,7 @@ def nst(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: (N, C, H, W); of unlike sizes, the larger is average-pooled first.
         teacher: (N, C', H', W'); no gradient flows into it.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where both are equal.
@@ -31,16 +32,19 @@ def nst(student: Tensor, teacher: Tensor) -> Tensor:
     compares the last maps alone.
     """
     own, other = (unit(at_least_float(maps).flatten(2), dim=2) for maps in same_size(student, teacher.detach()))
-    return _kernel(own, own) + _kernel(other, other) - 2 * _kernel(own, other)
+    of_own, of_other, across = (_kernel(*pair, sample_weight) for pair in ((own, own), (other, other), (own, other)))
+    return of_own + of_other - 2 * across
 
 
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
+def _kernel(a: Tensor, b: Tensor, sample_weight: Tensor | None) -> Tensor:
     with full_precision(a):
-        return (a @ b.mT).square().mean()
+        return mean((a @ b.mT).square(), sample_weight)
 
 
 class NST(FeatureLoss):
     """`nst`, the sum over the stages. Defaults of the field: 50 times the cross-entropy's weight."""
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -49,4 +53,5 @@ class NST(FeatureLoss):
         super().__init__(layers=layers, factor=factor)
 
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:
-        return torch.stack([nst(student, teacher) for student, teacher in features]).sum()
+        values = [nst(student, teacher, sample_weight=batch.sample_weight) for student, teacher in features]
+        return torch.stack(values).sum()

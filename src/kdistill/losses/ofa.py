@@ -1,7 +1,7 @@
 """One for all: the teacher's logits teach the student's and those of exits on its way, whatever both are made of."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,20 @@ from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
 from kdistill.base.types import NonNegativeFloat, PositiveFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.feature import OwnFeatureLoss, Shape
 from kdistill.losses.standardize import standardize
 
 
-def ofa(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, eps: float, temperature: float) -> Tensor:
+def ofa(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor,
+    *,
+    eps: float,
+    temperature: float,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
     """- sum over classes of ((p_t + y)^eps - y) log p_s, the mean over the batch.
 
     p_t and p_s are the softmax of teacher and student at temperature T, y is 1 at the target and 0 elsewhere. With
@@ -28,6 +36,7 @@ def ofa(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, eps: 
         target: (N,) int64.
         eps: > 0.
         temperature: T > 0.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar.
@@ -39,7 +48,7 @@ def ofa(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, eps: 
     log_student = F.log_softmax(at_least_float(student_logits) / temperature, dim=1)
     teacher = F.softmax(at_least_float(teacher_logits.detach()) / temperature, dim=1)
     label = F.one_hot(target, teacher.shape[1]).to(teacher.dtype)
-    return -(((teacher + label) ** eps - label) * log_student).sum(1).mean()
+    return -mean((((teacher + label) ** eps - label) * log_student).sum(1), sample_weight)
 
 
 class OFA(OwnFeatureLoss):
@@ -55,6 +64,7 @@ class OFA(OwnFeatureLoss):
     Defaults of the field beside a cross-entropy of weight 1: eps 1 to 1.5 by pair, T = 1, 4 exits, all at weight 1.
     """
 
+    weighs_samples = True
     choice = "exits"
 
     @validate_call
@@ -99,9 +109,13 @@ class OFA(OwnFeatureLoss):
     def measure(self, features: Sequence[Tensor], batch: DistillBatch) -> Tensor:
         teacher = standardize(batch.from_teacher) if self.standardize else batch.from_teacher
 
+        options: dict[str, Any] = {
+            "eps": self.eps, "temperature": self.temperature, "sample_weight": batch.sample_weight
+        }  # fmt: skip
+
         def of(logits: Tensor) -> Tensor:
             own = standardize(logits) if self.standardize else logits
-            return ofa(own, teacher, batch.target, eps=self.eps, temperature=self.temperature)
+            return ofa(own, teacher, batch.target, **options)
 
         exits = [
             of(exit(values.mean(1) if values.ndim == 3 else values))

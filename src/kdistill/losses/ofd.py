@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
 from kdistill.base.types import NonNegativeFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.feature import FeatureLoss, Shape, same_size
 
 
-def ofd(student: Tensor, teacher: Tensor) -> Tensor:
+def ofd(student: Tensor, teacher: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
     """(s - t')^2 wherever s > t' or t' > 0, the sum over channels and positions, the mean over the batch.
 
     t' = max(t, m_c) is the margin ReLU of the teacher's response t; the margin m_c <= 0 of channel c is the mean of
@@ -23,6 +23,7 @@ def ofd(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: (N, C, H, W) responses before an activation, projected to the teacher's channels.
         teacher: (N, C, H, W); no gradient flows into it.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where the student equals t'.
@@ -33,7 +34,8 @@ def ofd(student: Tensor, teacher: Tensor) -> Tensor:
     """
     student, target = at_least_float(student), margin_relu(at_least_float(teacher.detach()))
     counts = (student > target) | (target > 0)
-    return ((student - target).square() * counts).sum() / len(student)
+    values = (student - target).square() * counts
+    return values.sum() / len(student) if sample_weight is None else mean(values.flatten(1).sum(1), sample_weight)
 
 
 def margin_relu(responses: Tensor) -> Tensor:
@@ -51,6 +53,7 @@ class OFD(FeatureLoss):
     cross-entropy's weight for images of 32 x 32, .0001 for 224 x 224: the loss is a sum over positions.
     """
 
+    weighs_samples = True
     choice = "responses"
 
     @validate_call
@@ -76,5 +79,6 @@ class OFD(FeatureLoss):
         values = []
         for number, (project, pair) in enumerate(zip(self.projections, features, strict=True), start=1):
             student, teacher = same_size(*pair)
-            values.append(ofd(project(student), teacher) / 2 ** (len(features) - number))
+            value = ofd(project(student), teacher, sample_weight=batch.sample_weight)
+            values.append(value / 2 ** (len(features) - number))
         return torch.stack(values).sum()

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
 from kdistill.base.types import NonNegativeFloat, NonNegativeInt
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, squared_error
 from kdistill.losses.feature import FeatureLoss, Shape, pooled
 
 _LEVELS = (4, 2, 1)
 _MOST_CHANNELS = 512
 
 
-def hcl(student: Tensor, teacher: Tensor) -> Tensor:
+def hcl(student: Tensor, teacher: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
     """Hierarchical context loss: (f_s - f_t)^2 of the maps and of their means on grids of 4 x 4, 2 x 2 and 1 x 1.
 
     Each is a mean over all values. The maps weigh 1, each coarser level half of the one before; divided by the sum of
@@ -26,6 +26,7 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: (N, C, H, W), fused and projected to the teacher's shape.
         teacher: (N, C, H, W); no gradient flows into it.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar, 0 where both are equal.
@@ -34,10 +35,11 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
     authors' code.
     """
     own, other = at_least_float(student), at_least_float(teacher.detach())
-    values, weights = [F.mse_loss(own, other)], [1.0]
+    values, weights = [squared_error(own, other, sample_weight)], [1.0]
     for level in _LEVELS:
         if level < own.shape[2]:
-            values.append(F.mse_loss(pooled(own, level, level), pooled(other, level, level)))
+            coarse_own, coarse_other = (pooled(one, level, level) for one in (own, other))
+            values.append(squared_error(coarse_own, coarse_other, sample_weight))
             weights.append(weights[-1] / 2)
     total = torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum()
     return total / sum(weights)
@@ -52,6 +54,8 @@ class ReviewKD(FeatureLoss):
     the pooled features of the last stage, and take the teacher's stages before their last activation; here the stages'
     ends alone.
     """
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -89,7 +93,7 @@ class ReviewKD(FeatureLoss):
         for fuse, (student, teacher) in zip(reversed(self.fusions), reversed(features), strict=True):
             # contiguous: BatchNorm's gradient is ten times slower on a CPU where it is laid out unlike the input
             projected, deeper = fuse(student.contiguous(), deeper)
-            values.append(hcl(projected, teacher))
+            values.append(hcl(projected, teacher, sample_weight=batch.sample_weight))
         grown = min(1.0, (batch.epoch + 1) / max(1, self.warmup_epochs))
         return grown * torch.stack(values).sum()
 

@@ -27,6 +27,7 @@ class SimKD(FeatureLoss):
     that of the authors' code; its cost is part of the student's.
     """
 
+    weighs_samples = True
     needs_maps = False
     changes_student: StudentChange | None = None
 
@@ -46,5 +47,5 @@ class SimKD(FeatureLoss):
         for student, teacher in features:
             if student.ndim == teacher.ndim == 4:
                 student, teacher = same_size(student, teacher)
-            values.append(hint(student.flatten(1), teacher.flatten(1)))
+            values.append(hint(student.flatten(1), teacher.flatten(1), sample_weight=batch.sample_weight))
         return torch.stack(values).sum()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from kdistill.losses.base import DistillBatch, at_least_float, full_precision
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss, Shape
-from kdistill.losses.logit import kd
+from kdistill.losses.logit import cross_entropy, kd
 from kdistill.losses.standardize import centred, standardize, unit
 
 _HOW = "give both as many: +teacher.subclasses=<number> +student.subclasses=<the same>"
@@ -28,6 +29,7 @@ class Subclass(FeatureLoss):
     Sajedi and Plataniotis, "On the efficiency of subclass knowledge distillation in classification tasks", 2021.
     """
 
+    weighs_samples = True
     choice = "subclasses"
     needs_maps = False
 
@@ -54,7 +56,8 @@ class Subclass(FeatureLoss):
         scores = [(student.flatten(1), teacher.flatten(1)) for student, teacher in features]
         if self.standardize:
             scores = [(standardize(student), standardize(teacher)) for student, teacher in scores]
-        return torch.stack([kd(*pair, temperature=self.temperature) for pair in scores]).sum()
+        options: dict[str, Any] = {"temperature": self.temperature, "sample_weight": batch.sample_weight}
+        return torch.stack([kd(*pair, **options) for pair in scores]).sum()
 
 
 def spread(scores: Tensor, *, temperature: float) -> Tensor:
@@ -87,6 +90,7 @@ class Spread(OwnFeatureLoss):
     on MNIST: weight 1, T = 1, 5 subclasses for each of 2 classes.
     """
 
+    compares_samples = True
     choice = "subclasses"
 
     @validate_call
@@ -133,6 +137,7 @@ class VoteBins(OwnFeatureLoss):
     2021, have subclass labels of this kind.
     """
 
+    weighs_samples = True
     choice = "subclasses"
 
     @validate_call
@@ -158,4 +163,4 @@ class VoteBins(OwnFeatureLoss):
     def measure(self, features: Sequence[Tensor], batch: DistillBatch) -> Tensor:
         assert batch.votes is not None and self.annotators is not None, "a data set with annotators has votes"
         bins = vote_bins(batch.target, batch.votes, annotators=self.annotators)
-        return F.cross_entropy(at_least_float(features[0].flatten(1)), bins)
+        return cross_entropy(features[0].flatten(1), bins, sample_weight=batch.sample_weight)

@@ -10,19 +10,20 @@ from pydantic import validate_call
 from torch import Tensor, nn
 
 from kdistill.base.types import NonNegativeFloat, PositiveFloat
-from kdistill.losses.base import DistillBatch, at_least_float
+from kdistill.losses.base import DistillBatch, at_least_float, mean
 from kdistill.losses.feature import FeatureLoss, Shape, same_size
 
 _LEAST_VARIANCE = 1e-5
 
 
-def vid(mean: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
+def vid(predicted: Tensor, teacher: Tensor, variance: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
     """((f_t - mu)^2 / sigma^2 + log sigma^2) / 2, the mean over all values: a Gaussian's -log density but a constant.
 
     Args:
-        mean: (N, C, H, W), mu: what is predicted from the student.
+        predicted: (N, C, H, W), mu: what is predicted from the student.
         teacher: (N, C, H, W), f_t; no gradient flows into it.
         variance: (C,), sigma^2 > 0, of each channel.
+        sample_weight: (N,), how much each sample counts; None: all alike.
 
     Returns:
         Scalar; not 0 where both are equal, and negative where the prediction is good.
@@ -31,8 +32,8 @@ def vid(mean: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
     the sum.
     """
     spread = variance[:, None, None]
-    square = (at_least_float(mean) - at_least_float(teacher.detach())).square()
-    return (square / spread + spread.log()).mean() / 2
+    square = (at_least_float(predicted) - at_least_float(teacher.detach())).square()
+    return mean(square / spread + spread.log(), sample_weight) / 2
 
 
 class VID(FeatureLoss):
@@ -42,6 +43,8 @@ class VID(FeatureLoss):
     softplus(rho) + 1e-5, as in RepDistiller, which has it from the authors; mdistiller's variances never train.
     Defaults of the field: sigma^2 starts at 5, as much weight as the cross-entropy.
     """
+
+    weighs_samples = True
 
     @validate_call
     def __init__(
@@ -70,7 +73,8 @@ class VID(FeatureLoss):
         values = []
         for predict, rho, (student, teacher) in zip(self.predictors, self.rhos, features, strict=True):
             student, teacher = same_size(student, teacher)
-            values.append(vid(predict(student), teacher, F.softplus(rho) + _LEAST_VARIANCE))
+            variance = F.softplus(rho) + _LEAST_VARIANCE
+            values.append(vid(predict(student), teacher, variance, sample_weight=batch.sample_weight))
         return torch.stack(values).sum()
 
 

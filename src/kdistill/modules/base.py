@@ -127,6 +127,7 @@ class ClassifierModule(OptimizedModule):
             distillation_logits=distillation_logits,
             votes=batch.votes,
             second=None if batch.second is None else self.loss_input(batch.second),
+            sample_weight=batch.sample_weight,
         )
 
     def step_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:

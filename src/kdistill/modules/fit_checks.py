@@ -1,6 +1,7 @@
-"""Whether a loss fits those who teach: one teacher, several at once, answers alone, or peers."""
+"""Whether a loss fits those who teach, one teacher, several, answers alone or peers; and whether it fits the data."""
 
 from kdistill.base.errors import UserError
+from kdistill.data.arrays import Split
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.changes import BothHeads, TeacherHead
 from kdistill.losses.feature import FeatureLoss
@@ -51,3 +52,23 @@ def check_loss_of_peers(loss: WeightedSum) -> None:
                 f"peers learn from each other with the head that answers, and loss {name} teaches a distillation head: "
                 "loss.token=false, or choose loss=kd"
             )
+
+
+def check_loss_of_data(loss: WeightedSum, train: Split) -> None:
+    """Refuses a loss that can't count one sample more than another, where the data say so.
+
+    Raises:
+        UserError: naming the part, which compares the samples of a batch with each other, or does not know of weights.
+    """
+    if train.sample_weight is None or not loss.unweighed:
+        return
+    name = loss.unweighed[0]
+    why = (
+        "compares the samples of a batch with each other, so that none counts by itself"
+        if name in loss.comparing
+        else "does not say that it does so (weighs_samples = True, and kdistill.losses.base.mean of its values)"
+    )
+    raise UserError(
+        f"dataset.weight counts one sample more than another, and loss {name} {why}: take another (loss=kd), or "
+        "dataset.weight=null"
+    )

@@ -15,7 +15,12 @@ from kdistill.config.specs import are_answers, trained_kind
 from kdistill.config.validate import validate
 from kdistill.data.arrays import ImageArrays
 from kdistill.losses.base import WeightedSum
-from kdistill.modules.fit_checks import check_loss_of_answers, check_loss_of_peers, check_loss_of_several
+from kdistill.modules.fit_checks import (
+    check_loss_of_answers,
+    check_loss_of_data,
+    check_loss_of_peers,
+    check_loss_of_several,
+)
 from kdistill.modules.layers import bind_loss
 from kdistill.runs.record import Normalisation
 from kdistill.teachers.recipe import recipe_of, teacher_configs
@@ -56,6 +61,7 @@ def dry_run(config: DictConfig, arrays: ImageArrays) -> DryRun:
     sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
     network = build_bare_network(config[kind], kind, **sizes, say=log.debug)
     loss = build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
+    check_loss_of_data(loss, arrays.train)
     if config.peers:
         check_loss_of_peers(loss)
         return DryRun(network, None, loss)
