@@ -2,18 +2,24 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from kdistill.base.errors import UserError
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
+from kdistill.modules.teacher import TeacherAnswers
 from kdistill.replay.answers import AnswersFile, KnownAnswers
+from kdistill.teachers.answers import facts_of
+from kdistill.teachers.find import Teacher
+from kdistill.training.answers_export import export_answers
 
 NAMES = ("ant", "bee", "cow")
 N = 12
@@ -31,6 +37,13 @@ class Toys(ArrayDataModule):
         train, val, test = (whole.take(part) for part in parts)
         names = [f"pics/{NAMES[n % 3]}/{n:02d}.png" for n in range(18)]
         return ImageArrays(train, val, test, NAMES, (0.5,), (0.25,), "toys", names=names)
+
+
+class Numbered(Toys):
+    """The same pictures without names."""
+
+    def load(self) -> ImageArrays:
+        return replace(super().load(), names=())
 
 
 def toys(**serving: Any) -> Toys:
@@ -182,3 +195,29 @@ def test_a_table_of_text_is_refused_by_row(tmp_path: Path) -> None:
     assert "row 5: 'high' in the column 'bee' is no number" in refusal(table(tmp_path, "index,ant,bee,cow", rows))
     assert "fields, and the header" in refusal(table(tmp_path, "index,ant,bee,cow", [[1, 2]]))
     assert "has no answers" in refusal(table(tmp_path, "index,ant,bee,cow", []))
+
+
+@pytest.mark.parametrize("kind", [Toys, Numbered])
+def test_what_is_exported_is_read_back_to_the_bit(kind: type[Toys], tmp_path: Path) -> None:
+    """Also where the run that reads it shows fewer of the pictures."""
+    serving = {"batch_size": 5, "eval_batch_size": 4, "augment": Augment(shift=1), "views": 2, "seed": 0}
+    data = kind(**serving)
+    views = {view: torch.from_numpy(ANSWERS[view]) for view in (0, 1)}
+    known = KnownAnswers("a", Path("a.npz"), "f", views, val=views[0][:3], test=views[1][:3])
+    config = OmegaConf.create({"trainer": {"max_epochs": 4}, "replay": {"export": str(tmp_path / "new" / "b.npz")}})
+    export_answers(
+        config,
+        Teacher(known, facts_of(known, data), 0.0),
+        lambda batch: TeacherAnswers(views[batch.view][batch.index], {}),
+        data,
+        device="cpu",
+        precision="32-true",
+    )
+    found = read(tmp_path / "new" / "b.npz", kind(**serving), epochs=4)
+    assert all(torch.equal(found.views[view], answers) for view, answers in views.items())
+    assert found.val is not None and found.test is not None
+    assert torch.equal(found.val, views[0][:3]) and torch.equal(found.test, views[1][:3])
+    fewer = read(tmp_path / "new" / "b.npz", kind(limit=7, **serving), epochs=4)
+    assert torch.equal(fewer.views[1], views[1][:7])
+    with np.load(tmp_path / "new" / "b.npz") as content:
+        assert ("name" in content) == (kind is Toys)

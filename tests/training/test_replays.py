@@ -204,3 +204,16 @@ def test_two_processes_train_the_same_online_and_replayed(mnist_root: Path, tmp_
     online, replayed = (torch.load(tmp_path / f"{way}.pt", weights_only=True) for way in ("online", "replay"))
     assert replayed["losses"] == pytest.approx(online["losses"], rel=0, abs=1e-5)
     assert torch.equal(replayed["answers"], online["answers"])
+
+
+@pytest.mark.slow
+def test_answers_that_were_exported_train_the_same_student(mnist: list[str], tmp_path: Path) -> None:
+    """Without the teacher's network, on augmented images, to the bit."""
+    file = tmp_path / "answers.npz"
+    run(compose_config([*mnist, "replay.teacher=on", f"replay.export={file}"]), tmp_path / "network")
+    alone = [word for word in mnist if not word.startswith("teacher.recipe_overrides")]
+    found = run(compose_config([*alone, "teacher=answers", f"teacher.file={file}"]), tmp_path / "answers")
+    names = ("student.safetensors", "predictions.npz", "val_predictions.npz")
+    for name in names:
+        assert (tmp_path / "answers" / name).read_bytes() == (tmp_path / "network" / name).read_bytes()
+    assert found.teacher is not None and found.teacher.cost is None and found.teacher.test is not None

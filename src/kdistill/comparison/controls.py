@@ -50,7 +50,7 @@ def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
 
 def _control(distilled: DictConfig, name: str) -> DictConfig:
     control = copy.deepcopy(distilled)
-    control.role, control.teacher, control.peers = "student", None, []
+    control.role, control.teacher, control.peers, control.replay.export = "student", None, [], None
     labels = distilled.loss.get("ce") or OmegaConf.load(Path(conf_dir(), "loss", "ce.yaml"))
     control.loss = OmegaConf.merge(labels, {"label_smoothing": _SMOOTHING} if name == "smoothed" else {})
     return control

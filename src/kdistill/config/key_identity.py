@@ -76,6 +76,7 @@ MEANINGS = {
     "replay.dtype": Meaning.STORED,
     "replay.max_gb": Meaning.REPORTING,
     "replay.cache": Meaning.REPORTING,
+    "replay.export": Meaning.REPORTING,
     "callbacks": Meaning.TRAINING,
     "callbacks.lr": Meaning.WATCHING,
     "callbacks.resume": Meaning.REPORTING,

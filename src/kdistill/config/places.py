@@ -38,6 +38,8 @@ def place_problems(tree: Tree) -> Iterator[str]:
     if isinstance(output := tree.get("output"), str):
         yield from _writable("output", output)
     yield from _stores(tree)
+    if isinstance(export := at(tree, "replay.export"), str):
+        yield from _exported(export)
     yield from _data(tree.get("dataset"), is_other="run" in tree)
     sections: Leaves = {"student": tree.get("student")}
     sections |= {f"peers[{number}]": peer for number, peer in enumerate(_list(tree.get("peers")))}
@@ -130,6 +132,15 @@ def _writable(key: str, given: str) -> Iterator[str]:
     path = Path(given)
     if wrong := writing_problem(path.parent if path.is_file() else path):
         yield f"{key}={given}: {wrong}"
+
+
+def _exported(given: str) -> Iterator[str]:
+    """What keeps answers from being written into a file."""
+    path = Path(given)
+    if path.suffix != ".npz" or path.is_dir():
+        yield f"replay.export={given}: answers are written as an .npz file, replay.export=answers.npz"
+    elif wrong := writing_problem(path.parent):
+        yield f"replay.export={given}: {wrong}"
 
 
 def _stores(tree: Tree) -> Iterator[str]:

@@ -31,6 +31,10 @@ def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
         yield from _members(teacher) if "members" in teacher else _one_teacher(teacher, tree.get("student"))
     if role == "teacher" and are_answers(teacher):
         yield "role=teacher trains a network, and teacher=answers has none: use role=distill, or give teacher.name="
+    if role in _NEEDS and role != "distill" and (export := _export(tree)):
+        yield f"replay.export={export} writes what a teacher answers, and role={role} has none: leave it out"
+    if "seeds" in tree and (export := _export(tree)):
+        yield f"replay.export={export} is of one run, and a comparison has several: write it with kdistill.train"
     yield from _peers(tree)
     callbacks = tree.get("callbacks") or {}
     if not any(map(keeps_best, callbacks.values())):
@@ -38,6 +42,12 @@ def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
             "nothing keeps the best weights: callbacks needs a pytorch_lightning.callbacks.ModelCheckpoint "
             "(callbacks=[default,<another>] has one)"
         )
+
+
+def _export(tree: Tree) -> Any:
+    """What `replay.export` says; nothing where there is no such section."""
+    replay = tree.get("replay")
+    return replay.get("export") if isinstance(replay, dict) else None
 
 
 def _answers(teacher: Tree) -> Iterator[str]:

@@ -66,6 +66,7 @@ class ReplayConfig:
     dtype: str = _one_of(STORED, "fp32")
     max_gb: float = _typed(PositiveFloat, 20.0)
     cache: str = MISSING
+    export: str | None = None
 
 
 @dataclass

@@ -8,7 +8,7 @@ from kdistill.config.words import literal
 from kdistill.runs.last_words import shown_path
 from kdistill.runs.record import RunRecord
 
-_NOT_COMPARED = ("print_config", "seed")
+_NOT_COMPARED = ("print_config", "seed", "replay.export")
 
 
 def next_commands(record: RunRecord, folder: Path) -> list[tuple[str, str]]:

@@ -52,6 +52,7 @@ def recipe_of(config: DictConfig) -> DictConfig:
         with open_dict(recipe):
             recipe.seed = first.seed + generation
             recipe.teacher.generations = generation
+            recipe.replay.export = None  # which is of this run's own teacher
         return recipe
     return _adapted(first, config)
 
@@ -70,9 +71,9 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
         recipe.logger = _grouped(config)
         recipe.teacher_cache = config.teacher_cache
         recipe.allow = config.allow
-        recipe.replay = config.replay
+        recipe.replay = OmegaConf.merge(config.replay, {"export": None})  # which is of this run's own teacher
         if config.replay.prefix == "on":  # it asks for the student's: a teacher with nothing frozen has none
-            recipe.replay = OmegaConf.merge(config.replay, {"prefix": "auto"})
+            recipe.replay.prefix = "auto"
         recipe.trainer.progress_bar = config.trainer.progress_bar
         recipe.trainer.tune_cache = config.trainer.tune_cache
         if config.trainer.get("fast_dev_run"):  # one step of every stage: the teacher's training too

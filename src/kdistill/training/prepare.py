@@ -24,6 +24,7 @@ from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.replay.answers import KnownAnswers
 from kdistill.screen.progress import progress
 from kdistill.teachers.find import Teacher, Train, find_teacher
+from kdistill.training.answers_export import export_answers
 from kdistill.training.compute_mode import ComputeMode
 from kdistill.training.forecast import expect_student
 from kdistill.training.plan import TrainingPlan
@@ -73,6 +74,9 @@ def prepare(config: DictConfig, plan: TrainingPlan, train: Train) -> Prepared:
     progress().over("answers")
     started = time.perf_counter()
     answering = _bound(config, plan, teacher)
+    if teacher is not None and answering is not None:
+        precision = plan.compute_mode.precision
+        export_answers(config, teacher, answering, plan.data, device=plan.device, precision=precision)
     for line in describe_layers(plan.options.loss):
         log.info(line)
     mode = plan.compute_mode
