@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from kdistill.base.errors import UserError
+from kdistill.data.augment import Augment
 from kdistill.data.encoded import EncodedImages
 from kdistill.data.held import HeldImage
 from kdistill.data.huggingface import HuggingFace
@@ -242,3 +243,25 @@ def test_a_box_is_cut_from_the_file_itself(tmp_path: Path) -> None:
         part = upright.crop((left + 30, top + 60, left + 90, top + 90))
         wanted = np.asarray(part.resize((SIZE, SIZE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
         assert np.abs(one.numpy().astype(int) - wanted).max() <= 2
+
+
+class Cropping(Augment):
+    """Crops as `boxes` says, and flips."""
+
+    crops = True
+
+
+def test_a_cropped_view_is_a_samples_own_however_its_batch_was_read(tmp_path: Path) -> None:
+    data = in_folders(tmp_path, storage="encoded", augment=Cropping(flip=True), batch_size=5)
+    whole = data.prepare(data.arrays.train.read(torch.arange(8)), view=3).image
+    some = torch.tensor([6, 1])
+    assert torch.equal(data.prepare(data.read_for(some, 3), view=3).image, whole[some])
+    assert not torch.equal(data.prepare(data.read_for(some, 4), view=4).image, whole[some])
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(3)
+    (first, *_), *_ = loader
+    assert first.cropped == 3, "the loader reads what the epoch's view shows"
+    inside = first.index < 8
+    assert torch.equal(data.prepare(first, view=3).image[inside], whole[first.index[inside]])
+    plain = in_folders(tmp_path, storage="encoded", augment=Augment(flip=True))
+    assert data.arrays.fingerprint != plain.arrays.fingerprint, "crops of files are other pixels than of stored images"

@@ -12,6 +12,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.types import Json, NonNegativeFloat, UnitInterval
 from kdistill.data.colour import NUMBERS as _COLOUR_NUMBERS
 from kdistill.data.colour import jitter
+from kdistill.data.crops import crop_boxes
 from kdistill.data.philox import normal, uniform
 
 VERSION = 1  # raise it when the same key would give other pixels: stored outputs of views depend on them
@@ -74,7 +75,19 @@ class Augment:
         """All that the pixels of a view depend on, besides (seed, sample, view), as plain data."""
         return {"version": VERSION, **vars(self)}
 
-    def __call__(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
+    @property
+    def crops(self) -> bool:
+        """Whether a view shows a part of the image, at the size of all of it."""
+        return False
+
+    def boxes(self, *, seed: int, index: Tensor, view: int) -> Tensor:
+        """The part of each image that a view shows, (N, 4) as of `crop_boxes`.
+
+        Encoded images are decoded at the scale that it needs; what `__call__` gets of them is that part already.
+        """
+        return crop_boxes(seed, index, view)
+
+    def __call__(self, image: Tensor, *, seed: int, index: Tensor, view: int, is_cropped: bool = False) -> Tensor:
         """One augmented view of each image; the same (seed, index, view) gives the same image in any batch.
 
         Args:
@@ -82,6 +95,7 @@ class Augment:
             seed: key of the run's augmentation.
             index: (N,) int64 sample numbers, on the images' device.
             view: which view.
+            is_cropped: whether the images are those parts already that `boxes` says.
 
         Returns:
             (N, C, H, W) float.

@@ -27,6 +27,7 @@ class Batch:
         votes: (N,) int64, how many annotators chose class 1, where the data set knows.
         second: another view of the same samples, where a loss wants two.
         sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
+        cropped: the view whose random crop the images are already (of encoded images it is read alone); None: whole.
     """
 
     image: Tensor
@@ -37,6 +38,7 @@ class Batch:
     votes: Tensor | None = None
     second: "Batch | None" = None
     sample_weight: Tensor | None = None
+    cropped: int | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
@@ -48,6 +50,7 @@ class Batch:
             soft_target=None if self.soft_target is None else self.soft_target.to(device, non_blocking=True),
             votes=None if self.votes is None else self.votes.to(device, non_blocking=True),
             sample_weight=None if self.sample_weight is None else self.sample_weight.to(device, non_blocking=True),
+            second=None if self.second is None else self.second.to(device),
         )
 
     @property

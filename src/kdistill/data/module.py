@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from math import prod
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn.functional import one_hot
 from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
+from kdistill.base.storage import digest
 from kdistill.base.types import Json
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
@@ -103,6 +105,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                 arrays = replace(arrays, train=arrays.train[: self.serving.limit])
             check_batches(arrays, self.serving)
             self._arrays = arrays
+            if self._reads_crops:  # of the file itself: sharper than those of a stored image, so other data
+                self._arrays = arrays = replace(arrays, fingerprint=digest([arrays.fingerprint, "crops of files"]))
             self._say(arrays)
         return self._arrays
 
@@ -176,8 +180,27 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         else:
             sampler = ShuffledSampler(len(split), seed=self.serving.seed, **processes)
         return BatchLoader(
-            split, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images
-        )
+            split, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images,
+            read=partial(self._read_epoch, sampler) if self._reads_crops and self.serves_images else None,
+        )  # fmt: skip
+
+    def _read_epoch(self, sampler: ShuffledSampler, index: Tensor) -> Batch:
+        """Training samples, cropped for the view of the sampler's epoch, and for a second one where it is wanted."""
+        second = self.read_for(index, self.view(sampler.epoch + 1)) if self.two_views else None
+        return replace(self.read_for(index, self.view(sampler.epoch)), second=second)
+
+    def read_for(self, index: Tensor, view: int, *, images: bool = True) -> Batch:
+        """Training samples as `prepare` takes them for a view; of encoded images the part alone that it shows."""
+        augment, split = self.serving.augment, self.arrays.train
+        if not (images and self._reads_crops and augment is not None):
+            return split.read(index, images=images)
+        boxes = augment.boxes(seed=self.serving.seed, index=index.cpu(), view=view)
+        return replace(split.read(index, boxes=boxes), cropped=view)
+
+    @property
+    def _reads_crops(self) -> bool:
+        """Whether of an image that part alone is decoded that a view shows."""
+        return self.arrays.train.is_encoded and self.serving.augment is not None and self.serving.augment.crops
 
     def _together(self) -> int | None:
         """How many batches a call of `training_step` gets: many of small images, so that calls cost little."""
@@ -209,7 +232,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def _shown(self, batch: Batch) -> Batch:
         epoch = self.trainer.current_epoch if self.trainer else 0
-        second = self.prepare(batch, view=self.view(epoch + 1)) if self.two_views else None
+        second = self.prepare(batch.second or batch, view=self.view(epoch + 1)) if self.two_views else None
         return replace(self.prepare(batch, view=self.view(epoch)), second=second)
 
     def prepare(self, batch: Batch, *, view: int | None) -> Batch:
@@ -233,7 +256,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         split = self.arrays.train
         keyed = {"seed": self.serving.seed, "view": view}
         partner, share = draw_partners(batch.index, alpha=self.serving.mixup, samples=len(split), **keyed)
-        other = split.read(partner, images=len(image) > 0).to(batch.target.device)
+        other = self.read_for(partner, view, images=len(image) > 0).to(batch.target.device)
         if len(image):
             image = torch.lerp(self._augmented(other, view), image, share.view(-1, 1, 1, 1))
         mixed: dict[str, Any] = {
@@ -247,9 +270,13 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """One view of each image of a batch, float32 in 0..1; nothing where the batch has no images."""
         if len(batch.image) == 0:
             return batch.image
-        image = batch.image * (1.0 / 255.0)
         augment, seed = self.serving.augment, self.serving.seed
-        return image if augment is None else augment(image, seed=seed, index=batch.index, view=view)
+        if self._reads_crops and batch.cropped != view:  # of what was read whole, or for another view
+            batch = self.read_for(batch.index, view).to(batch.target.device)
+        image = batch.image * (1.0 / 255.0)
+        if augment is None:
+            return image
+        return augment(image, seed=seed, index=batch.index, view=view, is_cropped=batch.cropped is not None)
 
     def _probabilities(self, batch: Batch) -> Tensor:
         """A batch's targets as (N, K) probabilities."""
