@@ -2,30 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kdistill.base.classes import listed
-from kdistill.base.cores import usable_cores
 from kdistill.base.cost import Cost
 from kdistill.base.spelling import counted
 from kdistill.comparison.pair_tests import Drawn, joint_estimate, mean_of, paired
-from kdistill.evidence.calibration import fit_temperature
+from kdistill.comparison.resampling import Resampling
 from kdistill.evidence.figures import absent
 from kdistill.evidence.least import least_p
 from kdistill.evidence.measures import (
     AGREEMENT,
     ALL,
     MEASURES,
-    SCALED,
-    Asked,
     Measure,
-    all_resampled,
-    class_shares,
-    resamplings,
 )
 from kdistill.runs.comparison import ArmFigures, Comparison, Mean, Pair, TestSet
 from kdistill.runs.device_files import arm_devices
@@ -33,7 +25,6 @@ from kdistill.runs.finished import FinishedRun, check_fit
 from kdistill.runs.record import TeacherFacts
 from kdistill.runs.versions import versions_of
 
-_DRAWS = 2000
 _FEW_SEEDS = 5
 _FEW_SAMPLES = 30
 
@@ -54,33 +45,14 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
     """
     check_fit(arms)
     everyone = [run for arm in arms.values() for run in arm]
-    tested, classes = everyone[0].test["target"], everyone[0].test["logits"].shape[1]
-    weights = resamplings(len(tested), draws=_DRAWS, seed=0)
-    shares = class_shares(tested, classes, weights)
     teachers = {
         run.record.teacher.fingerprint: run for run in everyone if run.record.teacher and "teacher_logits" in run.test
     }
     shared = next(iter(teachers.values())).test["teacher_logits"] if len(teachers) == 1 else None
-    scaled = all(run.val is not None for run in everyone)
-    temperatures: dict[str, float] = {}
-
-    def draw(run: FinishedRun, logits: str = "logits") -> Drawn:
-        target, own = run.test["target"], run.test[logits]
-        wanted: dict[str, Asked] = {metric: (measure, own, target) for metric, measure in MEASURES.items()}
-        if scaled and run.val is not None:
-            temperature = temperatures[f"{run.path}:{logits}"] = fit_temperature(run.val[logits], run.val["target"])
-            wanted |= {metric: (measure, own / temperature, target) for metric, measure in SCALED.items()}
-        answers = run.test.get("teacher_logits", shared)
-        if answers is not None and logits == "logits" and run.record.role != "teacher":
-            wanted |= {metric: (measure, own, answers) for metric, measure in AGREEMENT.items()}
-        found = all_resampled(wanted, weights, shares)
-        return {metric: values for metric, values in found.items() if not np.isnan(values[0])}
-
-    # NumPy lets go of Python's lock where the time is spent. A product of one thread each: threads of BLAS that wait
-    # for each other in every one of them take more than they give.
-    with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
-        by_run = dict(zip((run.path for run in everyone), pool.map(draw, everyone), strict=True))
+    resampled = Resampling(everyone, shared)
+    by_run = dict(zip((run.path for run in everyone), resampled.of_all(everyone), strict=True))
     drawn = {arm: {run.seed: by_run[run.path] for run in runs} for arm, runs in arms.items()}
+    temperatures = resampled.temperatures
     rows = [_arm(arm, runs, drawn[arm], temperatures) for arm, runs in arms.items()]
     known = {run.record.fingerprint for run in everyone if run.record.role == "teacher"}
     for fingerprint, run in reversed(teachers.items()):
@@ -88,7 +60,7 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
             temperature = f"{run.path}:teacher_logits"
             known_as = [one.record.teacher for one in everyone if one.record.teacher]
             facts = [one for one in known_as if one.fingerprint == fingerprint]
-            drawn_of = draw(run, "teacher_logits")
+            (drawn_of,) = resampled.of([run], "teacher_logits")
             rows.insert(0, _teacher(facts, drawn_of, len(run.test["target"]), temperatures.get(temperature)))
     heaviest = next((row for row in rows if row.role == "teacher"), max(rows, key=lambda row: row.cost.flops))
     rows = [dataclasses.replace(row, ratio=_ratio(heaviest.cost, row.cost)) for row in rows]
@@ -108,7 +80,9 @@ def compare(arms: Mapping[str, Sequence[FinishedRun]], name: str, notes: Sequenc
             *(_no_result(arm, lost) for arm, lost in diverged.items()),
             *dict.fromkeys(filter(None, map(_known_by_answers, everyone))),
             *_notes_of_test(everyone[0].test["target"], data.class_names, rows),
-            *_notes(pairs, rows, scaled=scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on),
+            *_notes(
+                pairs, rows, scaled=resampled.scaled, teachers=len(teachers), one_arm=len(arms) == 1, timed_on=timed_on
+            ),
             *left_out,
         ),
         devices=tuple(devices),

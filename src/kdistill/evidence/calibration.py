@@ -98,8 +98,12 @@ def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
     if not len(target):
         raise ValueError("a temperature needs samples of validation to be fitted on")
 
+    shifted = _shifted(logits)
+    right = shifted[target, np.arange(len(target))].mean()
+
     def nll(log_temperature: float) -> float:
-        return -float(log_likelihood(logits / np.exp(log_temperature), target).mean())
+        temperature = np.exp(log_temperature)
+        return float(np.log(np.exp(shifted / temperature).sum(0)).mean() - right / temperature)
 
     found = minimize_scalar(nll, bounds=(np.log(_LOWEST), np.log(_HIGHEST)), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
