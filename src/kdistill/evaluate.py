@@ -31,6 +31,8 @@ def evaluate(config: DictConfig) -> "Evaluation":
     Raises:
         UserError: no finished run there, a target that is not trusted, or data of another shape.
     """
+    from omegaconf import open_dict
+
     from kdistill.base.errors import UserError
     from kdistill.base.run_paths import find_run
     from kdistill.base.spelling import counted
@@ -45,7 +47,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     from kdistill.modules.teacher import TeacherModule
     from kdistill.runs.evaluation import Evaluation
     from kdistill.runs.folder import RunFolder
-    from kdistill.runs.record import Normalisation
+    from kdistill.runs.record import Normalisation, TeacherFacts
     from kdistill.teachers.recipe import member_sections
     from kdistill.training.presence import say_absent
 
@@ -73,8 +75,11 @@ def evaluate(config: DictConfig) -> "Evaluation":
     if tuple(test.image.shape[1:]) != facts.image_shape:
         raise UserError(f"test images are {tuple(test.image.shape[1:])}, the run's were {facts.image_shape}")
 
-    def load(section: DictConfig, kind: str, weights: Path) -> Restored:
-        return restore(weights, section, kind, facts, allowed=list(config.allow))
+    def load(section: DictConfig, one: TeacherFacts) -> Restored:
+        own = None if one.class_map is None else {name: list(theirs) for name, theirs in one.class_map.items()}
+        with open_dict(section):
+            section.class_map = own  # the record's: a file of it may be gone, or changed
+        return restore(Path(one.checkpoint), section, "teacher", facts, allowed=list(config.allow))
 
     def as_module(kind: Callable[..., Module], network: "nn.Module", own: Normalisation) -> Module:
         channels_last = choose_channels_last(trained.trainer.channels_last, network)
@@ -90,7 +95,7 @@ def evaluate(config: DictConfig) -> "Evaluation":
     if taught is not None and taught.input is not None and members and not gone:
         several = "members" in trained.teacher
         sections = member_sections(trained.teacher, list(config.allow)) if several else [trained.teacher]
-        asked = [load(section, "teacher", Path(one.checkpoint)) for section, one in zip(sections, members, strict=True)]
+        asked = [load(section, one) for section, one in zip(sections, members, strict=True)]
         whole = joined(trained.teacher, asked) if several else asked[0].network
         predictions |= answers(as_module(TeacherModule, whole, taught.input), batches, data, device)
     asked_again = f"{', '.join(gone)} is gone: no agreement" if gone else taught.checkpoint if taught else None

@@ -109,6 +109,19 @@ def test_votes_of_unlike_numbers_of_people_are_shares_of_each_row(npz: Callable[
     np.testing.assert_allclose(found.views[-1].exp().numpy(), wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("values", [ANSWERS[0], SHARES])
+def test_classes_of_the_file_are_summed_into_the_runs(npz: Callable[..., Path], values: np.ndarray) -> None:
+    are_logits = bool(values.min() < 0)
+    wide = np.concatenate([values, values[:, ::-1]], 1) / (1 if are_logits else 2)
+    file = npz(answers=wide, class_names=[*"abcdef"])
+    found = AnswersFile(str(file)).read(toys(), 2, {"ant": ["a", "f"], "bee": ["c"], "cow": "e"})
+    shares = np.exp(wide) if are_logits else wide
+    wanted = np.stack([shares[:, 0] + shares[:, 5], shares[:, 2], shares[:, 4]], 1)
+    got = found.views[-1].double().exp().numpy()
+    np.testing.assert_allclose(got / got.sum(1, keepdims=True), wanted / wanted.sum(1, keepdims=True), rtol=1e-5)
+    assert found.class_map == {"ant": ("a", "f"), "bee": ("c",), "cow": ("e",)}
+
+
 def test_a_table_names_files_by_as_much_of_their_path_as_it_gives(tmp_path: Path) -> None:
     rows = [[f"/elsewhere/{n:02d}.png", "" if n > 14 else n % 3, *SHARES[n % N]] for n in range(18)]
     for row in rows:
@@ -119,6 +132,7 @@ def test_a_table_names_files_by_as_much_of_their_path_as_it_gives(tmp_path: Path
     np.testing.assert_allclose(found.test.exp().numpy(), SHARES[3:6], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_parquet_holds_what_a_table_holds(tmp_path: Path) -> None:
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"index": np.arange(N), **dict(zip(NAMES, SHARES.T, strict=True))}

@@ -10,11 +10,13 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from kdistill.base.class_map import ClassMap, read_class_map
 from kdistill.base.classes import Match, listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import SUMMARY
 from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import build, network_label
+from kdistill.building.mapped import mapped_network
 from kdistill.building.networks import Seen, build_bare_network, input_normalisation
 from kdistill.building.trust import check_trusted, is_trusted
 from kdistill.config.specs import TeacherSpec
@@ -42,11 +44,13 @@ class Restored:
         network: answers in the order of the wanted classes.
         input: what its images are normalised by.
         weights: the file that its weights are from; None of one that has none yet.
+        class_map: of each wanted class those of the network that it is made of; None where they are the same.
     """
 
     network: nn.Module
     input: Normalisation
     weights: Path | None
+    class_map: ClassMap | None = None
 
 
 def restore(
@@ -70,12 +74,17 @@ def restore(
     if load:
         _check_own(weights)
     names = {"class_names": data.class_names, "image_shape": data.image_shape}
-    network = _network_for(weights, section, kind, **names, allowed=allowed, load=load)  # type: ignore[arg-type]
+    mapped: ClassMap | None = None
+    if kind == "teacher" and (given := TeacherSpec.of(section).class_map) is not None:
+        own = {"known": _class_names(weights), "load": load}
+        network, mapped = mapped_network(weights, section, read_class_map(given), **names, **own)  # type: ignore[arg-type]
+    else:
+        network = _network_for(weights, section, kind, **names, allowed=allowed, load=load)  # type: ignore[arg-type]
     known = stored_normalisation(weights) if load else None
     if known is not None and len(known[0]) != data.image_shape[0]:
         known = None  # of another number of channels, to which the network was adapted
     mean, std = known or input_normalisation(section, network, data)
-    return Restored(network, Normalisation(tuple(mean), tuple(std)), weights)
+    return Restored(network, Normalisation(tuple(mean), tuple(std)), weights, mapped)
 
 
 def _check_own(weights: Path) -> None:
@@ -179,8 +188,8 @@ def _matched(class_names: Sequence[str], known: Sequence[str], who: str) -> Matc
         lacking = [name for name, number in zip(class_names, found.order, strict=True) if number is None]
         raise UserError(
             f"{who} knows the classes {listed(known)}, and the run's are {listed(class_names)}: it does not know "
-            f"{listed(lacking)}. Give weights of a network that was trained on these classes, or rename the data's "
-            "classes where only their names differ"
+            f"{listed(lacking)}. Give weights of a network that was trained on these classes, say which of its classes "
+            "make which of the run's (teacher.class_map), or rename the data's where only their names differ"
         )
     return found
 

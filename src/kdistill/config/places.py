@@ -65,6 +65,8 @@ def _weights(key: str, section: Tree) -> Iterator[str]:
     if are_answers(section) and isinstance(file := section.get("file"), str) and not Path(file).is_file():
         there = f"{key}.file={file} is a folder: give the file of answers in it"
         yield there if Path(file).is_dir() else _missing(f"{key}.file", file)
+    if isinstance(named := section.get("class_map"), str) and not Path(named).is_file():
+        yield _missing(f"{key}.class_map", named) + "; give a .csv, .yaml or .json file, or the map itself"
     for name in ("checkpoint", "weights"):
         given = section.get(name)
         if not isinstance(given, str) or (name == "weights" and (given in _NO_FILE or given.startswith(HUB))):

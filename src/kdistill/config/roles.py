@@ -62,6 +62,11 @@ def _one_teacher(teacher: Tree, student: Any) -> Iterator[str]:
     if are_answers(teacher):
         yield from _answers(teacher)
         return
+    if teacher.get("class_map") is not None and not teacher.get("checkpoint"):
+        yield (
+            "teacher.class_map is for a teacher that knows other classes already: give teacher.checkpoint=<weights>; "
+            "one that teacher.recipe trains learns the run's own"
+        )
     if not (teacher.get("recipe") or teacher.get("checkpoint")):
         yield "the teacher has no weights: give teacher.checkpoint=<run or file> or teacher.recipe=<experiment>"
     generations = teacher.get("generations", 1)
@@ -89,6 +94,8 @@ def _members(teacher: Tree) -> Iterator[str]:
         return
     if not str(teacher.get("_target_")).endswith(".Ensemble"):
         yield "teacher.members are for several teachers: choose teacher=several"
+    if teacher.get("class_map") is not None:
+        yield "teacher.class_map is of one teacher: of several give each of teacher.members its own class_map"
     if not members:
         yield (
             "teacher=several needs teacher.members: finished runs, as teacher.members=[outputs/a,outputs/b], or "

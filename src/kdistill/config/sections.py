@@ -27,6 +27,7 @@ TEACHER_KEYS: dict[str, Any] = {
     "recipe_overrides": list[str],
     "generations": PositiveInt,
     "members": list[str | dict[str, Any]],
+    "class_map": str | dict[str | int, Any] | list[str | int | None] | None,
     "gate": Literal["on", "off"],
 }
 # Keys of an open section that the program reads itself: they are not arguments of its target.
@@ -52,9 +53,6 @@ LEFT_OPEN = {"callbacks": ("mode",), "scheduler": ("mode",)}
 
 # What people look for in a teacher's section and is not there yet: what to do today.
 NOT_YET = {
-    "class_map": "is not there: a teacher's classes are matched to the run's by the names in its weights (or in the "
-    "config.json beside them), whatever their order, and further ones are left out; rename the data's classes where "
-    "only the names differ",
     **dict.fromkeys(
         ("answers", "logits", "predictions", "probabilities"),
         "is not there: a file of a teacher's answers is read by teacher=answers teacher.file=<.npz, .csv or .parquet>; "

@@ -55,6 +55,7 @@ class TeacherSpec:
         gate: whether it must be better than naming the commonest class.
         shares: of several teachers, the weight of each; None gives all the same.
         temperature: of several teachers, at which their probabilities are averaged.
+        class_map: which of its classes make each of the run's: a file, or what is in one; None: by their names.
     """
 
     checkpoint: str | None = None
@@ -64,6 +65,7 @@ class TeacherSpec:
     gate: bool = True
     shares: list[float] | None = None
     temperature: float = 1.0
+    class_map: str | dict[str, Any] | list[Any] | None = None
 
     @classmethod
     def of(cls, section: DictConfig) -> "TeacherSpec":

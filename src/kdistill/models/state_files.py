@@ -152,8 +152,8 @@ def _refuse_foreign(path: Path) -> None:
     what = f"{path} is {_FOREIGN[path.suffix.lower()]}"
     if path.suffix.lower() in _ANSWERS:
         raise UserError(
-            f"{what}, not weights. A teacher's answers from a file are not read yet: give the network that gave them "
-            "(teacher.checkpoint=<its weights>), and they are computed once and stored"
+            f"{what}, not weights. If it holds a teacher's answers say teacher=answers teacher.file=<an .npz, .csv or "
+            ".parquet file of them>"
         )
     raise UserError(f"{what}: give the weights of the torch network that it was made from (.safetensors, .pt, .ckpt)")
 

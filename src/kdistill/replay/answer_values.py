@@ -1,5 +1,6 @@
 """What the numbers of a file of answers are: logits, probabilities or votes; and all of them as logits."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -72,9 +73,18 @@ def _are_shares(values: np.ndarray) -> np.ndarray:
     return (values >= 0).all(1) & (np.abs(total - usual) <= _NEAR * usual)
 
 
-def as_logits(values: np.ndarray, kind: Kind, floor: float) -> np.ndarray:
-    """(R, K) float32: logits as they are, else the logarithms of the shares of each row, none below the floor."""
+def as_logits(values: np.ndarray, kind: Kind, groups: Sequence[Sequence[int]], floor: float) -> np.ndarray:
+    """(R, K) float32 logits of classes that are made of one or more columns each.
+
+    Logits as they are, of several columns log sum exp; of shares the logarithms of their sums, none below the floor.
+    """
+    order = [number for group in groups for number in group]
+    starts = np.cumsum([0, *map(len, groups)])[:-1]
+    if kind == "logits" and len(order) == len(groups):
+        return values[:, order].astype(np.float32)
     if kind == "logits":
-        return values.astype(np.float32)
-    shares = values / values.sum(1, keepdims=True, dtype=np.float64)
-    return np.log(np.maximum(shares, floor)).astype(np.float32)
+        greatest = values.max(1, keepdims=True).astype(np.float64)
+        summed = np.add.reduceat(np.exp(values[:, order] - greatest), starts, axis=1)
+        return (np.log(np.maximum(summed, np.finfo(np.float64).tiny)) + greatest).astype(np.float32)
+    shares = values[:, order] / values.sum(1, keepdims=True, dtype=np.float64)
+    return np.log(np.maximum(np.add.reduceat(shares, starts, axis=1), floor)).astype(np.float32)

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdistill.base.class_map import ClassMap, Given, class_groups
 from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.types import UnitInterval
 from kdistill.data.module import ArrayDataModule
 from kdistill.data.problems import Problems
+from kdistill.models.class_groups import described, recorded, teachers_names
 from kdistill.replay.answer_rows import AnswerRows, read_answer_rows
 from kdistill.replay.answer_samples import Samples, fit_samples
 from kdistill.replay.answer_values import Values, as_logits, kind_of_values
@@ -34,6 +36,7 @@ class KnownAnswers:
         views: (N, K) float32 of the training samples, by view.
         one_view: what is answered for every view; None where each has answers of its own.
         val, test: (N, K) of these partitions; None where the file does not have all of them.
+        class_map: of each class of the run those of the file that it is made of; None where they are the same.
     """
 
     label: str
@@ -43,6 +46,7 @@ class KnownAnswers:
     one_view: int | None = None
     val: Tensor | None = field(default=None, repr=False)
     test: Tensor | None = field(default=None, repr=False)
+    class_map: ClassMap | None = None
 
     def view_of(self, view: int) -> int:
         """Whose answers are given for a view."""
@@ -84,8 +88,13 @@ class AnswersFile:
         self.floor = floor
         self.classes = classes
 
-    def read(self, data: ArrayDataModule, epochs: int) -> KnownAnswers:
+    def read(self, data: ArrayDataModule, epochs: int, class_map: Given | None = None) -> KnownAnswers:
         """Its answers for the samples that a run shows in so many epochs, in the order of the run's classes.
+
+        Args:
+            data: the run's.
+            epochs: so many that it shows.
+            class_map: which of its classes make which of the run's; None: they are the same by name.
 
         Raises:
             UserError: listing all that is wrong with the file.
@@ -96,31 +105,62 @@ class AnswersFile:
         _check_finite(rows, samples, str(self.path))
         kind, why = kind_of_values(rows.values, given=self.values, named=rows.named, source=str(self.path))
         floor = "" if kind == "logits" else f"; they become logarithms, none below that of {self.floor:g}"
-        order = self._order(rows, data.arrays.class_names)
+        names = data.arrays.class_names
+        groups, mapped = self._mapped(class_map, rows, names) if class_map else (self._order(rows, names), None)
         log.info("%s: %s answers, %s (%s)%s", self.path, f"{len(rows.values):,}", kind, why, floor)
-        logits = torch.from_numpy(as_logits(rows.values, kind, self.floor)[:, order])
+        logits = torch.from_numpy(as_logits(rows.values, kind, groups, self.floor))
         views = {view: logits[place] for view, place in samples.train.items()}
         identity = sha256()
         for view, answers in views.items():
             identity.update(f"{view} {tuple(answers.shape)}".encode() + answers.numpy().tobytes())
         rest = {part: logits[place] for part, place in samples.rest.items()}
         return KnownAnswers(
-            self.path.stem, self.path, identity.hexdigest(), views, own.one, rest.get("val"), rest.get("test")
+            label=self.path.stem,
+            file=self.path,
+            fingerprint=identity.hexdigest(),
+            views=views,
+            one_view=own.one,
+            val=rest.get("val"),
+            test=rest.get("test"),
+            class_map=mapped,
         )
 
-    def _order(self, rows: AnswerRows, names: Sequence[str]) -> list[int]:
-        """In which column each of the run's classes stands.
+    def _mapped(self, given: Given, rows: AnswerRows, names: Sequence[str]) -> tuple[Sequence[Sequence[int]], ClassMap]:
+        """Of which columns each of the run's classes is made, and the map for the record.
 
         Raises:
-            UserError: one has none, or it is not known.
+            UserError: the map does not fit the classes.
+        """
+        known = self._classes(rows)
+        stripped = None if known is None or _are_numbered(known) else _spellings(known)
+        aliases, origin = teachers_names(known if stripped else None, rows.values.shape[1])
+        if stripped:
+            aliases = [[one, other] for one, other in zip(*stripped, strict=True)]
+        groups = class_groups(given, names, aliases, who=str(self.path))
+        log.info("%s: %s%s", self.path, described(groups, names, aliases), origin)
+        return groups, recorded(groups, names, aliases)
+
+    def _classes(self, rows: AnswerRows) -> tuple[str, ...] | None:
+        """The names of the columns.
+
+        Raises:
+            UserError: the user's word has another number of them.
         """
         count = rows.values.shape[1]
-        known = tuple(self.classes) if self.classes is not None else rows.classes
         if self.classes is not None and len(set(self.classes)) != count:
             raise UserError(
                 f"teacher.classes names {len(set(self.classes))} classes, and {self.path} has {count} numbers in each "
                 "answer: name each of its columns once"
             )
+        return tuple(self.classes) if self.classes is not None else rows.classes
+
+    def _order(self, rows: AnswerRows, names: Sequence[str]) -> list[list[int]]:
+        """In which column each of the run's classes stands.
+
+        Raises:
+            UserError: one has none, or it is not known.
+        """
+        count, known = rows.values.shape[1], self._classes(rows)
         for own in _spellings(known):
             found = match(names, own)
             if found.complete:
@@ -132,19 +172,21 @@ class AnswersFile:
                 if found.respelt:
                     pairs = listed([f"{other} as {wanted}" for wanted, other in found.respelt])
                     log.info("%s: classes that are spelt otherwise were taken for the same: %s", self.path, pairs)
-                return found.numbers
+                return [[number] for number in found.numbers]
         if (known is None or _are_numbered(known)) and count == len(names):
             log.info("%s does not name its classes: they are taken in the run's order (%s)", self.path, listed(names))
-            return list(range(count))
+            return [[number] for number in range(count)]
         if known is None or _are_numbered(known):
             raise UserError(
                 f"{self.path} has {count} numbers in each answer, and the run has {len(names)} classes "
-                f"({listed(names)}): say which they are, teacher.classes=[...]"
+                f"({listed(names)}): say which they are, teacher.classes=[...], or "
+                "which of them make which of the run's, teacher.class_map"
             )
         lacking = [name for name, place in zip(names, match(names, known).order, strict=True) if place is None]
         raise UserError(
             f"{self.path} has the classes {listed(known)}, and the run's are {listed(names)}: it has no "
-            f"{listed(lacking)}. Rename them, or say which they are in the order of its columns: teacher.classes=[...]"
+            f"{listed(lacking)}. Rename them, say which they are in the order of its columns (teacher.classes=[...]), "
+            "or which of them make which of the run's (teacher.class_map)"
         )
 
 

@@ -53,6 +53,8 @@ class TeacherFacts:
         val: figures; `test` likewise; None where it has no answers to all images of that partition.
         cost: of it, or of all members together; None of one that is known by its answers alone.
         members: of several teachers, each.
+        class_map: of each class of the run the teacher's classes, by name or number, that it is made of; None where
+            they are the same.
     """
 
     label: str
@@ -63,6 +65,7 @@ class TeacherFacts:
     test: Figures | None = None
     cost: Cost | None = None
     members: tuple["TeacherFacts", ...] = ()
+    class_map: dict[str, tuple[str, ...]] | None = None
 
     @property
     def each(self) -> tuple["TeacherFacts", ...]:

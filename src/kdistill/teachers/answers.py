@@ -6,6 +6,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from kdistill.base.class_map import read_class_map
 from kdistill.base.classes import listed
 from kdistill.base.errors import UserError
 from kdistill.building.instantiate import build
@@ -28,7 +29,9 @@ def known_answers(config: DictConfig, data: ArrayDataModule) -> KnownAnswers | N
     """
     if config.role != "distill" or not are_answers(config.teacher):
         return None
-    found: KnownAnswers = build(config.teacher, "teacher").read(data, epochs_of(config))
+    given = TeacherSpec.of(config.teacher).class_map
+    class_map = None if given is None else read_class_map(given)
+    found: KnownAnswers = build(config.teacher, "teacher").read(data, epochs_of(config), class_map)
     _check_knowledge(config, found, data)
     return found
 
@@ -41,6 +44,7 @@ def facts_of(known: KnownAnswers, data: ArrayDataModule) -> TeacherFacts:
         fingerprint=known.fingerprint,
         val=_figures(known.val, data.arrays.val.target),
         test=_figures(known.test, data.arrays.test.target),
+        class_map=known.class_map,
     )
 
 

@@ -121,6 +121,7 @@ def _find_one(
         val=val,
         test=test,
         cost=count_cost(network, arrays.image_shape, device=device),
+        class_map=restored.class_map,
     )
     origin = f"loaded from {weights}" if given is not None else f"trained by {config.teacher.recipe}"
     _check_knowledge(config, val, f"teacher {facts.label}, {origin},", data, advice)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from kdistill.base.class_map import read_class_map
 from kdistill.base.run_paths import find_run
 from kdistill.base.storage import digest, file_digest
 from kdistill.base.weight_files import weights_path
@@ -26,7 +27,7 @@ Value = TypeVar("Value")
 
 _MEMBER: dict[str, Any] = {
     **{"weights": "none", "trainable": "all", "backbone_lr": 1.0, "mean": None, "std": None, "image_size": None},
-    **{"checkpoint": None, "recipe": None, "recipe_overrides": [], "gate": "on"},
+    **{"checkpoint": None, "recipe": None, "recipe_overrides": [], "class_map": None, "gate": "on"},
 }
 
 
@@ -113,9 +114,16 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
 def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
     """What identifies a teacher's weights: what their file answers, or the recipe that leads to them."""
     if are_answers(config.teacher):
-        return digest([plain(config.teacher, resolve=True), file_digest(Path(config.teacher.file).expanduser())])
+        given = TeacherSpec.of(config.teacher).class_map
+        mapped = None if given is None else read_class_map(given)
+        file = file_digest(Path(config.teacher.file).expanduser())
+        return digest([plain(config.teacher, resolve=True), file, mapped])
     if config.teacher.checkpoint is not None:
-        return answers_digest(weights_path(config.teacher.checkpoint))
+        weights, given = (
+            answers_digest(weights_path(config.teacher.checkpoint)),
+            TeacherSpec.of(config.teacher).class_map,
+        )
+        return weights if given is None else digest([weights, read_class_map(given)])
     return recipe_key(recipe_of(config), data_fingerprint, train_size)
 
 
