@@ -21,7 +21,7 @@ OURS = {
 
 FOREIGN = {
     "trainer.accelerator=mps": "trainer.accelerator: must be",
-    "+trainer.devices=2": "one process on one device",
+    "+gpus=2": "trainer.devices=<number> trainer.strategy=ddp",
     "fast_dev_run=true": "write debug=fast_dev_run",
     "accumulate_grad_batches=4": "write trainer.accumulate_grad_batches=4",
     "resume=x.ckpt": "hydra.run.dir=<its folder>",
@@ -84,7 +84,7 @@ def test_our_own_words_are_not_foreign() -> None:
         (["--config", "x.yaml"], "write +experiment=<name>"),
         (["--temperature", "3"], "write loss.temperature=3"),
         (["--val-fraction", ".3"], "write dataset.val_fraction=.3"),
-        (["--gpus", "2"], "one process on one device"),
+        (["--gpus", "2"], "trainer.devices=<number>"),
         (["--trainer.max_epochs", "4"], "write trainer.max_epochs=4"),
         (["--resume", "--lr", "1"], "hydra.run.dir=<its folder>"),
     ],

@@ -5,11 +5,12 @@ import pytest
 from kdistill.config.compose import check_overrides
 from kdistill.config.key_identity import GOING_ON, SAME_ARM, counts
 from kdistill.config.signature import trainers_arguments
+from kdistill.config.trainer_arguments import count_devices
 
 SCRATCH = "+experiment=mnist_scratch"
 VALUES = {
     "trainer.accelerator=cpu": None,
-    "trainer.devices=1": None,
+    "trainer.devices=[0,1]": None,
     "trainer.max_steps=100": None,
     "trainer.min_epochs=1": None,
     "trainer.max_time=00:01:00:00": None,
@@ -20,8 +21,8 @@ VALUES = {
     "trainer.deterministic=warn": None,
     "trainer.profiler=simple": None,
     "trainer.gradient_clip_algorithm=value": None,
-    "trainer.num_nodes=2": "one process on one device",
-    "trainer.strategy=ddp": "one process on one device",
+    "trainer.num_nodes=0": "must be greater than 0",
+    "trainer.strategy=dpp": "did you mean 'ddp'?",
     "trainer.max_stepz=3": "did you mean 'trainer.max_steps'?",
     "+trainer.sync_batchnrm=true": "did you mean 'trainer.sync_batchnorm'?",
     "trainer.min_steps=-1": "must be greater than or equal to 0",
@@ -48,6 +49,20 @@ def test_an_argument_is_taken_or_answered(override: str, found: list[str]) -> No
     opens = tuple(key + sign for sign in ":=.[")
     answers = [text for text in found if text.startswith(opens) or f"'{key}'" in text.partition(";")[0]]
     assert (answers == []) if wanted is None else (len(answers) == 1 and wanted in answers[0]), found
+
+
+@pytest.mark.parametrize(
+    ("devices", "count"),
+    [(None, 1), ("auto", 1), (1, 1), (2, 2), ("2", 2), ([0], 1), ([1, 3], 2), ("1,3", 2), ("0,", 1), (-1, None)],
+)
+def test_devices_are_a_number_of_processes(devices: object, count: int | None) -> None:
+    assert count_devices(devices) == count
+
+
+@pytest.mark.parametrize("devices", ["0", "-2", "[]", "[0,0]", "[-1]", "two", "cuda:1"])
+def test_what_is_no_number_of_processes_is_answered(devices: str) -> None:
+    (problem,) = check_overrides([SCRATCH, f"trainer.devices={devices}"])[1]
+    assert problem.startswith("trainer.devices") and "-1 for all GPUs" in problem
 
 
 def test_no_argument_is_unknown() -> None:

@@ -1,5 +1,7 @@
 """Errors that a user can mend."""
 
+from typing import Any
+
 
 class UserError(Exception):
     """Something the user gave is wrong: the message says what was given, what is allowed and what to do.
@@ -27,4 +29,4 @@ class Pruned(Exception):
 
     def __init__(self, *, trial: int, epoch: int, metric: str, value: float) -> None:
         super().__init__(f"trial {trial} is pruned after epoch {epoch}: {metric} is {value:.4f}")
-        self.facts = {"trial": trial, "epoch": epoch, "metric": metric, "value": value}
+        self.facts: dict[str, Any] = {"trial": trial, "epoch": epoch, "metric": metric, "value": value}

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.plain_text import printable
+from kdistill.base.ranks import is_another
 from kdistill.base.shortage import said_in_words
 from kdistill.base.typed import pasted
 from kdistill.config.compose import check_overrides
@@ -63,7 +64,8 @@ def run_door(
     begin_command()
     settle_warnings()
     sys.argv[1:] = [(flags or {}).get(word, word) for word in sys.argv[1:]]
-    with stoppable(lambda: progress().last_words() or _of_reader(config_name)):
+    words = None if is_another(os.environ) else lambda: progress().last_words() or _of_reader(config_name)
+    with stoppable(words):
         _run_door(task, config_name, sweep=sweep, paths=paths)
 
 
@@ -93,7 +95,7 @@ def _run_door(
         folders = [args.config_dir] if args.config_dir else []
         cfg, found = check_overrides(args.overrides, args.config_name or config_name, folders, args.multirun)
         if found:
-            _leave(report(found))
+            _leave("" if is_another(os.environ) else report(found))
         if sweep is not None and (args.multirun or "hydra.mode=MULTIRUN" in args.overrides):
             name = None if cfg is None else str(cfg.name)
             try:
@@ -155,7 +157,8 @@ def _with_paths(words: list[str], key: str) -> list[str]:
 
 
 def _leave(message: str) -> NoReturn:
-    print(printable(message), file=sys.stderr)
+    if message:
+        print(printable(message), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -6,9 +6,10 @@ its letters would be a wrong guess for them.
 
 import re
 
-_ONE_DEVICE = (
-    "a run trains in one process on one device: write device=cuda, or device=cpu (which GPU: CUDA_VISIBLE_DEVICES=0 "
-    "before the command). Several settings at a time are a sweep, -m with hydra/launcher=joblib"
+_DEVICES = (
+    "write device=cuda, or device=cpu (which GPU: CUDA_VISIBLE_DEVICES=0 before the command); several processes train "
+    "one run with trainer.devices=<number> trainer.strategy=ddp, or under torchrun or srun. Several settings at a time "
+    "are a sweep, -m with hydra/launcher=joblib"
 )
 _SHORT = "write debug=fast_dev_run (one step of every stage), or debug=limit (a part of each epoch)"
 _GO_ON = (
@@ -56,7 +57,7 @@ _TABLE = (
     (
         "gpus gpu devices num_gpus ngpu num_processes tpu_cores strategy num_nodes nnodes "
         "local_rank distributed world_size ddp",
-        _ONE_DEVICE,
+        _DEVICES,
     ),
     ("device cuda cpu", "write device=cuda or device=cpu"),
     ("amp fp16 bf16 half precision", "write trainer.precision=16-mixed or bf16-mixed"),
@@ -101,7 +102,7 @@ WORDS = {
     r"trainer\.precision=(16|fp16|half|16-true|amp)": "write trainer.precision=16-mixed",
     r"trainer\.precision=(bf16|bfloat16|bf16-true)": "write trainer.precision=bf16-mixed",
     r"trainer\.precision=(32|fp32|float32|full|64|64-true)": "write trainer.precision=32-true",
-    r"trainer=(gpu|cpu|mps|ddp|ddp_sim)": _ONE_DEVICE,
+    r"trainer=(gpu|cpu|mps|ddp|ddp_sim)": _DEVICES,
     r"logger=(tb|tensorboardlogger)": "write logger=tensorboard",
     r"logger=(true|wandblogger|w&b|weights_and_biases)": "write logger=wandb",
     r"logger=(false|null)": "metrics.csv is always written: write logger=csv",

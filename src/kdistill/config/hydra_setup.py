@@ -31,7 +31,7 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 from hydra.core.plugins import Plugins
-from hydra.core.utils import setup_globals
+from hydra.core.utils import configure_log, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
@@ -56,6 +56,7 @@ __all__ = [
     "forget_hydra",
     "get_args_parser",
     "hydra_of_a_sweep",
+    "job_state",
     "make_launcher",
     "make_loader",
     "parsed",
@@ -64,6 +65,7 @@ __all__ = [
     "running_folders",
     "running_job",
     "store_schema",
+    "take_part",
 ]
 
 MISTAKES = (HydraException, OmegaConfBaseException, YAMLError, ValueError)  # what a wrong config makes Hydra raise
@@ -94,6 +96,26 @@ def running_job() -> HydraJob | None:
     own = HydraConfig.get()
     sweep = Path(own.sweep.dir) if own.mode == RunMode.MULTIRUN else None
     return HydraJob(Path(own.runtime.output_dir), tuple(own.overrides.task), sweep, own.launcher)
+
+
+def job_state() -> Any:
+    """What Hydra knows of the job that this process runs, for another process that runs it too."""
+    state = HydraConfig.instance().cfg
+    assert state is not None, "Hydra has called it"
+    return state
+
+
+def take_part(state: Any, *, speaks: bool) -> None:
+    """Makes this process one that runs a job of which another gave the `job_state`.
+
+    Args:
+        state: that.
+        speaks: whether its log is shown, as Hydra has set that up.
+    """
+    setup_globals()
+    HydraConfig.instance().set_config(state)
+    if speaks:
+        configure_log(state.hydra.job_logging, state.hydra.verbose)
 
 
 def running_folders() -> list[str]:

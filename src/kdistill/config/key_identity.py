@@ -29,8 +29,8 @@ class Meaning(Enum):
 # Arguments of Lightning's Trainer that change what is seen of a training, or where it is computed, and not its result.
 TELLING = ("progress_bar", "profiler", "detect_anomaly", "enable_model_summary", "enable_autolog_hparams",
            "model_registry", "num_sanity_val_steps", "limit_predict_batches")  # fmt: skip
-COMPUTING = ("accelerator", "devices", "num_nodes", "strategy", "deterministic", "benchmark", "inference_mode",
-             "use_distributed_sampler")  # fmt: skip
+COMPUTING = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "deterministic", "benchmark",
+             "inference_mode", "use_distributed_sampler")  # fmt: skip
 # Of keys that are not here, the nearest section above them decides.
 MEANINGS = {
     "name": Meaning.NAME,

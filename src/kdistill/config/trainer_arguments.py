@@ -17,11 +17,13 @@ from kdistill.config.sections import UNKNOWN
 from kdistill.config.signature import trainers_arguments
 from kdistill.config.tree import Leaves, Tree, plain
 
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
 _LIMIT = NonNegativeInt | UnitInterval  # so many batches, or a share of them
 # What annotations of Lightning's own classes do not tell, and ranges that it finds out in mid-training.
 _TYPES: Mapping[str, Any] = {
     "accelerator": Literal["auto", "cpu", "gpu", "cuda"],
-    "strategy": str,
+    "strategy": Literal[STRATEGIES],
+    "num_nodes": PositiveInt,
     "max_steps": Annotated[int, Ge(-1)],
     "max_time": str | dict[str, int],
     "val_check_interval": PositiveInt | UnitInterval | str | dict[str, int],
@@ -46,9 +48,10 @@ _ELSEWHERE = {
     "enable_checkpointing": "a run hands over the checkpoint that validation chose: leave it out",
     "barebones": "a run logs and keeps checkpoints, which barebones forbids: leave it out",
 }
-_ONE_PROCESS = (
-    "a run trains in one process on one device so far: leave it out (which GPU: CUDA_VISIBLE_DEVICES=0 before the "
-    "command). Several settings at a time are a sweep, -m with hydra/launcher=joblib"
+# What says how many processes train a run together; a teacher that is trained on the way has the same.
+PROCESSES = ("devices", "num_nodes", "strategy", "sync_batchnorm")
+_DEVICES = (
+    "give a number of processes (trainer.devices=2), the numbers of GPUs (trainer.devices=[0,1]), or -1 for all GPUs"
 )
 
 
@@ -80,8 +83,6 @@ def trainer_problems(tree: Tree) -> Iterator[str]:
     path = tree.get("ckpt_path")
     if isinstance(path, str) and not Path(path).exists():
         yield f"ckpt_path={path}: there is no such run folder or .ckpt file"
-    if _processes(arguments):
-        return
     device, accelerator = tree.get("device"), arguments.get("accelerator")
     if (
         device in ("cpu", "cuda")
@@ -95,6 +96,11 @@ def trainer_problems(tree: Tree) -> Iterator[str]:
             f"trainer.limit_val_batches=0 leaves no validation, and checkpoints are chosen by {chosen[0]}: give 1 or "
             "more, or callbacks.checkpoint.monitor=train/loss"
         )
+
+
+def several_processes(config: DictConfig) -> bool:
+    """Whether a config asks for more than one process; with -1 for as many as there are GPUs."""
+    return (config.trainer.get("num_nodes") or 1) > 1 or count_devices(config.trainer.get("devices")) != 1
 
 
 def _problems(name: str, value: Any) -> Iterator[str]:
@@ -111,17 +117,34 @@ def _problems(name: str, value: Any) -> Iterator[str]:
     for part in value if isinstance(value, list) else [value]:
         if isinstance(part, dict) and name in ("profiler", "plugins"):
             yield from section_problems(key, part, ())
-    yield from (f"{key}={value}: {_ONE_PROCESS}" for wrong in _processes({name: value}))
+    if name == "devices":
+        yield from _wrong_devices(value)
 
 
-def _processes(arguments: Leaves) -> Sequence[str]:
-    """Those arguments that ask for more than one process."""
-    wanted = []
-    devices = arguments.get("devices")
-    if devices not in (None, "auto", 1, "1", [0], "0,"):
-        wanted.append("devices")
-    if arguments.get("num_nodes") not in (None, 1):
-        wanted.append("num_nodes")
-    if arguments.get("strategy") not in (None, "auto"):
-        wanted.append("strategy")
-    return wanted
+def _wrong_devices(value: Any) -> Iterator[str]:
+    try:
+        count = count_devices(value)
+    except ValueError:
+        yield f"trainer.devices={value}: {_DEVICES}"
+        return
+    if count is not None and count < 1:
+        yield f"trainer.devices={value} leaves no process: {_DEVICES}"
+
+
+def count_devices(value: Any) -> int | None:
+    """How many processes `trainer.devices` asks for on each machine; None: one for each GPU.
+
+    A number, numbers of GPUs in a list, or either as text; where it says nothing, one.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if value is None or value == "auto":
+        return 1
+    if isinstance(value, str):
+        value = [int(part) for part in value.split(",") if part.strip()] if "," in value else int(value)
+    if isinstance(value, Sequence):
+        if not all(isinstance(one, int) and one >= 0 for one in value) or len(set(value)) < len(value):
+            raise ValueError(value)
+        return len(value)
+    return None if value == -1 else int(value)

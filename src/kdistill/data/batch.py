@@ -28,6 +28,9 @@ class Batch:
         second: another view of the same samples, where a loss wants two.
         sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
         cropped: the view whose random crop the images are already (of encoded images it is read alone); None: whole.
+        counted: how many of the samples count, the first ones; None: all. Of several processes one may have none of a
+            small batch, and takes part in the step all the same.
+        share: what this process's mean is multiplied by, that the mean over processes is that of all their samples.
     """
 
     image: Tensor
@@ -39,6 +42,13 @@ class Batch:
     second: "Batch | None" = None
     sample_weight: Tensor | None = None
     cropped: int | None = None
+    counted: int | None = None
+    share: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """How many of the samples count."""
+        return len(self.target) if self.counted is None else self.counted
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""

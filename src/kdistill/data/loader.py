@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -13,7 +14,9 @@ from torch import Tensor
 from kdistill.data.arrays import Split
 from kdistill.data.batch import Batch
 from kdistill.data.sampling import ShuffledSampler
+from kdistill.ranks import world
 
+_LEAST = 2  # samples that stand in where a process has none of a batch: what compares samples needs two
 _AHEAD = 2  # batches of encoded images that are read before they are wanted
 
 
@@ -23,6 +26,9 @@ class BatchLoader:
     The order is the sampler's, and the sampler's is a function of (seed, epoch), so the number of items already
     served is all there is to remember: a run that was killed in mid-epoch goes on with the next one. Lightning
     stores and restores it (`state_dict`), and calls `set_epoch` on `sampler`.
+
+    Of several processes each gets its part of every batch, so that steps, and a place in the epoch, are those of one
+    process. Parts are equal but for one sample; `Batch.share` makes up for that.
     """
 
     def __init__(
@@ -33,8 +39,8 @@ class BatchLoader:
 
         Args:
             split: N samples.
-            batch_size: samples per batch; the last one may be smaller. In training (with a sampler) a last batch of one
-                joins the one before, for BatchNorm and losses between samples need two.
+            batch_size: samples per batch, of all processes together; the last one may be smaller. In training (with a
+                sampler) a last batch of one joins the one before, for BatchNorm and losses between samples need two.
             sampler: gives the order; None: as they stand.
             together: how many batches come together, as a list (the last list of an epoch may be shorter); None: each
                 comes alone.
@@ -47,6 +53,7 @@ class BatchLoader:
         self.together = together
         self.images = images
         self.read = read or partial(split.read, images=images)
+        self.rank, self.processes = world.rank(), world.size()
         self.batch_sampler = None  # Lightning takes what has a sampler for a DataLoader, which has this too
         self._served = 0
         self._resume_at = 0
@@ -78,7 +85,7 @@ class BatchLoader:
         batches.append(order[len(batches) * self.batch_size :])
         together = self.together or 1
         wanted = batches[first * together :]
-        read = self._read_ahead(wanted) if self.split.is_encoded and self.images else map(self.read, wanted)
+        read = self._read_ahead(wanted) if self.split.is_encoded and self.images else map(self._part, wanted)
         for number in range(first, len(self)):
             some = list(islice(read, together))
             self._served = number + 1
@@ -90,7 +97,7 @@ class BatchLoader:
             begun: deque[Future[Batch]] = deque()
             try:
                 for part in wanted:
-                    begun.append(reader.submit(self.read, part))
+                    begun.append(reader.submit(self._part, part))
                     if len(begun) > _AHEAD:
                         yield begun.popleft().result()
                 while begun:
@@ -98,6 +105,14 @@ class BatchLoader:
             finally:
                 for future in begun:
                     future.cancel()
+
+    def _part(self, rows: Tensor) -> Batch:
+        """What of a batch this process gets; where that is nothing, samples that do not count stand in."""
+        if self.processes == 1:
+            return self.read(rows)
+        own = rows[self.rank :: self.processes]
+        batch = self.read(own if len(own) else rows[:_LEAST])
+        return replace(batch, counted=len(own), share=len(own) * self.processes / len(rows))
 
     def state_dict(self) -> dict[str, int]:
         """How many items of the epoch were served; none where the epoch is over."""

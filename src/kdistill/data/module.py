@@ -173,12 +173,9 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         return {**key, "seed": self.serving.seed, "augment": augment, "mixup": self.serving.mixup}
 
     def train_dataloader(self) -> BatchLoader:
-        trainer, split = self.trainer, self.arrays.train
-        processes = {"rank": trainer.global_rank, "replicas": trainer.world_size} if trainer else {}
-        if self.serving.sampling == "balanced":
-            sampler: ShuffledSampler = BalancedSampler(split.target.cpu(), seed=self.serving.seed, **processes)
-        else:
-            sampler = ShuffledSampler(len(split), seed=self.serving.seed, **processes)
+        split, seed = self.arrays.train, self.serving.seed
+        balanced = self.serving.sampling == "balanced"
+        sampler = BalancedSampler(split.target.cpu(), seed=seed) if balanced else ShuffledSampler(len(split), seed=seed)
         return BatchLoader(
             split, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images,
             read=partial(self._read_epoch, sampler) if self._reads_crops and self.serves_images else None,

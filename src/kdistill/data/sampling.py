@@ -36,50 +36,40 @@ def balanced_order(target: Tensor, *, length: int, seed: int, epoch: int) -> Ten
 
 
 class ShuffledSampler:
-    """Every sample once an epoch, in an order that is a function of (seed, epoch), dealt out to the processes in turn.
+    """Every sample once an epoch, in an order that is a function of (seed, epoch), however many processes there are.
 
-    As torch's DistributedSampler has it (the first samples fill up what the processes can't share evenly), but as one
-    tensor, so that nothing runs Python per sample. Lightning calls `set_epoch`.
+    It is that of torch's DistributedSampler, as one tensor, so that nothing runs Python per sample; `BatchLoader` gives
+    each process its part of every batch. Lightning calls `set_epoch`.
     """
 
-    def __init__(self, size: int, *, seed: int, rank: int = 0, replicas: int = 1) -> None:
+    def __init__(self, size: int, *, seed: int) -> None:
         """What the order is drawn from.
 
         Args:
             size: N, how many samples there are.
             seed: keys the order.
-            rank: which process this is, from 0.
-            replicas: how many processes there are.
         """
         self.size = size
         self.seed = seed
-        self.rank = rank
-        self.replicas = replicas
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-self.size // self.replicas)
+        return self.size
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def numbers(self) -> Tensor:
-        """This process's sample numbers, (len(self),) int64, in the order of the epoch."""
-        order = self.order(len(self) * self.replicas)
-        return order[self.rank :: self.replicas]
-
-    def order(self, length: int) -> Tensor:
-        """(length,) int64 for all processes; length is N or, where N does not divide, a little more."""
-        shuffled = torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed + self.epoch))
-        return shuffled.repeat(-(-length // self.size))[:length]
+        """(N,) int64 sample numbers, in the order of the epoch."""
+        return torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed + self.epoch))
 
 
 class BalancedSampler(ShuffledSampler):
     """`balanced_order` of (N,) targets, as many numbers as there are samples."""
 
-    def __init__(self, target: Tensor, *, seed: int, rank: int = 0, replicas: int = 1) -> None:
-        super().__init__(len(target), seed=seed, rank=rank, replicas=replicas)
+    def __init__(self, target: Tensor, *, seed: int) -> None:
+        super().__init__(len(target), seed=seed)
         self.target = target
 
-    def order(self, length: int) -> Tensor:
-        return balanced_order(self.target, length=length, seed=self.seed, epoch=self.epoch)
+    def numbers(self) -> Tensor:
+        return balanced_order(self.target, length=self.size, seed=self.seed, epoch=self.epoch)

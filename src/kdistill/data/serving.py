@@ -14,7 +14,7 @@ class Serving:
     """Batches, order and views: what every data set's section of a config has, besides what the data are.
 
     Attributes:
-        batch_size: images per training step.
+        batch_size: images per training step, of all processes together.
         eval_batch_size: images per step of validation and test.
         limit: use only the first so many training images, of folders a fair sample; None: all.
         views: how many augmented views each image has; None makes every epoch new.

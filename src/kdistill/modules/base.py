@@ -18,6 +18,7 @@ from kdistill.modules.means import Means
 from kdistill.modules.normalize import Normalize
 from kdistill.modules.optimizing import OptimizedModule
 from kdistill.modules.parameter_groups import Decayed
+from kdistill.ranks import world
 
 
 class ClassifierModule(OptimizedModule):
@@ -144,10 +145,10 @@ class ClassifierModule(OptimizedModule):
         check_numbered(own.is_numbered, self.loss)
         total, values = self.step_loss(own)
         self.latest_loss = total.detach()
-        self.train_means.add(values.detach(), len(own.target))
+        self.train_means.add(values.detach(), own.count)
         if self.trainer.is_last_batch:
             self._log_means()
-        return total
+        return total if own.share == 1 else total * own.share
 
     def several_steps(self, batches: Sequence[Batch]) -> Tensor:
         """One optimizer step for each of the batches; returns the loss of the last one, which the screen shows.
@@ -161,11 +162,11 @@ class ClassifierModule(OptimizedModule):
             total, values = self.step_loss(batch)
             self.latest_loss = total.detach()
             optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
-            self.manual_backward(total)
+            self.manual_backward(total if batch.share == 1 else total * batch.share)
             optimizer.step()  # type: ignore[union-attr]
             if scheduler is not None and self.scheduler_interval == "step":
                 scheduler.step()  # type: ignore[union-attr]
-            self.train_means.add(values.detach(), len(batch.target))
+            self.train_means.add(values.detach(), batch.count)
         self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(batches) - 1  # what loggers number rows by
         if self.trainer.is_last_batch:
             self._log_means()
@@ -176,15 +177,16 @@ class ClassifierModule(OptimizedModule):
         means = self.train_means.take()
         named = {f"train/{name}": mean for name, mean in zip(self.loss.weights, means, strict=True)}
         named["train/loss"] = self.loss.total(means)
-        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=1)  # they are of all processes already
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_means"] = vars(self.train_means)
+        checkpoint["train_means"] = vars(self.train_means.whole())
         checkpoint["class_names"] = list(self.class_names)
         checkpoint["one_step_a_call"] = self.automatic_optimization
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.train_means = Means(**checkpoint["train_means"])
+        if world.is_first():  # the sums are of all processes
+            self.train_means = Means(**checkpoint["train_means"])
         alone = checkpoint.get("one_step_a_call", self.automatic_optimization)
         if self._source is not None and alone != self.automatic_optimization:
             several, one = "several optimizer steps a call", "one optimizer step a call"
@@ -211,9 +213,13 @@ class ClassifierModule(OptimizedModule):
         else:
             scheduler.step()
 
+    def on_validation_start(self) -> None:
+        """The processes judge one network: statistics of BatchNorm that each has of its own are the first one's."""
+        world.share_buffers(self.network)
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         own = Batch.of(batch)
-        self.val_metrics.update(self(own.image).float(), own.target)
+        self.val_metrics.update(self(own.image).float()[: own.count], own.target[: own.count])
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.val_metrics.compute())
@@ -221,7 +227,7 @@ class ClassifierModule(OptimizedModule):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         own = Batch.of(batch)
-        self.test_metrics.update(self(own.image).float(), own.target)
+        self.test_metrics.update(self(own.image).float()[: own.count], own.target[: own.count])
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.test_metrics.compute())
@@ -232,4 +238,5 @@ class ClassifierModule(OptimizedModule):
         if isinstance(batch, Tensor):
             return {"logits": self(batch).float()}
         own = Batch.of(batch)
-        return {"index": own.index, "target": own.target, "logits": self(own.image).float()}
+        found = {"index": own.index, "target": own.target, "logits": self(own.image).float()}
+        return {name: value[: own.count] for name, value in found.items()}

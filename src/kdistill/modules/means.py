@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdistill.ranks import world
+
 
 @dataclass
 class Means:
@@ -26,8 +28,15 @@ class Means:
         self.count += count
 
     def take(self) -> Tensor:
-        """The means so far, (P,); the next epoch starts from nothing."""
-        assert self.sums is not None
-        means = self.sums / self.count
+        """The means so far, (P,), of all processes' samples; the next epoch starts from nothing."""
+        whole = self.whole()
+        assert whole.sums is not None
         self.sums, self.count = None, 0
-        return means
+        return whole.sums / whole.count
+
+    def whole(self) -> "Means":
+        """Those of all processes together; each of them has to ask."""
+        if self.sums is None or world.size() == 1:
+            return Means(self.sums, self.count)
+        both = world.summed(torch.cat((self.sums.double(), self.sums.new_tensor([self.count]).double())))
+        return Means(both[:-1].to(self.sums.dtype), round(float(both[-1])))

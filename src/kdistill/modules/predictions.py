@@ -14,6 +14,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.measuring.metrics import agreement, at_threshold, best_threshold, measure
 from kdistill.models.exact import without_tf32
 from kdistill.modules.base import ClassifierModule
+from kdistill.ranks import world
 from kdistill.screen.progress import progress
 
 RUN = "kdistill_run"  # in a checkpoint: what names its run
@@ -29,16 +30,30 @@ def predict(module: ClassifierModule, batches: BatchLoader, data: ArrayDataModul
     Float32 whatever precision trained the module, and on a GPU no TF32, so that figures are those of the file that is
     handed over and come out the same on another machine.
 
+    Several processes predict each its part of every batch; each of them gets all.
+
     Returns:
         index (N,), target (N,), logits (N, K) and what else the module predicts, on the CPU.
     """
     module.eval().to(device)  # not in inference mode, which would leave it buffers that nothing may be loaded into
     outputs = []
-    shown = progress().track(batches, "testing", batches.samples, "images", lambda batch: len(batch.target))
+    if batches.processes > 1:
+        world.share_buffers(module)
+    shown = progress().track(
+        batches, "testing", batches.samples, "images", lambda batch: batch.count * batches.processes
+    )
     with torch.inference_mode(), without_tf32():
         for step, batch in enumerate(shown):
             outputs.append(module.predict_step(data.prepare(batch.to(device), view=None), step))
-    return {name: torch.cat([output[name] for output in outputs]).cpu() for name in outputs[0]}
+    own = {name: torch.cat([output[name] for output in outputs]).cpu() for name in outputs[0]}
+    return own if batches.processes == 1 else _whole(own)
+
+
+def _whole(own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The predictions of all processes, by the samples' numbers."""
+    parts = world.everyones(own)
+    order = torch.cat([part["index"] for part in parts]).argsort()
+    return {name: torch.cat([part[name] for part in parts])[order] for name in own}
 
 
 def answers(

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdistill.base.checked import CheckedArray, read_note, write_note
+from kdistill.base.checked import CheckedArray, read_note
 from kdistill.base.errors import UserError
 from kdistill.base.shortage import missing_space
 from kdistill.base.space import free_disk
-from kdistill.base.storage import digest, one_at_a_time, write_json, writing_problem
-from kdistill.base.whole import remove_leftovers
-from kdistill.screen.progress import progress
+from kdistill.base.storage import digest, writing_problem
+from kdistill.ranks import world
+from kdistill.replay.filling import Filling
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class ReplayStore:
 
     def missing(self, views: Sequence[int]) -> list[int]:
         """Those of the views that are not complete."""
-        return [view for view in views if self._begun(view)[0] < self.samples]
+        return [view for view in views if self.begun(view)[0] < self.samples]
 
     def read(self, view: int, index: Tensor) -> dict[str, Tensor]:
         """Tensors of some samples.
@@ -104,7 +104,7 @@ class ReplayStore:
         return found
 
     def _opened(self, view: int, device: torch.device) -> dict[str, tuple[CheckedArray, Tensor]]:
-        rows, chunk = self._begun(view)
+        rows, chunk = self.begun(view)
         if rows < self.samples:
             if self._compute is None:
                 raise RuntimeError(f"view {view} of {self.folder} is not filled")
@@ -113,7 +113,7 @@ class ReplayStore:
                 "same command stores it anew and goes on from its last checkpoint"
             )
         place, found = self._place(device), {}
-        for name, array in self._arrays(view, chunk).items():
+        for name, array in self.arrays(view, chunk).items():
             if place.type != "cpu":
                 self._mend(view, array, array.damaged())  # what leaves for the device is not looked at again
             mapped = torch.from_numpy(array.mapped()).view(_DTYPES[self.dtype][0])
@@ -132,7 +132,7 @@ class ReplayStore:
         name = list(self.shapes)[int(array.file.name.split(".")[1])]
         for rows in damaged:
             parts = torch.arange(rows.start, rows.stop).split(batch_size)
-            array.mend(rows.start, np.concatenate([self._stored(compute(view, part)[name]) for part in parts]))
+            array.mend(rows.start, np.concatenate([self.stored(compute(view, part)[name]) for part in parts]))
 
     def _place(self, device: torch.device) -> torch.device:
         """Where the next view goes: to the device that reads it, if it takes no third of a GPU's free memory."""
@@ -140,7 +140,7 @@ class ReplayStore:
         return device if fits else torch.device("cpu")
 
     def fill(self, views: Sequence[int], compute: Compute, *, batch_size: int, what: str) -> None:
-        """Computes and stores what is missing of some views, with a progress bar.
+        """Computes and stores what is missing of some views, with a progress bar; of several processes each a share.
 
         Args:
             views: which.
@@ -153,70 +153,16 @@ class ReplayStore:
             UserError: the folder can't be written.
         """
         self._compute = compute, batch_size, what
-        if not self.missing(views):
-            return
-        was_there = False
-        try:
-            waiting = f"replay: another job is storing {what}; waiting for it"
-            with one_at_a_time(self.folder / ".lock", waiting=waiting):
-                remove_leftovers(self.folder)
-                write_json(self.folder / "key.json", self.facts)
-                was_there = True
-                self._fill(self.missing(views), compute, batch_size, what)
-        except OSError as error:
-            if was_there and not self.folder.is_dir():
-                raise UserError(f"replay: {self.folder} was removed while {what} was being stored there") from error
-            wrong = self.no_room(self.missing(views)) or str(error)
-            raise UserError(
-                f"replay: {what} can't be stored in {self.folder}: {wrong}; give another replay.cache, free space "
-                "there, store less (fewer dataset.views, replay.dtype=bf16), or use replay.teacher=off "
-                "replay.prefix=off. The same command goes on with what is stored already"
-            ) from error
+        if world.from_first(lambda: self.missing(views)):
+            Filling(self, views, compute, batch_size, what).run()
 
-    def _fill(self, views: Sequence[int], compute: Compute, batch_size: int, what: str) -> None:
-        begun = {view: self._begun(view) for view in views}
-        self._allocate([view for view in views if not begun[view][0]], batch_size)
-        chunks = [
-            (view, start, chunk)
-            for view, (rows, noted) in begun.items()
-            for chunk in [noted if rows else batch_size]
-            for start in range(rows, self.samples, chunk)
-        ]  # fmt: skip
-        total = sum(min(chunk, self.samples - start) for _, start, chunk in chunks)
-        with progress().stage(f"storing {what}", total, "images") as stage:
-            for view, start, chunk in chunks:
-                index = torch.arange(start, min(start + chunk, self.samples))
-                outputs = [compute(view, part) for part in index.split(batch_size)]
-                for name, array in self._arrays(view, chunk).items():
-                    tensors = [part[name] for part in outputs]
-                    if not all(torch.isfinite(tensor).all() for tensor in tensors):
-                        raise UserError(
-                            f"replay: {what} of view {view} is not finite ({name}); use replay off, or mend it"
-                        )
-                    array.write(start, np.concatenate([self._stored(tensor) for tensor in tensors]))
-                write_note(self._note(view), {"rows": start + len(index), "chunk": chunk})
-                stage.advance(len(index))
-
-    def _allocate(self, views: Sequence[int], chunk: int) -> None:
-        """Takes the space of all views before any is computed."""
-        made: list[CheckedArray] = []
-        try:
-            for view in views:
-                for array in self._arrays(view, chunk).values():
-                    made.append(array)
-                    array.create()
-        except OSError:
-            for array in made:
-                array.remove()
-            raise
-
-    def _stored(self, tensor: Tensor) -> np.ndarray:
+    def stored(self, tensor: Tensor) -> np.ndarray:
         """A tensor's values as the file has them."""
         dtype, descriptor = _DTYPES[self.dtype]
         values = tensor.detach().to("cpu", dtype).contiguous()
         return (values.view(torch.int16) if descriptor == "<i2" else values).numpy()
 
-    def _arrays(self, view: int, chunk: int) -> dict[str, CheckedArray]:
+    def arrays(self, view: int, chunk: int) -> dict[str, CheckedArray]:
         """The files of a view, by name."""
         return {
             name: CheckedArray(
@@ -229,13 +175,13 @@ class ReplayStore:
             for number, (name, shape) in enumerate(self.shapes.items())
         }
 
-    def _note(self, view: int) -> Path:
+    def note(self, view: int) -> Path:
         return self.folder / f"{_stem(view)}.json"
 
-    def _begun(self, view: int) -> tuple[int, int]:
+    def begun(self, view: int) -> tuple[int, int]:
         """How many rows of a view are stored, none where a file is not as long as it has to be; rows of a chunk."""
-        note = read_note(self._note(view))
-        if note is None or not all(array.is_there for array in self._arrays(view, note["chunk"]).values()):
+        note = read_note(self.note(view))
+        if note is None or not all(array.is_there for array in self.arrays(view, note["chunk"]).values()):
             return 0, 1
         return note["rows"], note["chunk"]
 

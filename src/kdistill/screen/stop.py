@@ -33,14 +33,14 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
+def stoppable(last_words: Callable[[], str] | None) -> Iterator[None]:
     """In this block Ctrl-C and what else asks for the end ends the process within a second or two, with one last line.
 
     What is going on is unwound, so that locks are given back and processes that it started are ended. Where that takes
     longer than a second, or at a second Ctrl-C, the process ends all the same.
 
     Args:
-        last_words: makes the line; called when it comes to that.
+        last_words: makes the line; called when it comes to that. None: another process says it.
 
     Raises:
         SystemExit: with exit code 128 and the signal's number.
@@ -52,7 +52,7 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
     stopping: list[Stopped] = []
 
     def end(error: Stopped) -> None:
-        if said.acquire(blocking=False):
+        if last_words is not None and said.acquire(blocking=False):
             progress().clear()
             with suppress(OSError):  # a terminal that is gone hears nothing
                 print(f"stopped: {last_words()}", file=sys.stderr, flush=True)

@@ -30,6 +30,7 @@ from kdistill.models.weights import fingerprint
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.predictions import answers, figures, predict
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
+from kdistill.ranks import world
 from kdistill.replay.answers import KnownAnswers
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import Figures, Normalisation, TeacherFacts
@@ -190,17 +191,22 @@ def _trained(config: DictConfig, data: ArrayDataModule, train: Train) -> Path:
     recipe, name = recipe_of(config), network_label(config.teacher)
     folder = _folder(config, recipe, data.arrays)
     waiting = f"teacher {name}: another run is training it; this one waits for that"
-    with one_at_a_time(folder.parent / f".{folder.name}.lock", waiting=waiting):
-        if RunFolder(folder).finished:
+    with world.first_in(one_at_a_time(folder.parent / f".{folder.name}.lock", waiting=waiting)):
+        if world.from_first(lambda: RunFolder(folder).finished):
             log.info("teacher %s: found, trained before by the same recipe on the same data (%s)", name, folder)
             return folder
         log.info("teacher %s: none yet; trained first by %s and kept in %s", name, config.teacher.recipe, folder)
         if data.serving.limit is not None:
             log.warning("teacher %s: dataset.limit=%d is its limit too", name, data.serving.limit)
-        if folder.exists() and RunFolder(folder).changed(recipe):
-            shutil.rmtree(folder)  # what a killed training with, say, another logger left; the same one goes on
+        world.from_first(lambda: _clear(folder, recipe))
         train(recipe, folder)
     return folder
+
+
+def _clear(folder: Path, recipe: DictConfig) -> None:
+    """Removes what a killed training with, say, another logger left; the same one goes on."""
+    if folder.exists() and RunFolder(folder).changed(recipe):
+        shutil.rmtree(folder)
 
 
 def _folder(config: DictConfig, recipe: DictConfig, arrays: ImageArrays) -> Path:

@@ -16,7 +16,7 @@ from kdistill.config.compose import compose_config
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
 from kdistill.config.specs import NetworkSpec, TeacherSpec, are_answers, trained_kind
-from kdistill.config.trainer_arguments import device_of
+from kdistill.config.trainer_arguments import PROCESSES, device_of
 from kdistill.config.tree import plain
 from kdistill.models.weights import answers_digest
 from kdistill.runs.folder import RunFolder
@@ -77,6 +77,9 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
             recipe.replay.prefix = "auto"
         recipe.trainer.progress_bar = config.trainer.progress_bar
         recipe.trainer.tune_cache = config.trainer.tune_cache
+        for name in PROCESSES:
+            if name in config.trainer:
+                recipe.trainer[name] = config.trainer[name]
         if config.trainer.get("fast_dev_run"):  # one step of every stage: the teacher's training too
             recipe.trainer.fast_dev_run = config.trainer.fast_dev_run
     return recipe

@@ -10,11 +10,13 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from pydantic import validate_call
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from kdistill.base.errors import UserError
 from kdistill.base.packages import how_to_install
 from kdistill.building.instantiate import build
+from kdistill.ranks import world
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.places import sweep_name
 from kdistill.runs.record import RunRecord, TeacherFacts
@@ -129,7 +131,7 @@ class RunLogger(WandbLogger):
 
 
 class Loggers:
-    """The loggers of one run, closed whatever happens."""
+    """The loggers of one run, closed whatever happens; of several processes the first alone has any."""
 
     def __init__(self, config: DictConfig, folder: Path, *, rows: Sequence[Mapping[str, Any]] = ()) -> None:
         """Opens them.
@@ -139,9 +141,14 @@ class Loggers:
             folder: the run's.
             rows: what metrics.csv holds already, of a run that is resumed.
         """
-        self.csv = patient(CSVLogger(folder, name="", version=""))
-        self.curves = Curves(folder, rows)
-        self.csv._experiment = self.curves
+        self.guards: list[Guard | None] = []
+        self.csv: Logger = DummyLogger()
+        self.curves: Curves | None = None
+        if not world.is_first():
+            return
+        own = patient(CSVLogger(folder, name="", version=""))
+        self.curves = own._experiment = Curves(folder, rows)
+        self.csv = own
         self.guards = [_opened(section, str(name), folder) for name, section in config.logger.items()]
         for logger in self.all:
             _count_from_one(logger)
@@ -164,7 +171,8 @@ class Loggers:
         Raises:
             CannotWrite: it can't be; in mid-training that is a warning, at its end it is not.
         """
-        self.curves.save()
+        if self.curves is not None:
+            self.curves.save()
 
     def taught_by(self, facts: TeacherFacts) -> None:
         """Whose figures on validation W&B shows beside the student's."""

@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, StochasticWeightAveraging
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from kdistill.base.storage import digest
 from kdistill.building.instantiate import build_all
 from kdistill.config.key_identity import GOING_ON, Meaning, that_count
 from kdistill.config.trainer_arguments import epochs_of
 from kdistill.config.tree import as_written
+from kdistill.ranks import world
 from kdistill.runs.folder import RunFolder
 from kdistill.screen.progress import progress
 from kdistill.training.callbacks.averages import judge_average
@@ -26,6 +26,7 @@ from kdistill.training.callbacks.progress import TrainingProgress
 from kdistill.training.go_on import checkpoint_to_go_on_from
 from kdistill.training.plan import TrainingPlan
 from kdistill.training.prepare import Prepared
+from kdistill.training.processes import environment, where
 from kdistill.training.trainer_options import one_step_for, quiet_lightning, trainer_options
 
 log = logging.getLogger(__name__)
@@ -95,15 +96,13 @@ def fit(
         )
         options = trainer_options(config, folder.path)
         own: dict[str, Any] = {
-            "accelerator": "gpu" if plan.device == "cuda" else "cpu",
-            "devices": 1,
+            **where(config, plan.device),
             "max_epochs": epochs_of(config),
             "precision": precision,
             "log_every_n_steps": config.trainer.log_every_n_steps,
             "logger": loggers,
-            "callbacks": [*callbacks, *([told] if shown else []), *more],
-            # one process, also where SLURM has started it
-            "plugins": [AtomicCheckpointIO(run, folder.path, foreign), LightningEnvironment(), *options.pop("plugins")],
+            "callbacks": [*callbacks, *([told] if shown and world.is_first() else []), *more],
+            "plugins": [AtomicCheckpointIO(run, folder.path, foreign), environment(), *options.pop("plugins")],
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,

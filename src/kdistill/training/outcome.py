@@ -14,6 +14,7 @@ from kdistill.measuring.latency import measure_latency
 from kdistill.measuring.metrics import by_agreement
 from kdistill.models.weights import fingerprint, write_weights
 from kdistill.modules.predictions import chosen_threshold, figures, load_checkpoint, predict
+from kdistill.ranks import world
 from kdistill.reporting.mistakes import telling
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import (
@@ -72,11 +73,12 @@ def test(plan: TrainingPlan, prepared: Prepared, fitted: Fitted) -> Outcome:
     test_predictions = predict(module, test_batches, data, device) | test_answers
 
     shape, facts = data.arrays.image_shape, None
-    cost = replace(prepared.cost, **measure_latency(plan.network, shape, device=device))
+    cost = replace(prepared.cost, **world.from_first(lambda: measure_latency(plan.network, shape, device=device)))
     if teacher is not None:
         facts = teacher.facts
         if teacher.module is not None and facts.cost is not None:  # here too: both on one machine at one time
-            latency = measure_latency(teacher.module.network, shape, device=device)
+            taught = teacher.module.network
+            latency = world.from_first(lambda: measure_latency(taught, shape, device=device))
             facts = replace(facts, cost=replace(facts.cost, **latency))
     return Outcome(best_epoch, val_predictions, test_predictions, test_last, cost, facts)
 
@@ -92,7 +94,7 @@ def write(
     started: float,
     rounded: RoundedFacts | None = None,
 ) -> RunRecord:
-    """Writes weights, predictions, some mistakes and, last, the record.
+    """Writes weights, predictions, some mistakes and, last, the record; of several processes the first does.
 
     Args:
         config: the run's.
@@ -105,15 +107,10 @@ def write(
         started: by `time.perf_counter`, when the run was.
     """
     arrays, options = plan.data.arrays, plan.options
-    facts = {"model": plan.label, "mean": options.mean, "std": options.std, "classes": arrays.class_names}
-    write_weights(folder.weights(config.role), plan.network, facts)
-    folder.write_predictions("val", {name: tensor.numpy() for name, tensor in outcome.val.items()})
-    answered = {name: tensor.numpy() for name, tensor in outcome.test.items()}
-    folder.write_predictions("test", answered)
-    told = outcome.test["index"][telling(answered, most=_KEPT_IMAGES)]
-    folder.write_mistakes(told.numpy(), arrays.test.read(told).image.cpu().numpy())
+    world.from_first(lambda: _write_answers(config, plan, outcome, folder))
     teacher, val = prepared.teacher, figures(outcome.val)
-    diverged = divergence(val["nll"], _last_nll(folder, val["nll"]), arrays.num_classes)
+    last_nll = world.from_first(lambda: _last_nll(folder, val["nll"]))
+    diverged = divergence(val["nll"], last_nll, arrays.num_classes)
     if diverged is not None:
         log.warning(
             f"{plan.kind} {plan.label}: the training has diverged: {diverged}. Its figures are no result; lower "
@@ -147,8 +144,20 @@ def write(
         diverged=diverged,
         rounded=rounded,
     )
-    folder.write_record(record)
+    world.from_first(lambda: folder.write_record(record))
     return record
+
+
+def _write_answers(config: DictConfig, plan: TrainingPlan, outcome: Outcome, folder: RunFolder) -> None:
+    """Writes weights, predictions and some mistakes."""
+    arrays, options = plan.data.arrays, plan.options
+    facts = {"model": plan.label, "mean": options.mean, "std": options.std, "classes": arrays.class_names}
+    write_weights(folder.weights(config.role), plan.network, facts)
+    folder.write_predictions("val", {name: tensor.numpy() for name, tensor in outcome.val.items()})
+    answered = {name: tensor.numpy() for name, tensor in outcome.test.items()}
+    folder.write_predictions("test", answered)
+    told = outcome.test["index"][telling(answered, most=_KEPT_IMAGES)]
+    folder.write_mistakes(told.numpy(), arrays.test.read(told).image.cpu().numpy())
 
 
 def data_facts(arrays: ImageArrays) -> DataFacts:

@@ -27,6 +27,7 @@ from kdistill.models.taps import find_layer, parse_layer
 from kdistill.modules.options import ModuleOptions
 from kdistill.modules.schedules import with_steps
 from kdistill.modules.student import StudentModule
+from kdistill.ranks import world
 from kdistill.replay.answers import KnownAnswers
 from kdistill.teachers.answers import known_answers
 from kdistill.teachers.dry_run import dry_run
@@ -98,7 +99,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         check_batch_of_one(network, arrays.image_shape, owner=f"{kind}={label}")
     mean, std = input_normalisation(config[kind], network, arrays)
     settle_process(device)
-    mode = tune(config, network, data, device)
+    mode = world.from_first(lambda: tune(config, network, data, device))
     options = ModuleOptions(
         class_names=arrays.class_names,
         mean=mean,
@@ -119,6 +120,12 @@ def make_plan(config: DictConfig) -> TrainingPlan:
             "loss %s compares the samples of a batch, and of those whose gradients are accumulated it sees each alone "
             "(%s): raise dataset.batch_size where memory allows",
             " and ".join(options.loss.comparing), counted(data.serving.batch_size, "image"),
+        )  # fmt: skip
+    if options.loss.comparing and world.size() > 1:
+        log.warning(
+            "loss %s compares the samples of a batch, and each of the %d processes sees its part of it alone (%s)",
+            " and ".join(options.loss.comparing), world.size(),
+            counted(data.serving.batch_size // world.size(), "image"),
         )  # fmt: skip
     if options.loss.views > 1:
         data.show_two_views()

@@ -20,6 +20,7 @@ from kdistill.models.weights import fingerprint
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import Teacher
 from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers
+from kdistill.ranks import world
 from kdistill.replay.answers import KnownAnswers
 from kdistill.replay.plan import decide
 from kdistill.replay.prefix import CannotSplit, split_frozen
@@ -183,7 +184,7 @@ def _filled(
     cache, dtype = Path(config.replay.cache), config.replay.dtype
     store = ReplayStore(cache, label, key, shapes=shapes, samples=samples, dtype=dtype)
     asked = {"shows": len(shown), "max_gb": config.replay.max_gb, "shared": _in_sweep(), "what": what}
-    decision = decide(switch, store, views, **asked)
+    decision = world.from_first(lambda: decide(switch, store, views, **asked))
     log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
     if not decision.replay:
         return None

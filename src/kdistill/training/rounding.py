@@ -17,6 +17,7 @@ from kdistill.config.monitors import chosen_by
 from kdistill.config.tree import plain
 from kdistill.models.rounding import Rounding
 from kdistill.modules.predictions import figures, load_checkpoint, predict
+from kdistill.ranks import world
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.known import FALLBACK
 from kdistill.runs.record import Figures, RoundedFacts
@@ -80,11 +81,8 @@ def train_rounded(
     assert module.make_optimizer is not None, "it has been trained"
     module.make_optimizer = partial(module.make_optimizer, lr=config.optimizer.lr * config.quantize.lr_factor)
     part = RunFolder(folder.path / FOLDER)
-    for place in (part.path, part.checkpoints):
-        place.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(place)
-    own, last = _of_this_part(config), part.last_checkpoint
-    loggers = Loggers(own, part.path, rows=part.curves(until=logged_until(last)) if last else [])
+    own = _of_this_part(config)
+    loggers = Loggers(own, part.path, rows=world.from_first(lambda: _rows_so_far(part)))
     mode = replace(prepared.compute_mode, precision="32-true", compile=None)
     exact = replace(prepared, compute_mode=mode)
     log.info(f"{label}: rounded to 8 bits, val accuracy {before['accuracy']:.4f} becomes {rounded['accuracy']:.4f}")
@@ -139,6 +137,14 @@ def _of_this_part(config: DictConfig) -> DictConfig:
         if "ckpt_path" in own:
             own.ckpt_path = None
     return own
+
+
+def _rows_so_far(part: RunFolder) -> list[dict[str, str]]:
+    for place in (part.path, part.checkpoints):
+        place.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place)
+    last = part.last_checkpoint
+    return part.curves(until=logged_until(last)) if last else []
 
 
 def _watch(plan: TrainingPlan, prepared: Prepared, rounding: Rounding) -> None:

@@ -15,6 +15,7 @@ from kdistill.base.shortage import said_in_words
 from kdistill.base.storage import write_json, write_text
 from kdistill.base.whole import remove_leftovers
 from kdistill.config.validate import validate
+from kdistill.ranks import world
 from kdistill.reporting.following import next_commands
 from kdistill.reporting.screen import print_next, print_result, print_settings, trained_as
 from kdistill.runs.folder import RunFolder
@@ -58,16 +59,15 @@ def run(
     started = time.perf_counter()
     validate(config)
     folder = RunFolder(path)
-    folder.check(config)
-    if not in_sweep and not on_the_way:
+    world.from_first(lambda: folder.check(config))
+    if not in_sweep and not on_the_way and world.is_first():
         print_settings(config, path)
-    with nullcontext() if on_the_way else _in_words(config, path), folder.held(config):
-        for place in (folder.path, folder.checkpoints):
-            remove_leftovers(place)
-        last = folder.last_checkpoint
-        rows = folder.curves(until=logged_until(last)) if last else []  # a damaged file is told before data are loaded
+    with nullcontext() if on_the_way else _in_words(config, path), world.first_in(folder.held(config)):
+        rows = world.from_first(lambda: _rows_so_far(folder))
         plan = make_plan(config)
         record = _trained(config, plan, folder, rows, callbacks, on_the_way=on_the_way, started=started)
+    if not world.is_first():
+        return record
     if on_the_way:
         log.info(f"teacher {record.label}: trained, {trained_as(record, config)}")
     elif not in_sweep:
@@ -76,6 +76,14 @@ def run(
     if config.trainer.get("fast_dev_run") and not on_the_way:  # one step of every stage: the report's too
         log.info(f"report: {_report(path)}; every stage was gone through once, so the figures say nothing")
     return record
+
+
+def _rows_so_far(folder: RunFolder) -> list[dict[str, str]]:
+    """The curves of a run that goes on; a damaged file is told before data are loaded."""
+    for place in (folder.path, folder.checkpoints):
+        remove_leftovers(place)
+    last = folder.last_checkpoint
+    return folder.curves(until=logged_until(last)) if last else []
 
 
 def _report(path: Path) -> Path:
@@ -119,7 +127,7 @@ def _trained(
     started: float,
 ) -> RunRecord:
     """From the plan, and the curves of a run that goes on, to the finished folder."""
-    folder.begin(config)
+    world.from_first(lambda: folder.begin(config))
     loggers = Loggers(config, folder.path, rows=rows)
     failed = True
     try:
@@ -137,10 +145,11 @@ def _trained(
         failed = False
     except Pruned as verdict:
         failed = False
-        write_json(folder.path / "pruned.json", verdict.facts)
+        if world.is_first():
+            write_json(folder.path / "pruned.json", verdict.facts)
         raise
     finally:
         loggers.close(failed=failed)
-        if failed:
+        if failed and world.is_first():
             folder.forget()
     return record

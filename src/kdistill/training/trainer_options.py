@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -52,6 +53,7 @@ _ADVICE = (
     "treespec",
     "in eval mode at the",
     "lr scheduler dict contains the key",
+    "when logging on epoch level in distributed setting",
 )
 
 
@@ -100,7 +102,8 @@ def check_trainer(config: DictConfig) -> None:
         options = trainer_options(config, Path())
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "max_epochs": 1}
         with quiet_lightning():
-            pl.Trainer(**{"accelerator": "cpu", **quiet, "enable_model_summary": False, **options})
+            plugins = [LightningEnvironment(), *options.pop("plugins")]
+            pl.Trainer(**{"accelerator": "cpu", **quiet, "enable_model_summary": False, "plugins": plugins, **options})
     except (MisconfigurationException, ValueError, TypeError) as error:
         arguments = ", ".join(f"trainer.{name}={value}" for name, value in said(config).items())
         raise UserError(f"Lightning's Trainer refuses {arguments}: {' '.join(str(error).split())}") from error

@@ -19,6 +19,7 @@ from kdistill.base.metric_catalogue import TIE_BREAKER
 from kdistill.base.types import NonNegativeFloat
 from kdistill.base.whole import whole_file
 from kdistill.modules.predictions import RUN, read_whole
+from kdistill.ranks import world
 
 _PARTS = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "epoch": int}
 
@@ -192,9 +193,9 @@ class BestCheckpoint(ModelCheckpoint):
 class ResumePoint(pl.Callback):
     """Keeps `last.ckpt` no older than some minutes, also in mid-epoch, with what Lightning leaves out of it.
 
-    A run that is started again in the folder of a killed one goes on from there (`experiment.run`) as if nothing had
-    happened: order and views are functions of (seed, epoch), the loader's place is in the checkpoint, and so are, from
-    here, the state of the random generators (dropout) and the sums of the epoch's losses.
+    A run that is started again in the folder of a killed one goes on from there as if nothing had happened: order and
+    views are functions of (seed, epoch), the loader's place is in the checkpoint, and so is, from here, the state of
+    the processes' random generators (dropout).
     """
 
     takes_several_steps = True
@@ -213,22 +214,40 @@ class ResumePoint(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._written = time.monotonic()
-        if self._random:
-            torch.set_rng_state(self._random["cpu"])
-            if torch.cuda.is_available() and len(self._random["cuda"]) == torch.cuda.device_count():
-                torch.cuda.set_rng_state_all(self._random["cuda"])
+        self._begun, self._steps, self._asks_at = self._written, 0, 1  # of several processes
+        if len(self._random.get("cpu", ())) > world.rank():
+            torch.set_rng_state(self._random["cpu"][world.rank()])
+            if (
+                torch.cuda.is_available()
+                and len(own := self._random["cuda"][world.rank()]) == torch.cuda.device_count()
+            ):
+                torch.cuda.set_rng_state_all(own)
+        elif world.rank() > 0:  # all have the seed so far, and what one drops is not what another drops
+            torch.manual_seed(torch.initial_seed() + 1000 * world.rank() + trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if time.monotonic() - self._written >= self.seconds and not trainer.is_last_batch:
+        self._steps += 1
+        if self._is_due() and not trainer.is_last_batch:
             for logger in trainer.loggers:
                 logger.save()  # what is logged before a checkpoint must not be lost with what comes after it
             trainer.save_checkpoint(self.path)
             self._written = time.monotonic()
 
+    def _is_due(self) -> bool:
+        """Whether it is time, by the first process's clock; of several they ask it seldom, for each waits for it."""
+        now = time.monotonic()
+        due = now - self._written >= self.seconds
+        if world.size() > 1:
+            if self._steps < self._asks_at:
+                return False
+            steps = self._steps * (self.seconds - (now - self._written)) / max(now - self._begun, 1e-3) / 2
+            due, self._asks_at = world.from_first(lambda: (due, self._steps + max(1, int(steps))))
+        return due
+
     def state_dict(self) -> dict[str, Any]:
-        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        return {"cpu": world.everyones(torch.get_rng_state()), "cuda": world.everyones(torch.cuda.get_rng_state_all())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._random = state_dict

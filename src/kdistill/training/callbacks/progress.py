@@ -77,7 +77,7 @@ class TrainingProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._validating = (self._validating or 0) + len(batch.target)
+        self._validating = (self._validating or 0) + batch.count * self.loader.processes
         self.stage.advance_to(self._epoch * self.work + self.samples + self._validating * _VALIDATING)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
