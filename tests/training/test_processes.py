@@ -106,9 +106,9 @@ def test_two_nodes_train_as_one_process_does(job: list[str], whole: Path, tmp_pa
     said = ended(started(command), started(command))
     assert said.count("2 processes train together, started by torchrun") == 1
     assert len(list((tmp_path / "teachers").glob("*/summary.json"))) == 1, "they have trained one teacher"
-    record = RunFolder(folder).record()
-    assert record.teacher is not None and record.best_epoch >= 1
-    assert curves(folder)[0] != curves(whole)[0], "its teacher has BatchNorm or dropout, each process its own"
+    run(compose_config([*job, *apart]), tmp_path / "one")
+    assert len(list((tmp_path / "teachers").glob("*/summary.json"))) == 1, "one process finds it"
+    same(folder, tmp_path / "one")
 
 
 def test_a_run_one_of_whose_processes_was_killed_goes_on_by_one(job: list[str], whole: Path, tmp_path: Path) -> None:
