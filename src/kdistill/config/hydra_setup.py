@@ -43,30 +43,10 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from kdistill.config.paths import conf_dir
 
 __all__ = [
-    "MISTAKES",
-    "ChoiceSweep",
-    "ConfigFiles",
-    "ConfigLoader",
-    "HydraJob",
-    "IntervalSweep",
-    "Override",
-    "OverrideType",
-    "RangeSweep",
-    "applied",
-    "forget_hydra",
-    "get_args_parser",
-    "hydra_of_a_sweep",
-    "job_state",
-    "make_launcher",
-    "make_loader",
-    "parsed",
-    "quoted",
-    "run_hydra",
-    "running_folders",
-    "running_job",
-    "store_schema",
-    "take_part",
-]
+    "MISTAKES", "ChoiceSweep", "ConfigFiles", "ConfigLoader", "HydraJob", "IntervalSweep", "Override", "OverrideType",
+    "RangeSweep", "applied", "forget_hydra", "get_args_parser", "hydra_of_a_sweep", "job_state", "make_launcher",
+    "make_loader", "parsed", "quoted", "run_hydra", "running_folders", "running_job", "store_schema", "take_part",
+]  # fmt: skip
 
 MISTAKES = (HydraException, OmegaConfBaseException, YAMLError, ValueError)  # what a wrong config makes Hydra raise
 _VERSION_BASE = "1.3"

@@ -20,6 +20,7 @@ from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.module import ArrayDataModule
 from kdistill.modules.distill import Teacher as Answering
+from kdistill.ranks import world
 from kdistill.replay.answer_rows import ABOUT, AS_IT_IS
 from kdistill.screen.progress import progress
 from kdistill.teachers.find import Teacher
@@ -72,6 +73,8 @@ def export_answers(
         parts.append(_rows("val", arrays.val, val, AS_IT_IS, data))
     if (test := teacher.answers_on("test", data, device).get("teacher_logits")) is not None:
         parts.append(_rows("test", arrays.test, test, AS_IT_IS, data))
+    if not world.is_first():
+        return
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     about = {"teacher": teacher.facts.label, "fingerprint": teacher.facts.fingerprint, "views": data.view_key()}
     facts = {"class_names": np.array(arrays.class_names), ABOUT: np.array(json.dumps(about))}

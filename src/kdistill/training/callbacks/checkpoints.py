@@ -193,9 +193,8 @@ class BestCheckpoint(ModelCheckpoint):
 class ResumePoint(pl.Callback):
     """Keeps `last.ckpt` no older than some minutes, also in mid-epoch, with what Lightning leaves out of it.
 
-    A run that is started again in the folder of a killed one goes on from there as if nothing had happened: order and
-    views are functions of (seed, epoch), the loader's place is in the checkpoint, and so is, from here, the state of
-    the processes' random generators (dropout).
+    Order and views are functions of (seed, epoch), the loader's place is in the checkpoint, and so is, from here, the
+    state of the processes' random generators (dropout): a killed run goes on as if nothing had happened.
     """
 
     takes_several_steps = True
@@ -215,15 +214,13 @@ class ResumePoint(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._written = time.monotonic()
         self._begun, self._steps, self._asks_at = self._written, 0, 1  # of several processes
-        if len(self._random.get("cpu", ())) > world.rank():
-            torch.set_rng_state(self._random["cpu"][world.rank()])
-            if (
-                torch.cuda.is_available()
-                and len(own := self._random["cuda"][world.rank()]) == torch.cuda.device_count()
-            ):
-                torch.cuda.set_rng_state_all(own)
-        elif world.rank() > 0:  # all have the seed so far, and what one drops is not what another drops
-            torch.manual_seed(torch.initial_seed() + 1000 * world.rank() + trainer.global_step)
+        random, rank = self._random, world.rank()
+        if len(random.get("cpu", ())) > rank:
+            torch.set_rng_state(random["cpu"][rank])
+            if torch.cuda.is_available() and len(random["cuda"][rank]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(random["cuda"][rank])
+        elif rank > 0:  # all have the seed so far, and what one drops is not what another drops
+            torch.manual_seed(torch.initial_seed() + 1000 * rank + trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
