@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from kdistill.base.plain_text import brief
 
+NO_LABEL = -1  # in place of the class number of a sample without a label
+
 
 @dataclass(frozen=True)
 class Match:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from kdistill.base.limits import IMAGE_SIDE
 from kdistill.base.spelling import did_you_mean
@@ -28,6 +28,7 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 Measured = Annotated[float, Ge(0), Le(1e300)]  # what is counted or timed has an end
 UnitInterval = Annotated[float, Ge(0), Le(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
 ImageSide = Annotated[int, Gt(0), Le(IMAGE_SIDE)]
 
 # What an annotation may be made of to be checked; any other name leaves its parameter unchecked.

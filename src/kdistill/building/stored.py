@@ -90,6 +90,8 @@ def stored_data(
     trained.dataset.update({key: value for key, value in safe.items() if key in ours})
     if record.data.value_range is not None and "value_range" in takes:
         trained.dataset.value_range = list(record.data.value_range)  # that of the images that the run trained on
+    if trained.dataset.get("unlabeled"):
+        trained.dataset.unlabeled = None  # of no use but in training
     if batch_size is not None:
         trained.dataset.eval_batch_size = batch_size
     if "classes" in takes and trained.dataset.get("classes") is None:

@@ -51,6 +51,8 @@ def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
 def _control(distilled: DictConfig, name: str) -> DictConfig:
     control = copy.deepcopy(distilled)
     control.role, control.teacher, control.peers, control.replay.export = "student", None, [], None
+    if distilled.dataset.get("unlabeled"):
+        control.dataset.unlabeled = None  # nothing of it learns from pictures without labels
     labels = distilled.loss.get("ce") or OmegaConf.load(Path(conf_dir(), "loss", "ce.yaml"))
     control.loss = OmegaConf.merge(labels, {"label_smoothing": _SMOOTHING} if name == "smoothed" else {})
     return control

@@ -8,6 +8,7 @@ from kdistill.config.sections import TEACHER_KEYS
 from kdistill.config.specs import are_answers
 from kdistill.config.tree import Tree
 
+FROM_OTHERS = ("distill", "mutual")  # the roles in which a network learns from others' answers too
 _NEEDS = {"teacher": ("teacher",), "student": ("student",), "distill": ("teacher", "student"), "mutual": ("student",)}
 
 
@@ -35,6 +36,7 @@ def role_problems(tree: Tree, options: Callable[[str], str]) -> Iterator[str]:
         yield f"replay.export={export} writes what a teacher answers, and role={role} has none: leave it out"
     if "seeds" in tree and (export := _export(tree)):
         yield f"replay.export={export} is of one run, and a comparison has several: write it with kdistill.train"
+    yield from _unlabelled(tree)
     yield from _peers(tree)
     callbacks = tree.get("callbacks") or {}
     if not any(map(keeps_best, callbacks.values())):
@@ -48,6 +50,23 @@ def _export(tree: Tree) -> Any:
     """What `replay.export` says; nothing where there is no such section."""
     replay = tree.get("replay")
     return replay.get("export") if isinstance(replay, dict) else None
+
+
+def _unlabelled(tree: Tree) -> Iterator[str]:
+    """What is wrong with pictures without labels."""
+    data, role = tree.get("dataset"), tree["role"]
+    if not isinstance(data, dict) or not data.get("unlabeled"):
+        return
+    if role not in FROM_OTHERS:
+        yield (
+            f"role={role} learns from labels alone, and dataset.unlabeled has none: use role=distill, or "
+            "dataset.unlabeled=null"
+        )
+    elif role == "distill" and are_answers(tree.get("teacher")):
+        yield (
+            "teacher=answers knows the images of the data set alone, and none of dataset.unlabeled: give a teacher "
+            "that is a network, or dataset.unlabeled=null"
+        )
 
 
 def _answers(teacher: Tree) -> Iterator[str]:

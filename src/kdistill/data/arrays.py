@@ -99,6 +99,8 @@ class ImageArrays:
         value_range: what became 0 and 255 in images of more than 8 bits; None where there are none.
         names: what each image of the array that the partitions share is called, its file or `train_images[7]`; empty
             where images have no names.
+        unlabelled: pictures without labels, which are no part of the data that figures and counts are of.
+        unlabelled_key: hash of their content.
     """
 
     train: Split
@@ -111,6 +113,8 @@ class ImageArrays:
     annotators: int | None = None
     value_range: tuple[float, float] | None = None
     names: Sequence[object] = ()
+    unlabelled: Split | None = None
+    unlabelled_key: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -124,7 +128,8 @@ class ImageArrays:
     @property
     def _images(self) -> dict[tuple[int, int], Images]:
         """The images by the memory that they take; partitions may share it."""
-        return {_memory(split.image): split.image for split in (self.train, self.val, self.test)}
+        more = () if self.unlabelled is None else (self.unlabelled,)
+        return {_memory(split.image): split.image for split in (self.train, self.val, self.test, *more)}
 
     @property
     def nbytes(self) -> int:
@@ -133,11 +138,12 @@ class ImageArrays:
 
     def on(self, device: str) -> "ImageArrays":
         """The same on a device; what partitions share they share there too. Encoded images stay where they are."""
-        if self.train.is_encoded:
+        if not all(isinstance(image, Tensor) for image in self._images.values()):
             return self
         moved = {key: image.to(device) for key, image in self._images.items() if isinstance(image, Tensor)}
         train, val, test = (part.on(device, moved[_memory(part.image)]) for part in (self.train, self.val, self.test))
-        return replace(self, train=train, val=val, test=test)
+        unlabelled = self.unlabelled and self.unlabelled.on(device, moved[_memory(self.unlabelled.image)])
+        return replace(self, train=train, val=val, test=test, unlabelled=unlabelled)
 
     def describe(self) -> str:
         """Images per partition, in words, and per class of training."""

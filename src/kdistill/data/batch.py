@@ -31,6 +31,7 @@ class Batch:
         counted: how many of the samples count, the first ones; None: all. Of several processes one may have none of a
             small batch, and takes part in the step all the same.
         share: what this process's mean is multiplied by, that the mean over processes is that of all their samples.
+        labelled: so many samples, the first of the batch, have a label, and the others `NO_LABEL`; None: all have.
     """
 
     image: Tensor
@@ -44,6 +45,7 @@ class Batch:
     cropped: int | None = None
     counted: int | None = None
     share: float = 1.0
+    labelled: int | None = None
 
     @property
     def count(self) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kdistill.data.arrays import Split
 from kdistill.data.batch import Batch
+from kdistill.data.pool import Pool
 from kdistill.data.sampling import ShuffledSampler
 from kdistill.ranks import world
 
@@ -32,8 +33,8 @@ class BatchLoader:
     """
 
     def __init__(
-        self, split: Split, batch_size: int, *, sampler: ShuffledSampler | None = None, together: int | None = None,
-        images: bool = True, read: Callable[[Tensor], Batch] | None = None,
+        self, split: Split | Pool, batch_size: int, *, sampler: ShuffledSampler | None = None,
+        together: int | None = None, images: bool = True, read: Callable[[Tensor], Batch] | None = None,
     ) -> None:  # fmt: skip
         """What is served, and in which order.
 

@@ -1,17 +1,21 @@
 """Mixup as a pure function of (seed, sample, view): which sample is mixed in, and how much of it."""
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from kdistill.data.arrays import Split
+from kdistill.data.batch import Batch
 from kdistill.data.philox import uniform
+from kdistill.data.pool import Pool
 
 _STREAM = 6
 _STEPS = 4096
 
 
-def draw_partners(index: Tensor, *, alpha: float, samples: int, seed: int, view: int) -> tuple[Tensor, Tensor]:
+def draw_partners(index: Tensor, *, alpha: float, samples: int | Tensor, seed: int, view: int) -> tuple[Tensor, Tensor]:
     """What each sample of a batch is mixed with.
 
     The partner is drawn from the whole training set, not from the batch: so a mixed image depends on nothing but (seed,
@@ -20,7 +24,7 @@ def draw_partners(index: Tensor, *, alpha: float, samples: int, seed: int, view:
     Args:
         index: (N,) int64 sample numbers.
         alpha: of Beta(alpha, alpha), above 0.
-        samples: how many there are.
+        samples: how many there are; (N,) where there are not as many for each.
         seed: key of the run's augmentation.
         view: which view.
 
@@ -37,6 +41,17 @@ def draw_partners(index: Tensor, *, alpha: float, samples: int, seed: int, view:
     smaller = torch.lerp(powers[below], powers[below + 1], place - below) ** (1.0 / alpha)
     share = torch.where(draws[:, 1] < 0.5, smaller, 1.0 - smaller)
     return partner, share
+
+
+def draw_partners_of(batch: Batch, pool: Split | Pool, *, alpha: float, seed: int, view: int) -> tuple[Tensor, Tensor]:
+    """`draw_partners` from all that trains; what has a label is mixed with what has one, and the rest among itself."""
+    keyed: dict[str, Any] = {"alpha": alpha, "seed": seed, "view": view}
+    if isinstance(pool, Split) or batch.labelled is None:
+        return draw_partners(batch.index, samples=len(pool), **keyed)
+    first, samples = torch.zeros_like(batch.index), torch.full_like(batch.index, len(pool.labelled))
+    first[batch.labelled :], samples[batch.labelled :] = len(pool.labelled), len(pool.unlabelled)
+    partner, share = draw_partners(batch.index, samples=samples, **keyed)
+    return first + partner, share
 
 
 @lru_cache(maxsize=4)

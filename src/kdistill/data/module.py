@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from kdistill.base.classes import listed, match
+from kdistill.base.classes import NO_LABEL, listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.base.storage import digest
@@ -22,10 +22,13 @@ from kdistill.base.types import Json
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
-from kdistill.data.mixup import draw_partners
+from kdistill.data.mixup import draw_partners_of
+from kdistill.data.pool import Pool
 from kdistill.data.room import check_batches
-from kdistill.data.sampling import BalancedSampler, ShuffledSampler
+from kdistill.data.sampling import BalancedSampler, ShuffledSampler, ToppedUpSampler
 from kdistill.data.serving import Serving
+from kdistill.data.unlabelled import with_unlabelled
+from kdistill.ranks import world
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +106,31 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                         "give a smaller number or null"
                     )
                 arrays = replace(arrays, train=arrays.train[: self.serving.limit])
+            if self.serving.unlabeled is not None:
+                arrays = self._with_unlabelled(arrays, self.serving.unlabeled)
             check_batches(arrays, self.serving)
             self._arrays = arrays
             if self._reads_crops:  # of the file itself: sharper than those of a stored image, so other data
                 self._arrays = arrays = replace(arrays, fingerprint=digest([arrays.fingerprint, "crops of files"]))
             self._say(arrays)
         return self._arrays
+
+    def _with_unlabelled(self, arrays: ImageArrays, folder: str) -> ImageArrays:
+        if world.size() > 1:
+            raise UserError(
+                "dataset.unlabeled: several processes would have unlike shares of a batch's labels, so that one trains "
+                "alone: give trainer.devices=1, or dataset.unlabeled=null"
+            )
+        if self.serving.batch_size < 2:
+            raise UserError("dataset.unlabeled: a batch has images of both kinds: give dataset.batch_size=2 or more")
+        own = {name: getattr(self, name) for name in ("root", "cache", "max_pixels") if hasattr(self, name)}
+        return with_unlabelled(arrays, folder, **own)
+
+    @property
+    def pool(self) -> Split | Pool:
+        """All that training batches are drawn from, by the numbers that they know samples by."""
+        arrays = self.arrays
+        return arrays.train if arrays.unlabelled is None else Pool(arrays.train, arrays.unlabelled)
 
     def _say(self, arrays: ImageArrays) -> None:
         """What there is, and what the smallest of it leads to."""
@@ -172,12 +194,29 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         augment = None if self.serving.augment is None else self.serving.augment.key()
         return {**key, "seed": self.serving.seed, "augment": augment, "mixup": self.serving.mixup}
 
+    @property
+    def share_shown(self) -> float:
+        """Of all that training batches are drawn from, how much an epoch shows; all of it where all have labels."""
+        return 1.0 if self.arrays.unlabelled is None else min(1.0, self.train_dataloader().samples / len(self.pool))
+
+    def pool_key(self) -> dict[str, Json]:
+        """`view_key` of all that training batches are drawn from."""
+        arrays, key = self.arrays, self.view_key()
+        if arrays.unlabelled is None:
+            return key
+        return {**key, "unlabelled": [arrays.unlabelled_key, len(arrays.unlabelled)]}
+
     def train_dataloader(self) -> BatchLoader:
         split, seed = self.arrays.train, self.serving.seed
         balanced = self.serving.sampling == "balanced"
-        sampler = BalancedSampler(split.target.cpu(), seed=seed) if balanced else ShuffledSampler(len(split), seed=seed)
+        sampler: ShuffledSampler = (
+            BalancedSampler(split.target.cpu(), seed=seed) if balanced else ShuffledSampler(len(split), seed=seed)
+        )
+        if (more := self.arrays.unlabelled) is not None:
+            filled: dict[str, Any] = {"batch_size": self.serving.batch_size, "share": self.serving.unlabeled_share}
+            sampler = ToppedUpSampler(sampler, len(more), **filled)
         return BatchLoader(
-            split, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images,
+            self.pool, self.serving.batch_size, sampler=sampler, together=self._together(), images=self.serves_images,
             read=partial(self._read_epoch, sampler) if self._reads_crops and self.serves_images else None,
         )  # fmt: skip
 
@@ -188,7 +227,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def read_for(self, index: Tensor, view: int, *, images: bool = True) -> Batch:
         """Training samples as `prepare` takes them for a view; of encoded images the part alone that it shows."""
-        augment, split = self.serving.augment, self.arrays.train
+        augment, split = self.serving.augment, self.pool
         if not (images and self._reads_crops and augment is not None):
             return split.read(index, images=images)
         boxes = augment.boxes(seed=self.serving.seed, index=index.cpu(), view=view)
@@ -250,9 +289,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         image = self._augmented(batch, view) if changed else batch.image
         if not self.serving.mixup:
             return replace(batch, image=image, view=view)
-        split = self.arrays.train
-        keyed = {"seed": self.serving.seed, "view": view}
-        partner, share = draw_partners(batch.index, alpha=self.serving.mixup, samples=len(split), **keyed)
+        keyed: dict[str, Any] = {"alpha": self.serving.mixup, "seed": self.serving.seed, "view": view}
+        partner, share = draw_partners_of(batch, self.pool, **keyed)
         other = self.read_for(partner, view, images=len(image) > 0).to(batch.target.device)
         if len(image):
             image = torch.lerp(self._augmented(other, view), image, share.view(-1, 1, 1, 1))
@@ -276,7 +314,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         return augment(image, seed=seed, index=batch.index, view=view, is_cropped=batch.cropped is not None)
 
     def _probabilities(self, batch: Batch) -> Tensor:
-        """A batch's targets as (N, K) probabilities."""
+        """A batch's targets as (N, K) probabilities; of a sample without a label, all 0."""
         if batch.soft_target is not None:
             return batch.soft_target
-        return one_hot(batch.target, self.arrays.num_classes).float()
+        known = (batch.target != NO_LABEL)[:, None]
+        return one_hot(batch.target.clamp_min(0), self.arrays.num_classes).float() * known

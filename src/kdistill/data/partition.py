@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> I
     named = {"train": train, "validation": val, "test": test}
     say_repeated(samples.stored.sources, samples.names, whole, named, class_names)
     alike = replace(whole, sample_weight=None)
-    splits = {"train": weighed(whole.take(train)), "val": alike.take(val), "test": alike.take(test)}
+    splits: dict[str, Any] = {"train": weighed(whole.take(train)), "val": alike.take(val), "test": alike.take(test)}
     mean, std = moments(splits["train"])
     return ImageArrays(
         **splits,

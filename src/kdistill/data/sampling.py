@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kdistill.data.philox import uniform
 
-_DRAW_STREAM, _ORDER_STREAM = 4, 5
+_DRAW_STREAM, _ORDER_STREAM, _UNLABELLED_STREAM = 4, 5, 8
 
 
 def balanced_order(target: Tensor, *, length: int, seed: int, epoch: int) -> Tensor:
@@ -73,3 +73,59 @@ class BalancedSampler(ShuffledSampler):
 
     def numbers(self) -> Tensor:
         return balanced_order(self.target, length=self.size, seed=self.seed, epoch=self.epoch)
+
+
+class ToppedUpSampler(ShuffledSampler):
+    """Labelled samples as another sampler has them, each batch filled up with unlabelled ones.
+
+    An epoch is one of the labelled samples. The unlabelled follow each other through the epochs, each shown as often as
+    the others give or take one, in an order that is a function of (seed, how often all were shown).
+    """
+
+    def __init__(self, labelled: ShuffledSampler, unlabelled: int, *, batch_size: int, share: float) -> None:
+        """What the order is drawn from.
+
+        Args:
+            labelled: of N samples.
+            unlabelled: M, how many there are; their numbers begin at N.
+            batch_size: samples of a batch, 2 at least.
+            share: of a batch that is unlabelled, inside 0..1; one sample of each kind at least.
+        """
+        super().__init__(labelled.size, seed=labelled.seed)
+        self.labelled = labelled
+        self.unlabelled = unlabelled
+        self.filling = min(max(round(batch_size * share), 1), batch_size - 1)
+        self.known = batch_size - self.filling
+
+    def __len__(self) -> int:
+        return len(self.labelled) + self._filled
+
+    @property
+    def _filled(self) -> int:
+        """How many unlabelled samples an epoch has."""
+        whole, rest = divmod(len(self.labelled), self.known)
+        return whole * self.filling + round(rest * self.filling / self.known)
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.labelled.set_epoch(epoch)
+
+    def numbers(self) -> Tensor:
+        known, others = self.labelled.numbers(), self._others()
+        batches = -(-len(known) // self.known)
+        parts = zip(known.split(self.known), self._split(others, batches), strict=True)
+        return torch.cat([part for pair in parts for part in pair])
+
+    def _split(self, others: Tensor, batches: int) -> list[Tensor]:
+        return [others[number * self.filling : (number + 1) * self.filling] for number in range(batches)]
+
+    def _others(self) -> Tensor:
+        """The unlabelled samples of the epoch, from where the last epoch ended."""
+        first = self.epoch * self._filled
+        place = torch.arange(first, first + self._filled)
+        drawn = torch.empty_like(place)
+        for time in (place // self.unlabelled).unique().tolist():
+            keys = uniform(self.seed, torch.arange(self.unlabelled), time, 1, stream=_UNLABELLED_STREAM)[:, 0]
+            inside = place // self.unlabelled == time
+            drawn[inside] = keys.argsort(stable=True)[place[inside] % self.unlabelled]
+        return drawn + self.labelled.size

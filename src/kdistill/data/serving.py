@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
 from kdistill.data.augment import Augment
 
 
@@ -22,6 +22,8 @@ class Serving:
         augment: what a view is; None shows the images as they are.
         mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by, targets alike; 0: none.
         sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
+        unlabeled: folder of pictures without labels, which join the part of the loss that learns from the teacher.
+        unlabeled_share: of a training batch, how much they are.
     """
 
     batch_size: PositiveInt = 32
@@ -32,3 +34,5 @@ class Serving:
     augment: Augment | None = None
     mixup: NonNegativeFloat = 0.0
     sampling: Literal["balanced"] | None = None
+    unlabeled: str | None = None
+    unlabeled_share: Share = 0.5

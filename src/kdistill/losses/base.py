@@ -1,13 +1,15 @@
 """The contract of a loss, and the weighted sum: the one place where weights live."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
+from kdistill.losses.targets import NoTarget, learns_from
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class DistillBatch:
         votes: (N,) int64, how many annotators chose class 1, where the data set knows.
         second: the same of another view of the same samples, where a loss wants two (its `views` is 2).
         sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
+        labelled: so many samples, the first of the batch, have a label; None: all have.
     """
 
     student_logits: Tensor
@@ -41,6 +44,7 @@ class DistillBatch:
     votes: Tensor | None = None
     second: "DistillBatch | None" = None
     sample_weight: Tensor | None = None
+    labelled: int | None = None
 
     @property
     def from_teacher(self) -> Tensor:
@@ -61,6 +65,28 @@ class DistillBatch:
         """
         _ = self.from_teacher
         return [(self.student_features[student], self.teacher_features[teacher]) for student, teacher in layers]
+
+    def of_labels(self) -> "DistillBatch":
+        """The samples that have a label: what a loss sees that learns from labels."""
+        count = self.labelled
+        if count is None:
+            return self
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        rows: dict[str, Any] = {name: value[:count] for name, value in given.items() if isinstance(value, Tensor)}
+        maps: dict[str, Any] = {
+            name: {layer: value[:count] for layer, value in given[name].items()}
+            for name in ("student_features", "teacher_features")
+        }
+        second = None if self.second is None else self.second.of_labels()
+        return replace(self, **rows, **maps, second=second, labelled=None)
+
+    def of_all(self) -> "DistillBatch":
+        """All samples, and where some have no label nothing that looks like one: what every other loss sees."""
+        if self.labelled is None:
+            return self
+        second = None if self.second is None else self.second.of_all()
+        nothing: Any = NoTarget()
+        return replace(self, target=nothing, soft_target=nothing, votes=nothing, second=second)
 
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -144,8 +170,10 @@ class WeightedSum(nn.Module):
                 bind(student_shapes, teacher_shapes)
 
     def values(self, batch: DistillBatch) -> Tensor:
-        """Each part before its weight, (P,), in the order of `weights`."""
-        return torch.stack([part(batch) for part in self.parts.values()])
+        """Each part before its weight, (P,), in the order of `weights`; one of labels sees labelled samples alone."""
+        known, everything = batch.of_labels(), batch.of_all()
+        seen = (known if learns_from(part) == "labels" else everything for part in self.parts.values())
+        return torch.stack([part(own) for part, own in zip(self.parts.values(), seen, strict=True)])
 
     def total(self, values: Tensor) -> Tensor:
         """The weighted sum of (P,) parts."""

@@ -54,6 +54,7 @@ class CRD(FeatureLoss):
     negatives, temperature .07, momentum .5, 128 values, .8 times the cross-entropy's weight.
     """
 
+    learns_from = "both"
     weighs_samples = True
     choice = "last"
     needs_maps = False

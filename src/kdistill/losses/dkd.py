@@ -68,6 +68,7 @@ class DKD(LogitLoss):
     in the paper, 1 in the authors' code. They count epochs as here: the first sees 1 / 20.
     """
 
+    learns_from = "both"
     weighs_samples = True
 
     @validate_call

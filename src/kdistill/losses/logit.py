@@ -103,6 +103,7 @@ class CrossEntropy(nn.Module):
     Defaults: no smoothing, as `conf/loss/ce.yaml`; the field smooths by .1, as `conf/loss/label_smoothing.yaml`.
     """
 
+    learns_from = "labels"
     weighs_samples = True
     class_weight: Tensor | None
     logit_shift: Tensor | None

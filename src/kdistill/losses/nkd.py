@@ -54,6 +54,7 @@ class NKD(LogitLoss):
     For transformers as students (DeiT) gamma is 1.
     """
 
+    learns_from = "both"
     weighs_samples = True
 
     @validate_call

@@ -64,6 +64,7 @@ class OFA(OwnFeatureLoss):
     Defaults of the field beside a cross-entropy of weight 1: eps 1 to 1.5 by pair, T = 1, 4 exits, all at weight 1.
     """
 
+    learns_from = "both"
     weighs_samples = True
     choice = "exits"
 

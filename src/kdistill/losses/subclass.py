@@ -90,6 +90,7 @@ class Spread(OwnFeatureLoss):
     on MNIST: weight 1, T = 1, 5 subclasses for each of 2 classes.
     """
 
+    learns_from = "labels"
     compares_samples = True
     choice = "subclasses"
 
@@ -137,6 +138,7 @@ class VoteBins(OwnFeatureLoss):
     2021, have subclass labels of this kind.
     """
 
+    learns_from = "labels"
     weighs_samples = True
     choice = "subclasses"
 

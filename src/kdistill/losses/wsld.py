@@ -47,6 +47,7 @@ def wsld(
 class WSLD(LogitLoss):
     """`wsld`. Beside a cross-entropy of weight 1 the field has T = 2, weight 2.5 (ImageNet), or 4 and 2.25 (CIFAR)."""
 
+    learns_from = "both"
     weighs_samples = True
 
     @validate_call

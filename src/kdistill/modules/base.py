@@ -129,6 +129,7 @@ class ClassifierModule(OptimizedModule):
             votes=batch.votes,
             second=None if batch.second is None else self.loss_input(batch.second),
             sample_weight=batch.sample_weight,
+            labelled=batch.labelled,
         )
 
     def step_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from kdistill.data.arrays import Split
 from kdistill.losses.base import WeightedSum
 from kdistill.losses.changes import BothHeads, TeacherHead
 from kdistill.losses.feature import FeatureLoss
+from kdistill.losses.targets import learns_from
 
 
 def check_loss_of_several(loss: WeightedSum) -> None:
@@ -54,12 +55,19 @@ def check_loss_of_peers(loss: WeightedSum) -> None:
             )
 
 
-def check_loss_of_data(loss: WeightedSum, train: Split) -> None:
-    """Refuses a loss that can't count one sample more than another, where the data say so.
+def check_loss_of_data(loss: WeightedSum, train: Split, *, unlabelled: bool = False) -> None:
+    """Refuses a loss that can't count one sample more than another, or has no use for pictures without labels.
+
+    Args:
+        loss: as it is trained on.
+        train: the labelled images; they may have weights.
+        unlabelled: whether there are pictures without labels too.
 
     Raises:
-        UserError: naming the part, which compares the samples of a batch with each other, or does not know of weights.
+        UserError: naming the part: it compares the samples of a batch with each other, or does not know of weights; it
+            needs the label of each sample. Or no part learns from a teacher alone.
     """
+    _check_unlabelled(loss, unlabelled)
     if train.sample_weight is None or not loss.unweighed:
         return
     name = loss.unweighed[0]
@@ -72,3 +80,19 @@ def check_loss_of_data(loss: WeightedSum, train: Split) -> None:
         f"dataset.weight counts one sample more than another, and loss {name} {why}: take another (loss=kd), or "
         "dataset.weight=null"
     )
+
+
+def _check_unlabelled(loss: WeightedSum, unlabelled: bool) -> None:
+    kinds = {name: learns_from(part) for name, part in loss.parts.items()}
+    if not unlabelled:
+        return
+    if both := [name for name, kind in kinds.items() if kind == "both"]:
+        raise UserError(
+            f"loss {both[0]} needs the label of each sample beside what the teacher says, and dataset.unlabeled has "
+            "none: take another (loss=kd, dist, mse, a loss on layers), or dataset.unlabeled=null"
+        )
+    if "teacher" not in kinds.values():
+        raise UserError(
+            f"loss {' and '.join(kinds)} learns from labels alone, and dataset.unlabeled has none: take loss=kd, or "
+            "dataset.unlabeled=null"
+        )

@@ -16,7 +16,15 @@ class Decision:
 
 
 def decide(
-    switch: str, store: ReplayStore, views: Sequence[int], *, shows: int, max_gb: float, shared: bool, what: str
+    switch: str,
+    store: ReplayStore,
+    views: Sequence[int],
+    *,
+    shows: int,
+    max_gb: float,
+    shared: bool,
+    what: str,
+    share: float = 1.0,
 ) -> Decision:
     """Whether to replay from a store.
 
@@ -29,6 +37,7 @@ def decide(
         max_gb: the most that these views may take, in 10^9 bytes.
         shared: other jobs of this sweep show the same views.
         what: what is stored, for messages.
+        share: of the samples, how many an epoch shows: 1 but where there are many without labels.
 
     Raises:
         UserError: `on`, and the store would be larger than `max_gb`, or there is no room for it.
@@ -44,8 +53,11 @@ def decide(
         if switch == "on":
             raise UserError(f"replay: {text}; raise it, lower dataset.views, or use replay.dtype=bf16")
         return Decision(False, text)
-    if switch == "auto" and len(views) >= shows and not shared:
-        return Decision(False, f"each of {len(views)} views is shown once; dataset.views=K shows fewer, more often")
+    if switch == "auto" and len(views) >= shows * share and not shared:
+        once = f"each of {len(views)} views is shown once" if share == 1 else (
+            f"an epoch shows {100 * share:.2g}% of the samples, so that most answers would never be used again"
+        )  # fmt: skip
+        return Decision(False, f"{once}; dataset.views=K shows fewer, more often")
     if wrong := store.no_room(store.missing(views)):
         if switch == "on":
             raise UserError(f"replay: {what} can't be stored in {store.folder}: {wrong}; give another replay.cache")

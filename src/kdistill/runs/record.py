@@ -28,6 +28,7 @@ class DataFacts:
         mean: by channel, of the training images; `std` likewise.
         class_names: by number.
         value_range: the lowest and highest value of images that are scaled to 8 bits.
+        unlabelled: number of pictures without labels that the student learned from too.
     """
 
     fingerprint: str
@@ -39,6 +40,7 @@ class DataFacts:
     std: tuple[float, ...]
     class_names: tuple[str, ...]
     value_range: tuple[float, float] | None = None
+    unlabelled: Count = 0
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def dry_run(config: DictConfig, arrays: ImageArrays) -> DryRun:
     sizes: dict[str, Any] = {"num_classes": arrays.num_classes, "image_shape": arrays.image_shape}
     network = build_bare_network(config[kind], kind, **sizes, say=log.debug)
     loss = build_loss(config.loss, arrays.class_counts, len(arrays.train), arrays.annotators)
-    check_loss_of_data(loss, arrays.train)
+    check_loss_of_data(loss, arrays.train, unlabelled=bool(config.dataset.get("unlabeled")))
     if config.peers:
         check_loss_of_peers(loss)
         return DryRun(network, None, loss)

@@ -14,6 +14,7 @@ from kdistill.base.weight_files import weights_path
 from kdistill.building.trust import check_trusted
 from kdistill.config.compose import compose_config
 from kdistill.config.key_identity import RECIPES_OWN, SAME_TEACHER, meaning, that_count
+from kdistill.config.roles import FROM_OTHERS
 from kdistill.config.sections import TEACHER_KEYS, wandb_sections
 from kdistill.config.specs import NetworkSpec, TeacherSpec, are_answers, trained_kind
 from kdistill.config.trainer_arguments import PROCESSES, device_of
@@ -63,6 +64,8 @@ def _adapted(recipe: DictConfig, config: DictConfig) -> DictConfig:
         own = {key: recipe.dataset[key] for key in recipe.dataset if meaning(f"dataset.{key}") in RECIPES_OWN}
         same_kind = recipe.dataset._target_ == config.dataset._target_
         recipe.dataset = OmegaConf.merge(config.dataset, own) if same_kind else config.dataset
+        if recipe.dataset.get("unlabeled") and recipe.role not in FROM_OTHERS:
+            recipe.dataset.unlabeled = None  # nothing of it learns from pictures without labels
         section = plain(config.teacher, resolve=True)  # resolved: it may speak of ${student.name}
         if recipe.role == "teacher":
             recipe.teacher = section
@@ -106,6 +109,8 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
     weights = NetworkSpec.of(recipe[kind]).weights
     if Path(weights).expanduser().exists():
         content["weights"] = answers_digest(weights_path(weights))
+    if unlabelled := recipe.dataset.get("unlabeled"):
+        content["unlabelled"] = [unlabelled, recipe.dataset.get("unlabeled_share")]
     if recipe.role == "distill":
         content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
         spec = TeacherSpec.of(recipe.teacher)

@@ -172,6 +172,7 @@ def data_facts(arrays: ImageArrays) -> DataFacts:
         std=tuple(arrays.std),
         class_names=tuple(arrays.class_names),
         value_range=arrays.value_range,
+        unlabelled=0 if arrays.unlabelled is None else len(arrays.unlabelled),
     )
 
 

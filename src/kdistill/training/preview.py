@@ -99,7 +99,7 @@ def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
     assert tried.teacher is not None
     shape, layers = plan.data.arrays.image_shape, tried.loss.teacher_layers
     features, logits = layer_shapes(tried.teacher, layers, shape, owner="teacher")
-    samples = len(plan.data.arrays.train)
+    samples = len(plan.data.pool)
     shapes = {**features, "its logits": logits}
     cache, dtype = Path(config.replay.cache), config.replay.dtype
     store = ReplayStore(cache, "plan", {}, shapes=shapes, samples=samples, dtype=dtype)
@@ -112,6 +112,7 @@ def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
         max_gb=config.replay.max_gb,
         shared=False,
         what="the teacher's answers",
+        share=plan.data.share_shown,
     )
     if not decision.replay:
         return f"the teacher's answers are not stored: {decision.reason}"

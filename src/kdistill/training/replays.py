@@ -142,7 +142,7 @@ def _replayed(
     what: str,
 ) -> Compute | None:
     """What `compute` gives for training batches, from a filled store; None where it is not to be replayed."""
-    split = data.arrays.train
+    split = data.pool
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:
         batch = data.prepare(split.read(index).to(device), view=view)
@@ -153,12 +153,13 @@ def _replayed(
         config,
         switch,
         outputs,
-        {**key, **data.view_key(), "precision": precision, "device": device},
+        {**key, **data.pool_key(), "precision": precision, "device": device},
         samples=len(split),
         shown=data.views_shown(epochs_of(config)),
         batch_size=data.serving.batch_size,
         label=label,
         what=what,
+        share=data.share_shown,
     )
     return None if store is None else lambda batch: store.read(batch.view, batch.index)
 
@@ -174,6 +175,7 @@ def _filled(
     batch_size: int,
     label: str,
     what: str,
+    share: float = 1.0,
 ) -> ReplayStore | None:
     """The store of what a view's samples give, filled for the views that are shown; None where it is not to be."""
     if switch == "off":
@@ -184,7 +186,7 @@ def _filled(
     cache, dtype = Path(config.replay.cache), config.replay.dtype
     store = ReplayStore(cache, label, key, shapes=shapes, samples=samples, dtype=dtype)
     asked = {"shows": len(shown), "max_gb": config.replay.max_gb, "shared": _in_sweep(), "what": what}
-    decision = world.from_first(lambda: decide(switch, store, views, **asked))
+    decision = world.from_first(lambda: decide(switch, store, views, **asked, share=share))
     log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
     if not decision.replay:
         return None

@@ -1,0 +1,89 @@
+"""A folder of pictures without labels, as samples that only a teacher says something of."""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdistill.base.classes import NO_LABEL
+from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
+from kdistill.data.arrays import ImageArrays, Split
+from kdistill.data.encoded import EncodedImages
+from kdistill.data.image_files import LeftOut, images_below
+from kdistill.data.keeping import open_images
+from kdistill.data.partition_names import partition_of
+from kdistill.data.problems import Problems
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 1024  # images made grey
+_LUMA = (0.299, 0.587, 0.114)  # as Pillow's mode L
+
+
+def with_unlabelled(
+    arrays: ImageArrays, given: str, *, root: str | None = None, cache: Path | None = None, **kept: Any
+) -> ImageArrays:
+    """A data set with the pictures of a folder beside it, all below it and of its images' size.
+
+    Args:
+        arrays: the labelled images.
+        given: the folder.
+        root: the data set's own folder, which must not lie in that one: it has the test images.
+        cache: folder of decoded images; None: where data are kept.
+        kept: what else `open_images` is told of the data set's own images.
+
+    Raises:
+        UserError: there is no such folder, no image in it, or a damaged one; or the data set's images are not square.
+    """
+    folder, (channels, height, width) = Path(given).expanduser(), arrays.image_shape
+    _check(folder, given, root)
+    if height != width or channels not in (1, 3):
+        raise UserError(
+            f"dataset.unlabeled={given}: its pictures are made square, grey or coloured, and the data's images are "
+            f"{channels} x {height} x {width}: give dataset.image_size=<pixels>"
+        )
+    problems, left_out = Problems(), LeftOut()
+    paths = images_below(folder, problems, left_out)
+    left_out.say(folder)
+    if not paths and not len(problems):
+        problems.add("no images", str(folder))
+    stored = open_images(
+        paths,
+        storage="encoded" if arrays.train.is_encoded else "decoded",  # one batch holds images of both
+        cache=cache or Path(os.environ.get("KDISTILL_DATA", "outputs/data"), "decoded"),
+        image_size=height,
+        problems=problems,
+        value_range=arrays.value_range,
+        **kept,
+    )
+    problems.raise_if_any(f"the pictures in dataset.unlabeled={given} can't be used")
+    assert stored is not None, "no images would have been a problem"
+    image = stored.image if channels == 3 or isinstance(stored.image, EncodedImages) else grey(stored.image)
+    split = Split(image, torch.full((len(image),), NO_LABEL))
+    log.info("without labels: %s in %s, for the teacher's part of the loss alone", counted(len(split), "image"), folder)
+    return replace(arrays, unlabelled=split, unlabelled_key=stored.key)
+
+
+def _check(folder: Path, given: str, root: str | None) -> None:
+    if not folder.is_dir():
+        raise UserError(f"dataset.unlabeled={given} is no folder: give the folder of the pictures without labels")
+    if root is None:
+        return
+    own, there = Path(root).expanduser().resolve(), folder.resolve()
+    inside = there.relative_to(own).parts if there.is_relative_to(own) else ()
+    if own.is_relative_to(there) or (inside and partition_of(inside[0]) in ("val", "test")):
+        raise UserError(
+            f"dataset.unlabeled={given} holds images of dataset.root={root} that figures are taken on, validation's or "
+            "test's: give a folder with none of them"
+        )
+
+
+def grey(image: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 as (N, 1, H, W); what is grey already stays as it is to the bit."""
+    weights = torch.tensor(_LUMA).view(1, 3, 1, 1)
+    return torch.cat([(part * weights).sum(1, keepdim=True).round().byte() for part in image.split(_AT_ONCE)])
