@@ -245,14 +245,9 @@ def test_a_box_is_cut_from_the_file_itself(tmp_path: Path) -> None:
         assert np.abs(one.numpy().astype(int) - wanted).max() <= 2
 
 
-class Cropping(Augment):
-    """Crops as `boxes` says, and flips."""
-
-    crops = True
-
-
 def test_a_cropped_view_is_a_samples_own_however_its_batch_was_read(tmp_path: Path) -> None:
-    data = in_folders(tmp_path, storage="encoded", augment=Cropping(flip=True), batch_size=5)
+    crop = Augment(random_resized_crop=(0.3, 0.6), flip=True, policy="rand")
+    data = in_folders(tmp_path, storage="encoded", augment=crop, cutmix=1.0, batch_size=5)
     whole = data.prepare(data.arrays.train.read(torch.arange(8)), view=3).image
     some = torch.tensor([6, 1])
     assert torch.equal(data.prepare(data.read_for(some, 3), view=3).image, whole[some])
@@ -263,5 +258,8 @@ def test_a_cropped_view_is_a_samples_own_however_its_batch_was_read(tmp_path: Pa
     assert first.cropped == 3, "the loader reads what the epoch's view shows"
     inside = first.index < 8
     assert torch.equal(data.prepare(first, view=3).image[inside], whole[first.index[inside]])
+    stored = in_folders(tmp_path, storage="decoded", augment=crop, cutmix=1.0)
+    same = stored.prepare(stored.arrays.train.read(torch.arange(8)), view=3).image
+    assert (same - whole).abs().mean() < 0.06 < (same.roll(1, 0) - whole).abs().mean()
     plain = in_folders(tmp_path, storage="encoded", augment=Augment(flip=True))
     assert data.arrays.fingerprint != plain.arrays.fingerprint, "crops of files are other pixels than of stored images"

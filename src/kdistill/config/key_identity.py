@@ -31,6 +31,7 @@ TELLING = ("progress_bar", "profiler", "detect_anomaly", "enable_model_summary",
            "model_registry", "num_sanity_val_steps", "limit_predict_batches")  # fmt: skip
 COMPUTING = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "deterministic", "benchmark",
              "inference_mode", "use_distributed_sampler")  # fmt: skip
+SERVED = tuple(f"dataset.{key}" for key in ("batch_size", "augment", "mixup", "cutmix", "views", "sampling", "targets"))
 # Of keys that are not here, the nearest section above them decides.
 MEANINGS = {
     "name": Meaning.NAME,
@@ -56,7 +57,7 @@ MEANINGS = {
     "dataset.max_decoded_gb": Meaning.MACHINE,
     "dataset.seed": Meaning.DATA_SEED,
     "dataset.eval_batch_size": Meaning.WATCHING,
-    **{f"dataset.{key}": Meaning.SERVING for key in ("batch_size", "augment", "mixup", "views", "sampling", "targets")},
+    **dict.fromkeys(SERVED, Meaning.SERVING),
     "teacher": Meaning.TRAINING,
     "teacher.gate": Meaning.WATCHING,
     "student": Meaning.TRAINING,

@@ -1,4 +1,4 @@
-"""Augmentation as a pure function of (seed, sample, view): one sampling grid, one gather per image."""
+"""Augmentation as a pure function of (seed, sample, view): of a whole batch, on its device."""
 
 from functools import lru_cache
 from typing import Literal
@@ -9,22 +9,33 @@ from pydantic import validate_call
 from torch import Tensor
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import Json, NonNegativeFloat, UnitInterval
+from kdistill.base.types import (
+    JpegQuality,
+    Json,
+    Magnitude,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    UnitInterval,
+)
 from kdistill.data.colour import NUMBERS as _COLOUR_NUMBERS
 from kdistill.data.colour import jitter
-from kdistill.data.crops import crop_boxes
+from kdistill.data.crops import crop_boxes, resized_crops
+from kdistill.data.finish import Finish
 from kdistill.data.philox import normal, uniform
 
 VERSION = 1  # raise it when the same key would give other pixels: stored outputs of views depend on them
 _CONTROL = 5  # control points per side of the elastic field
 _AFFINE_NUMBERS = 6
 # Streams of random numbers beside that of the affine and elastic parts, which these must not move.
-_SYMMETRY_STREAM, _COLOUR_STREAM = 1, 2
+_SYMMETRY_STREAM, _COLOUR_STREAM, _PAD_STREAM = 1, 2, 11
 
 
 class Augment:
-    """Random symmetry, shift, rotation, scale, shear and elastic warp in one grid and one gather; and colour jitter.
+    """Crop, colour jitter, symmetry and warp, a policy of random operations, and what makes pictures worse.
 
+    Symmetry, crop with padding, shift, rotation, scale, shear and elastic warp are one grid and one gather.
     The parts are those of Simard, Steinkraus and Platt (2003); the elastic field is drawn at 5 x 5 control points and
     interpolated by cubic B-splines instead of being drawn at every pixel and smoothed: two small matrix products.
     Flips and quarter turns alone move pixels without interpolation.
@@ -46,6 +57,21 @@ class Augment:
         saturation: UnitInterval = 0.0,
         hue: UnitInterval = 0.0,
         padding: Literal["zeros", "reflection"] = "zeros",
+        random_resized_crop: tuple[UnitInterval, UnitInterval] | None = None,
+        crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3),
+        crop_padding: NonNegativeInt = 0,
+        policy: Literal["trivial", "rand"] | None = None,
+        policy_operations: PositiveInt = 2,
+        policy_magnitude: Magnitude = 9,
+        grey: UnitInterval = 0.0,
+        blur: UnitInterval = 0.0,
+        blur_sigma: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0),
+        jpeg: UnitInterval = 0.0,
+        jpeg_quality: tuple[JpegQuality, JpegQuality] = (30, 95),
+        erase: UnitInterval = 0.0,
+        erase_scale: tuple[UnitInterval, UnitInterval] = (0.02, 0.33),
+        erase_ratio: tuple[PositiveFloat, PositiveFloat] = (0.3, 3.3),
+        erase_with: Literal["black", "mean", "noise"] = "black",
     ) -> None:
         """The strength of each part; 0 turns it off.
 
@@ -60,6 +86,21 @@ class Augment:
             brightness, contrast, saturation: largest relative change (`colour.jitter`).
             hue: largest turn, as a share of the colour circle; a grey image has neither saturation nor hue.
             padding: what lies outside the image: 0, or the image's reflection.
+            random_resized_crop: least and greatest share of the area that is shown, enlarged; None: all of it.
+            crop_ratio: its least and greatest width through height.
+            crop_padding: pixels of padding of which a crop takes some: a shift by whole pixels, up to so many.
+            policy: "trivial" is TrivialAugment (wide), "rand" RandAugment of the two arguments after it.
+            policy_operations: how many of RandAugment's, one after another.
+            policy_magnitude: how strong those are, of 30.
+            grey, blur, jpeg, erase: which share of the images is made grey, is blurred, has been a JPEG file, has a
+                rectangle painted over.
+            blur_sigma: of the blur, least and greatest, in pixels.
+            jpeg_quality: least and greatest.
+            erase_scale, erase_ratio: of the rectangle, the share of the area and height through width.
+            erase_with: what it is painted with: black, the image's mean colour, or noise.
+
+        Raises:
+            ValueError: a least value is above its greatest.
         """
         self.shift = shift
         self.rotation = rotation
@@ -70,25 +111,41 @@ class Augment:
         self.quarter_turn = quarter_turn
         self.colour = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
         self.padding = padding
+        self.crop = None if random_resized_crop is None else {"scale": random_resized_crop, "ratio": crop_ratio}
+        self.crop_padding = crop_padding
+        self.finish = Finish(
+            policy=policy, operations=policy_operations, magnitude=policy_magnitude, grey=grey, blur=blur,
+            blur_sigma=blur_sigma, jpeg=jpeg, jpeg_quality=jpeg_quality, erase=erase, erase_scale=erase_scale,
+            erase_ratio=erase_ratio, erase_with=erase_with,
+        )  # fmt: skip
+        pairs = {"random_resized_crop": random_resized_crop, "crop_ratio": crop_ratio, "blur_sigma": blur_sigma,
+                 "jpeg_quality": jpeg_quality, "erase_scale": erase_scale, "erase_ratio": erase_ratio}  # fmt: skip
+        for name, pair in pairs.items():
+            if pair is not None and pair[0] > pair[1]:
+                raise ValueError(f"{name}=[{pair[0]:g},{pair[1]:g}] goes from the least to the greatest: swap them")
 
     def key(self) -> dict[str, Json]:
         """All that the pixels of a view depend on, besides (seed, sample, view), as plain data."""
-        return {"version": VERSION, **vars(self)}
+        parts = {name: value for name, value in vars(self).items() if name not in ("crop", "crop_padding", "finish")}
+        added = {"crop": self.crop, "crop_padding": self.crop_padding, **self.finish.key()}
+        return {"version": VERSION, **parts, **{name: value for name, value in added.items() if value}}
+
+    def boxes(self, *, seed: int, index: Tensor, view: int) -> Tensor | None:
+        """(N, 4) of `crop_boxes`, what a view shows of each image; None: all of it."""
+        return None if self.crop is None else crop_boxes(seed, index, view, **self.crop)
+
+    def cropped(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
+        """The boxes of stored images, (N, C, H, W) uint8, at the size of the whole: the first part of a view."""
+        boxes = self.boxes(seed=seed, index=index, view=view)
+        return image if boxes is None else resized_crops(image, boxes)
 
     @property
     def crops(self) -> bool:
         """Whether a view shows a part of the image, at the size of all of it."""
-        return False
+        return self.crop is not None
 
-    def boxes(self, *, seed: int, index: Tensor, view: int) -> Tensor:
-        """The part of each image that a view shows, (N, 4) as of `crop_boxes`.
-
-        Encoded images are decoded at the scale that it needs; what `__call__` gets of them is that part already.
-        """
-        return crop_boxes(seed, index, view)
-
-    def __call__(self, image: Tensor, *, seed: int, index: Tensor, view: int, is_cropped: bool = False) -> Tensor:
-        """One augmented view of each image; the same (seed, index, view) gives the same image in any batch.
+    def __call__(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
+        """One view of each image, cropped already; the same (seed, index, view) gives the same image in any batch.
 
         Args:
             image: (N, C, H, W) float; in 0..1 where colours change.
@@ -105,12 +162,16 @@ class Augment:
         """
         if any(self.colour.values()):
             image = jitter(image, uniform(seed, index, view, _COLOUR_NUMBERS, stream=_COLOUR_STREAM), **self.colour)
+        image = self._warped(image, seed=seed, index=index, view=view)
+        return self.finish(image, seed=seed, index=index, view=view)
+
+    def _warped(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
         height, width = image.shape[-2:]
         between = any((self.shift, self.rotation, self.scale, self.shear, self.elastic))
-        if not (between or self.flip or self.quarter_turn):
+        if not (between or self.flip or self.quarter_turn or self.crop_padding):
             return image
         grid = self.grid(height, width, seed=seed, index=index, view=view)
-        # A symmetry maps pixel centres to pixel centres: "nearest" returns the pixels themselves.
+        # Symmetries and shifts by whole pixels map pixel centres to such: "nearest" returns the pixels themselves.
         mode = "bilinear" if between else "nearest"
         return F.grid_sample(image, grid.to(image.dtype), mode=mode, padding_mode=self.padding, align_corners=False)
 
@@ -135,6 +196,9 @@ class Augment:
             ),
             1,
         )
+        if self.crop_padding:
+            whole = uniform(seed, index, view, 2, stream=_PAD_STREAM) * (2 * self.crop_padding + 1)
+            theta[:, :, 2] += (whole.floor() - self.crop_padding) * theta.new_tensor((2.0 / width, 2.0 / height))
         if self.flip or self.quarter_turn:
             theta = self._symmetry(height, width, uniform(seed, index, view, 2, stream=_SYMMETRY_STREAM)) @ theta
         grid = F.affine_grid(theta, [len(index), 1, height, width], align_corners=False)

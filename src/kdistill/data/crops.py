@@ -1,8 +1,10 @@
 """Boxes of random resized crops, known before a picture is decoded: a pure function of (seed, sample, view)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from kdistill.data.levels import levels
 from kdistill.data.philox import uniform
 
 _STREAM = 7
@@ -44,3 +46,29 @@ def crop_boxes(
     fits = (width <= 1) & (height <= 1)
     first = boxes[torch.arange(len(index), device=index.device), fits.int().argmax(1)]
     return torch.where(fits.any(1, keepdim=True), first, torch.tensor(WHOLE, device=index.device))
+
+
+def resized_crops(image: Tensor, boxes: Tensor) -> Tensor:
+    """The box of each image, enlarged to the size of the whole: of whole pixels as torchvision's `resized_crop`.
+
+    Args:
+        image: (N, C, H, W) uint8.
+        boxes: (N, 4) of `crop_boxes`.
+
+    Returns:
+        (N, C, H, W) uint8: between pixel centres linear, and beyond the box's outermost ones as those.
+    """
+    height, width = image.shape[-2:]
+    left, top, wide, high = boxes.double().unsqueeze(2).unbind(1)
+    x, y = _places(left, wide, width), _places(top, high, height)
+    grid = torch.stack(torch.broadcast_tensors(x.unsqueeze(1), y.unsqueeze(2)), -1).float()
+    pixels = F.grid_sample(image.float(), grid.to(image.device), padding_mode="border", align_corners=False)
+    return levels(pixels).clamp_(0.0, 255.0).to(torch.uint8)
+
+
+def _places(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """(N, size) where the pixels of a crop are read along an axis, in grid_sample's -1..1."""
+    step = (torch.arange(size, device=start.device, dtype=torch.float64) + 0.5) / size
+    half = torch.minimum(length / 2, torch.full_like(length, 0.5 / size))  # of a pixel of the image
+    place = torch.minimum(torch.maximum(start + step * length, start + half), start + length - half)
+    return 2.0 * place - 1.0

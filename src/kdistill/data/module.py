@@ -12,9 +12,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from kdistill.base.classes import NO_LABEL, listed, match
+from kdistill.base.classes import listed, match
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.base.storage import digest
@@ -22,12 +21,12 @@ from kdistill.base.types import Json
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
 from kdistill.data.loader import BatchLoader
-from kdistill.data.mixup import draw_partners_of
 from kdistill.data.pool import Pool
 from kdistill.data.room import check_batches
 from kdistill.data.sampling import BalancedSampler, ShuffledSampler, ToppedUpSampler
 from kdistill.data.serving import Serving
 from kdistill.data.unlabelled import with_unlabelled
+from kdistill.data.views import show
 from kdistill.ranks import world
 
 log = logging.getLogger(__name__)
@@ -160,7 +159,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
 
     def view(self, epoch: int) -> int:
         """Which view of the training images an epoch shows: a new one each epoch, or epoch mod `views`."""
-        if self.serving.augment is None and not self.serving.mixup:
+        if not self.serving.changes:
             return 0  # all views of what is not augmented are the same
         return epoch if self.serving.views is None else epoch % self.serving.views
 
@@ -189,10 +188,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         arrays = self.arrays
         rows = None if arrays.train.rows is None else sha256(arrays.train.rows.cpu().numpy().tobytes()).hexdigest()
         key: dict[str, Json] = {"data": arrays.fingerprint, "train": len(arrays.train), "rows": rows}
-        if self.serving.augment is None and not self.serving.mixup:
-            return key
-        augment = None if self.serving.augment is None else self.serving.augment.key()
-        return {**key, "seed": self.serving.seed, "augment": augment, "mixup": self.serving.mixup}
+        return key | self.serving.key()
 
     @property
     def share_shown(self) -> float:
@@ -275,9 +271,9 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """What a model sees of a stored batch.
 
         Args:
-            batch: image (N, C, H, W) uint8.
-            view: which augmented view, mixed if `mixup` says so, or None for the images as they are. Where the batch
-                has no images only the rest is filled in.
+            batch: image (N, C, H, W) uint8, of training samples.
+            view: which augmented view, mixed if `mixup` or `cutmix` says so, or None for the images as they are.
+                Where the batch has no images only the rest is filled in.
 
         Returns:
             The batch with its view filled in; image float32 in 0..1 where a view is more than the stored image, else
@@ -285,37 +281,4 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
         """
         if view is None:
             return batch
-        changed = self.serving.augment is not None or self.serving.mixup > 0
-        image = self._augmented(batch, view) if changed else batch.image
-        if not self.serving.mixup:
-            return replace(batch, image=image, view=view)
-        keyed: dict[str, Any] = {"alpha": self.serving.mixup, "seed": self.serving.seed, "view": view}
-        partner, share = draw_partners_of(batch, self.pool, **keyed)
-        other = self.read_for(partner, view, images=len(image) > 0).to(batch.target.device)
-        if len(image):
-            image = torch.lerp(self._augmented(other, view), image, share.view(-1, 1, 1, 1))
-        mixed: dict[str, Any] = {
-            "soft_target": torch.lerp(self._probabilities(other), self._probabilities(batch), share.view(-1, 1))
-        }
-        if batch.sample_weight is not None and other.sample_weight is not None:
-            mixed["sample_weight"] = torch.lerp(other.sample_weight, batch.sample_weight, share)
-        return replace(batch, image=image, view=view, **mixed)
-
-    def _augmented(self, batch: Batch, view: int) -> Tensor:
-        """One view of each image of a batch, float32 in 0..1; nothing where the batch has no images."""
-        if len(batch.image) == 0:
-            return batch.image
-        augment, seed = self.serving.augment, self.serving.seed
-        if self._reads_crops and batch.cropped != view:  # of what was read whole, or for another view
-            batch = self.read_for(batch.index, view).to(batch.target.device)
-        image = batch.image * (1.0 / 255.0)
-        if augment is None:
-            return image
-        return augment(image, seed=seed, index=batch.index, view=view, is_cropped=batch.cropped is not None)
-
-    def _probabilities(self, batch: Batch) -> Tensor:
-        """A batch's targets as (N, K) probabilities; of a sample without a label, all 0."""
-        if batch.soft_target is not None:
-            return batch.soft_target
-        known = (batch.target != NO_LABEL)[:, None]
-        return one_hot(batch.target.clamp_min(0), self.arrays.num_classes).float() * known
+        return show(self.arrays, self.serving, batch, view=view, pool=self.pool, read=self.read_for)

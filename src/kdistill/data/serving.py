@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from kdistill.base.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
+from kdistill.base.types import Json, NonNegativeFloat, NonNegativeInt, PositiveInt, Share
 from kdistill.data.augment import Augment
 
 
@@ -21,6 +21,8 @@ class Serving:
         seed: keys order and augmentation.
         augment: what a view is; None shows the images as they are.
         mixup: alpha of the Beta(alpha, alpha) that another training image is mixed in by, targets alike; 0: none.
+        cutmix: alpha of the share that a box of another training image fills, targets alike; 0: none. With mixup each
+            image gets one of the two.
         sampling: "balanced" draws every class equally often; None shows each training image once an epoch.
         unlabeled: folder of pictures without labels, which join the part of the loss that learns from the teacher.
         unlabeled_share: of a training batch, how much they are.
@@ -33,6 +35,25 @@ class Serving:
     seed: NonNegativeInt = 0
     augment: Augment | None = None
     mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
     sampling: Literal["balanced"] | None = None
     unlabeled: str | None = None
     unlabeled_share: Share = 0.5
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an image that is shown is made of two."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def changes(self) -> bool:
+        """Whether what is shown is more than the stored image: then its views differ."""
+        return self.augment is not None or self.mixes
+
+    def key(self) -> dict[str, Json]:
+        """What views depend on besides the images and their numbers, as plain data; nothing where nothing changes."""
+        if not self.changes:
+            return {}
+        key: dict[str, Json] = {"seed": self.seed, "augment": None if self.augment is None else self.augment.key()}
+        key["mixup"] = self.mixup
+        return {**key, "cutmix": self.cutmix} if self.cutmix else key

@@ -39,7 +39,7 @@ def choose_views(rows: AnswerRows, data: ArrayDataModule, epochs: int, source: s
         UserError: the answers are of other pictures than those that the run shows.
     """
     there = sorted(set(_views(rows).tolist()))
-    changed = data.serving.augment is not None or data.serving.mixup > 0
+    changed = data.serving.changes
     shown = sorted(set(data.views_shown(epochs)))
     own, key = data.view_key(), rows.about.get("views")
     theirs = key if isinstance(key, dict) else None
@@ -54,10 +54,13 @@ def choose_views(rows: AnswerRows, data: ArrayDataModule, epochs: int, source: s
             "written with, or write answers again with this command's data (replay.export)"
         )
     if len(there) == 1 and (theirs is None or "augment" not in theirs):
-        if data.serving.mixup > 0:
+        if data.serving.mixes:
+            keys = [key for key in ("mixup", "cutmix") if getattr(data.serving, key)]
+            asked = " and ".join(f"dataset.{key}={getattr(data.serving, key):g}" for key in keys)
+            single = " ".join(f"dataset.{key}=0" for key in keys)
             raise UserError(
-                f"dataset.mixup={data.serving.mixup:g} shows pictures that are mixed of two, and {source} has answers "
-                "to single ones: say dataset.mixup=0, or write answers to mixed ones (replay.export)"
+                f"{asked} shows pictures that are mixed of two, and {source} has answers "
+                f"to single ones: say {single}, or write answers to mixed ones (replay.export)"
             )
         if changed:
             log.warning(
@@ -104,7 +107,7 @@ def _unlike(theirs: Mapping[str, Any], own: Mapping[str, Any], *, by_name: bool,
     """In what the pictures of a file differ from a run's; single pictures, known by name, may stand anywhere."""
     own, skipped = json.loads(json.dumps(own)), set(_SAMPLES) if cut else set()
     if "augment" not in theirs:  # a picture as it is depends on nothing but itself
-        skipped |= {"seed", "augment", "mixup"} | ({"data", *_SAMPLES} if by_name else set())
+        skipped |= {"seed", "augment", "mixup", "cutmix"} | ({"data", *_SAMPLES} if by_name else set())
     found = []
     for key in sorted((theirs.keys() | own.keys()) - skipped):
         if theirs.get(key) != own.get(key):
@@ -119,6 +122,7 @@ _WORDS = {
     "seed": "dataset.seed is",
     "augment": "dataset.augment is",
     "mixup": "dataset.mixup is",
+    "cutmix": "dataset.cutmix is",
 }
 
 

@@ -57,7 +57,7 @@ def export_answers(
     check_disk(needed, path.parent, "the file of replay.export", fewer)
 
     def answered(view: int, index: Tensor) -> Tensor:
-        batch = data.prepare(arrays.train.read(index).to(device), view=view)
+        batch = data.prepare(data.read_for(index, view).to(device), view=view)
         with autocast(precision, device):
             return answering(batch).logits.float().cpu()
 

@@ -87,7 +87,7 @@ def epoch_seconds(network: nn.Module, mode: ComputeMode, data: ArrayDataModule, 
     ]
 
     def read() -> object:
-        return data.prepare(data.arrays.train.read(torch.arange(size)).to(device), view=data.view(0))
+        return data.prepare(data.read_for(torch.arange(size), data.view(0)).to(device), view=data.view(0))
 
     _, *reading = [_seconds_of(read, device) for _ in range(4)]  # the first makes kernels and tables ready
     return loader.steps * (seconds + statistics.mean(reading))

@@ -94,7 +94,7 @@ def replay_prefix(
     if switch == "off":
         return False
     few = torch.arange(min(2, len(data.arrays.train)))
-    example = data.prepare(data.arrays.train.read(few).to(device), view=data.view(0)).image
+    example = data.prepare(data.read_for(few, data.view(0)).to(device), view=data.view(0)).image
     module.to(device)
     try:
         if module.loss is not None and module.loss.student_layers:
@@ -145,7 +145,7 @@ def _replayed(
     split = data.pool
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:
-        batch = data.prepare(split.read(index).to(device), view=view)
+        batch = data.prepare(data.read_for(index, view).to(device), view=view)
         with autocast(precision, device):
             return compute(batch)
 

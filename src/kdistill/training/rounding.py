@@ -153,7 +153,7 @@ def _watch(plan: TrainingPlan, prepared: Prepared, rounding: Rounding) -> None:
     numbers = torch.randperm(len(data.arrays.train), generator=torch.Generator().manual_seed(data.serving.seed))
     with torch.inference_mode(), rounding.watching():
         for part in numbers[:_WATCHED].split(data.serving.batch_size):
-            batch = data.prepare(data.arrays.train.read(part).to(plan.device), view=data.view(0))
+            batch = data.prepare(data.read_for(part, data.view(0)).to(plan.device), view=data.view(0))
             module(batch.image)
 
 
