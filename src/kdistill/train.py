@@ -16,7 +16,9 @@ from kdistill.runs.last_words import of_run
 from kdistill.screen.progress import progress
 from kdistill.sweeps.launch import run_sweep
 
-_ONE_RUN = "(--dry-run) prints the plan of one run: leave out -m, and give one value of each key"
+_ONE_RUN = (
+    "(--dry-run, debug=views) shows the plan or the views of one run: leave out -m, and give one value of each key"
+)
 
 
 def job(config: DictConfig) -> None:
@@ -31,9 +33,7 @@ def job(config: DictConfig) -> None:
     if not config.trainer.fit:
         if in_sweep:
             raise UserError(f"trainer.fit=false {_ONE_RUN}")
-        from kdistill.training.preview import preview
-
-        return None if is_another(os.environ) else preview(config, folder)
+        return None if is_another(os.environ) else _shown(config, folder)
 
     if not in_sweep:
         progress().last_words = lambda: of_run("train", folder)
@@ -49,6 +49,18 @@ def job(config: DictConfig) -> None:
             print(error, file=sys.stderr)
             raise SystemExit(1) from None
     train(config, folder, ranks, in_sweep)
+
+
+def _shown(config: DictConfig, folder: Path) -> None:
+    """Shows of a run that is not to train what is asked for."""
+    if config.show == "views":
+        from kdistill.training.show_views import show_views
+
+        show_views(config, folder)
+    else:
+        from kdistill.training.preview import preview
+
+        preview(config, folder)
 
 
 def train(config: DictConfig, folder: Path, ranks: Ranks | None, in_sweep: bool) -> None:

@@ -17,12 +17,14 @@ from omegaconf import DictConfig
 from kdistill.base.errors import UserError
 from kdistill.base.network_names import timms_name
 from kdistill.config.sections import CUSTOM_DATA, WANDB_LOGGER
+from kdistill.config.transforms import HOME, with_sections
 from kdistill.config.tree import Tree, plain, targets
 
 _LIBRARIES = ("kdistill", "torch", "torchvision", "timm", "pytorch_lightning")
 _LISTED = (
     "our own networks, data sets and losses, timm's and torchvision's models by name, torch.nn's layers, torch.optim's "
-    "optimizers and schedulers; as callbacks and loggers, Lightning's and our own"
+    "optimizers and schedulers; as callbacks and loggers, Lightning's and our own; in dataset.transform, torchvision's "
+    "transforms (v2), but for Lambda"
 )
 # Where a library's classes on the list are written; those of timm and torchvision are built by function.
 _HOMES = {
@@ -34,6 +36,7 @@ _HOMES = {
 }
 # Arguments by which a builder of networks reads a file, or asks a hub: weights come from the run's own folder.
 _WATCHING = ("callbacks", "logger")  # the sections of a whole config whose classes get to see a training
+_SHOWING = "dataset.transform["  # the list of what images go through
 _FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 
 
@@ -49,9 +52,10 @@ def check_trusted(config: DictConfig, allowed: Sequence[str], source: Path) -> N
         UserError: listing the targets and how to allow them; or a target that is to fetch something.
     """
     strange = set()
-    for key, section in targets(plain(config)):
+    for key, section in targets(with_sections(plain(config))):
         _check_arguments(section, source)
-        if not is_trusted(target := str(section["_target_"]), allowed, watches=key.startswith(_WATCHING)):
+        shows = key.startswith(_SHOWING)
+        if not is_trusted(target := str(section["_target_"]), allowed, watches=key.startswith(_WATCHING), shows=shows):
             strange.add(target)
     if strange:
         words = sorted({target if target.split(".")[0] in _LIBRARIES else target.split(".")[0] for target in strange})
@@ -69,7 +73,7 @@ def _check_arguments(section: Tree, source: Path) -> None:
         raise UserError(f"{source} has {fetching} for {section['_target_']}: a file may not fetch weights")
 
 
-def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = False) -> bool:
+def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = False, shows: bool = False) -> bool:
     """Whether a file may name this target: it is on the closed list, or allowed by name or with its package.
 
     A library that is known here is never allowed as a whole, only its callables one by one.
@@ -78,6 +82,7 @@ def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = Fals
         target: the dotted path.
         allowed: the user's word.
         watches: whether it stands among the callbacks or loggers: the one place where those may be named.
+        shows: whether it stands in dataset.transform: the one place where transforms may be named, and they alone.
     """
     parts = target.split(".")
     if target in allowed:
@@ -89,8 +94,10 @@ def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = Fals
     if inspect.isclass(found):
         if found is get_object(CUSTOM_DATA):  # calls what it is given, with arguments that nobody has looked at
             return False
+        if shows:
+            return _is_transform(found)
         return _home(found).startswith(_HOMES[parts[0]]) and issubclass(found, _classes(watches=watches))
-    own = inspect.isfunction(found) and _home(found).startswith(f"{parts[0]}.")
+    own = not shows and inspect.isfunction(found) and _home(found).startswith(f"{parts[0]}.")
     return own and (_is_logger(found) if watches else _is_builder(found, parts[0]))
 
 
@@ -126,6 +133,13 @@ def _classes(*, watches: bool) -> tuple[type, ...]:
     from kdistill.replay.answers import AnswersFile
 
     return (Callback, Logger) if watches else (nn.Module, ArrayDataModule, AnswersFile, Augment, Optimizer, LRScheduler)
+
+
+def _is_transform(found: type) -> bool:
+    """Whether a class is a transform of torchvision's; not the one that calls a function that it is given."""
+    from torchvision.transforms import v2
+
+    return issubclass(found, v2.Transform) and found is not v2.Lambda and _home(found).startswith(HOME)
 
 
 def _is_logger(found: Any) -> bool:

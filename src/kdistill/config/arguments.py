@@ -1,6 +1,7 @@
 """What is wrong in the open sections of a config, whose keys are the arguments of a `_target_`."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from kdistill.base.errors import UserError
@@ -17,6 +18,7 @@ from kdistill.config.sections import (
     supplied_to,
 )
 from kdistill.config.signature import Parameter, signature_of
+from kdistill.config.transforms import transform_problems
 from kdistill.config.tree import Tree
 from kdistill.config.unknown_keys import unknown
 
@@ -38,6 +40,10 @@ def section_problems(key: str, value: Any, known: Sequence[str]) -> Iterator[str
         yield f"{key} has no _target_: give {key}._target_=package.module.Class"
     elif target not in (None, UNKNOWN):
         yield from _arguments(key, value, str(target), known)
+    if key == "dataset" and not _has_unknown(value.get("transform")):
+        yield from transform_problems(
+            f"{key}.transform", value.get("transform"), partial(section_problems, known=known)
+        )
     for name, inner in value.items():
         for place, section in _sections(inner, f"{key}.{name}"):
             yield from section_problems(place, section, known)

@@ -31,7 +31,10 @@ TELLING = ("progress_bar", "profiler", "detect_anomaly", "enable_model_summary",
            "model_registry", "num_sanity_val_steps", "limit_predict_batches")  # fmt: skip
 COMPUTING = ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "deterministic", "benchmark",
              "inference_mode", "use_distributed_sampler")  # fmt: skip
-SERVED = tuple(f"dataset.{key}" for key in ("batch_size", "augment", "mixup", "cutmix", "views", "sampling", "targets"))
+SERVED = tuple(
+    f"dataset.{key}"
+    for key in ("batch_size", "augment", "mixup", "cutmix", "transform", "views", "sampling", "targets")
+)
 # Of keys that are not here, the nearest section above them decides.
 MEANINGS = {
     "name": Meaning.NAME,
@@ -43,6 +46,7 @@ MEANINGS = {
     "teacher_cache": Meaning.REPORTING,
     "allow": Meaning.REPORTING,
     "tags": Meaning.REPORTING,
+    "show": Meaning.REPORTING,
     "ckpt_path": Meaning.TRAINING,
     "dataset": Meaning.DATA,
     "dataset.root": Meaning.FOLDER,

@@ -91,6 +91,7 @@ class TrainConfig:
     allow: list[str] = field(default_factory=list)
     ckpt_path: str | None = None
     tags: list[str] = field(default_factory=list)
+    show: str = _one_of(("plan", "views"), "plan")
     dataset: Any = field(default=MISSING, metadata={"keys": {"batch_size": PositiveInt}})
     teacher: Any = None
     student: Any = None

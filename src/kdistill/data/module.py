@@ -111,6 +111,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             self._arrays = arrays
             if self._reads_crops:  # of the file itself: sharper than those of a stored image, so other data
                 self._arrays = arrays = replace(arrays, fingerprint=digest([arrays.fingerprint, "crops of files"]))
+            if self.serving.transform is not None:
+                self.serving.transform.check(arrays.train.read(torch.tensor([0])).image[0], seed=self.serving.seed)
             self._say(arrays)
         return self._arrays
 
@@ -140,6 +142,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
             log.warning(
                 "no training image is of %s: %s can't be learnt", ", ".join(absent), "they" if len(absent) > 1 else "it"
             )
+        if self.serving.transform is not None and self.serving.augment is not None:
+            log.info("dataset.augment comes after dataset.transform: with dataset.augment=null it does not come at all")
         if self.serving.batch_size > count:
             log.warning(
                 "dataset.batch_size=%d is more than the data have (%s): each epoch is one step of all",

@@ -57,14 +57,17 @@ def show(arrays: ImageArrays, serving: Serving, batch: Batch, *, view: int, pool
 
 def _augmented(arrays: ImageArrays, serving: Serving, batch: Batch, view: int, read: Read) -> Tensor:
     """One view of each image of a batch, float32 in 0..1; nothing where the batch has no images."""
-    augment = serving.augment
-    if len(batch.image) == 0 or augment is None:
-        return batch.image * (1.0 / 255.0)
-    if augment.crops and arrays.train.is_encoded and batch.cropped != view:  # it was read whole, or for another view
-        batch = read(batch.index, view).to(batch.target.device)
+    augment, transform = serving.augment, serving.transform
+    if len(batch.image) == 0:
+        return batch.image
+    if augment is not None and augment.crops and arrays.train.is_encoded and batch.cropped != view:
+        batch = read(batch.index, view).to(batch.target.device)  # it was read whole, or for another view
     keyed: dict[str, Any] = {"seed": serving.seed, "index": batch.index, "view": view}
-    image = batch.image if batch.cropped == view else augment.cropped(batch.image, **keyed)
-    return augment(image * (1.0 / 255.0), **keyed)
+    image = batch.image
+    if augment is not None and batch.cropped != view:
+        image = augment.cropped(image, **keyed)
+    image = image * (1.0 / 255.0) if transform is None else transform(image, **keyed)
+    return image if augment is None else augment(image, **keyed)
 
 
 def _probabilities(arrays: ImageArrays, batch: Batch) -> Tensor:
