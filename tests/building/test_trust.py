@@ -33,6 +33,7 @@ RUN_CODE = [
     "timm.models.hub.download_cached_file",
     "kdistill.runs.np.load",
     "kdistill.data.custom.CustomData",
+    "kdistill.data.own_module.OwnModule",
     "kdistill.train.main",
     "kdistill.models.build.nn.Linear",
     "hydra.utils.instantiate",

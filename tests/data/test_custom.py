@@ -130,8 +130,8 @@ def test_what_it_cannot_be_is_refused_in_words() -> None:
     assert any("'dataset.sise'" in one for one in problems) and any("dataset.views" in one for one in problems), (
         problems
     )
-    with pytest.raises(UserError, match=r"LightningDataModule.*docs/lightning.md"):
-        data("dataset._target_=pytorch_lightning.LightningDataModule")
+    with pytest.raises(UserError, match="gives items: leave out the transform"):
+        data("dataset.normalized={mean: [.5], std: [.5]}")
 
 
 @pytest.mark.slow

@@ -24,3 +24,10 @@ def test_a_copy_of_the_teacher_agrees_wholly() -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="one shape"):
         per_sample(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+def test_a_divergence_is_never_below_zero_however_sure_both_are() -> None:
+    random = np.random.default_rng(0)
+    sure = 60 * np.eye(3)[random.integers(0, 3, 4000)]
+    logits, noise = ((sure * part + random.normal(size=(4000, 3))).astype(np.float32) for part in (1, 0))
+    assert per_sample(logits + np.float32(1e-6) * noise, logits)[:, 1].min() >= 0

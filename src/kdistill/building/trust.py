@@ -92,7 +92,7 @@ def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = Fals
     if any(not part.isidentifier() or part.startswith("_") for part in parts) or (found := _find(parts)) is None:
         return False
     if inspect.isclass(found):
-        if found is get_object(CUSTOM_DATA):  # calls what it is given, with arguments that nobody has looked at
+        if issubclass(found, get_object(CUSTOM_DATA)):  # calls what it is given, with whatever arguments
             return False
         if shows:
             return _is_transform(found)

@@ -107,11 +107,12 @@ def open_sections(tree: Tree, schema: Any) -> Leaves:
 
 
 CUSTOM_DATA = "kdistill.data.custom.CustomData"  # what serves a data set of one's own
+OWN_MODULE = "kdistill.data.own_module.OwnModule"  # and a LightningDataModule; its arguments are those, and more
 
 
 def custom_data_keys() -> dict[str, Any]:
     """What the section of a data set of one's own has besides that class's arguments, and the types of them."""
-    signature = signature_of(CUSTOM_DATA)
+    signature = signature_of(OWN_MODULE)
     assert signature is not None
     own = {name: parameter for name, parameter in signature.parameters.items() if name not in ("make", "label")}
     return {name: _type_of(one) for name, one in own.items()}

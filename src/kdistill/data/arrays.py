@@ -101,6 +101,7 @@ class ImageArrays:
             where images have no names.
         unlabelled: pictures without labels, which are no part of the data that figures and counts are of.
         unlabelled_key: hash of their content.
+        train_count: how many training images there are, where `train` has some of them alone, to be looked at.
     """
 
     train: Split
@@ -115,14 +116,22 @@ class ImageArrays:
     names: Sequence[object] = ()
     unlabelled: Split | None = None
     unlabelled_key: str = ""
+    train_count: int | None = None
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
-    def class_counts(self) -> tuple[int, ...]:
-        """How many training images each class has, by class number."""
+    def train_samples(self) -> int:
+        """How many training images there are."""
+        return len(self.train) if self.train_count is None else self.train_count
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """How many training images each class has, by class number; None where that is not known."""
+        if self.train_count is not None:
+            return None
         return tuple(torch.bincount(self.train.target, minlength=self.num_classes).tolist())
 
     @property
@@ -147,8 +156,10 @@ class ImageArrays:
 
     def describe(self) -> str:
         """Images per partition, in words, and per class of training."""
-        train, val, test = f"{len(self.train):,}", f"{len(self.val):,}", counted(len(self.test), "test image")
-        return f"{train} training, {val} validation and {test}; training: {per_class(self.train, self.class_names)}"
+        train, val, test = f"{self.train_samples:,}", f"{len(self.val):,}", counted(len(self.test), "test image")
+        some = "" if self.train_count is None else f"the first {len(self.train):,} of "
+        of_classes = per_class(self.train, self.class_names)
+        return f"{train} training, {val} validation and {test}; {some}training: {of_classes}"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -41,6 +41,7 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     that resumes sees what it would have seen.
     """
 
+    is_numbered = True  # whether it is known which sample is which, so that what is computed of one can be stored
     made_up = False  # whether the images are painted by a program: then a network may train without its weights
 
     def __init__(self, **serving: Any) -> None:
@@ -136,8 +137,8 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
     def _say(self, arrays: ImageArrays) -> None:
         """What there is, and what the smallest of it leads to."""
         log.info("data: %s", arrays.describe())
-        count = len(arrays.train)
-        absent = [name for name, images in zip(arrays.class_names, arrays.class_counts, strict=True) if not images]
+        count, counts = arrays.train_samples, arrays.class_counts or [1] * arrays.num_classes
+        absent = [name for name, images in zip(arrays.class_names, counts, strict=True) if not images]
         if absent:
             log.warning(
                 "no training image is of %s: %s can't be learnt", ", ".join(absent), "they" if len(absent) > 1 else "it"
@@ -149,6 +150,9 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                 "dataset.batch_size=%d is more than the data have (%s): each epoch is one step of all",
                 self.serving.batch_size, counted(count, "training image"),
             )  # fmt: skip
+
+    def cut_batches(self, batches: int | float) -> None:
+        """Has an epoch of so many batches, where their loader is somebody's own; else the images are cut."""
 
     def keep(self, arrays: ImageArrays) -> None:
         self._arrays = arrays

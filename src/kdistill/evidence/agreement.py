@@ -24,4 +24,5 @@ def per_sample(student_logits: np.ndarray, teacher_logits: np.ndarray) -> np.nda
     believed = np.exp(teacher)
     possible = believed > 0  # what the teacher rules out adds nothing
     surprise = np.where(possible, teacher, 0.0) - np.where(possible, student, 0.0)
-    return np.stack((same, (believed * surprise).sum(1)), axis=1)
+    divergence = np.maximum((believed * surprise).sum(1), 0.0)  # rounding may leave a hair below what it can't be under
+    return np.stack((same, divergence), axis=1)

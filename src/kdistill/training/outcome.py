@@ -164,7 +164,7 @@ def data_facts(arrays: ImageArrays) -> DataFacts:
     """What a record says of data."""
     return DataFacts(
         fingerprint=arrays.fingerprint,
-        train=len(arrays.train),
+        train=arrays.train_samples,
         val=len(arrays.val),
         test=len(arrays.test),
         image_shape=arrays.image_shape,

@@ -22,6 +22,7 @@ from kdistill.config.specs import NetworkSpec, trained_kind
 from kdistill.config.trainer_arguments import device_of, epochs_of
 from kdistill.data.arrays import ImageArrays
 from kdistill.data.module import ArrayDataModule
+from kdistill.losses.base import check_numbered
 from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.models.taps import find_layer, parse_layer
 from kdistill.modules.options import ModuleOptions
@@ -38,6 +39,7 @@ from kdistill.training.peers import build_peers
 from kdistill.training.presence import check_presence
 from kdistill.training.shorten import shorten
 from kdistill.training.trainer_options import accumulates, check_trainer
+from kdistill.training.unnumbered import check_unnumbered
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ def make_plan(config: DictConfig) -> TrainingPlan:
     check_figures(config, arrays)
     check_presence(config, arrays)
     dry_run(config, arrays)
+    if not data.is_numbered:
+        check_unnumbered(config)
     known = known_answers(config, data)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     kind = trained_kind(config)
@@ -127,6 +131,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
             " and ".join(options.loss.comparing), world.size(),
             counted(data.serving.batch_size // world.size(), "image"),
         )  # fmt: skip
+    check_numbered(data.is_numbered, options.loss)
     if options.loss.views > 1:
         data.show_two_views()
     if (steps := data.train_dataloader().steps * epochs_of(config)) < _FEW_STEPS:

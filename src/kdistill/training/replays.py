@@ -142,6 +142,8 @@ def _replayed(
     what: str,
 ) -> Compute | None:
     """What `compute` gives for training batches, from a filled store; None where it is not to be replayed."""
+    if switch == "off" or not data.is_numbered:
+        return None
     split = data.pool
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:

@@ -30,6 +30,8 @@ def shorten(config: DictConfig, data: ArrayDataModule) -> None:
         kept = _kept(len(numbers[part]), batches, batch_size)
         numbers[part] = numbers[part][kept]
         arrays = replace(arrays, **{part: getattr(arrays, part)[kept]})
+        if part == "train":
+            data.cut_batches(batches)
 
     if overfit:
         cut("train", overfit, serving.batch_size)
