@@ -32,9 +32,10 @@ def test_random_numbers_are_the_same_bits(device: str) -> None:
     "augment",
     [
         [],
-        ["+dataset.augment.flip=true", "+dataset.augment.quarter_turn=true"],
-        ["+dataset.augment.brightness=0.2", "+dataset.augment.contrast=0.2", "+dataset.augment.padding=reflection"],
+        ["dataset.augment.flip=true", "dataset.augment.quarter_turn=true"],
+        ["dataset.augment.brightness=0.2", "dataset.augment.contrast=0.2", "dataset.augment.padding=reflection"],
         ["dataset.mixup=0.4"],
+        ["dataset.cutmix=1.0", "dataset.augment.random_resized_crop=[0.3,1.0]", "dataset.augment.blur=0.5"],
     ],
 )
 def test_a_view_is_the_same_picture(digits: list[str], device: str, augment: list[str]) -> None:
@@ -54,7 +55,7 @@ def test_a_view_is_the_same_picture(digits: list[str], device: str, augment: lis
 
 def test_symmetries_move_the_pixels_themselves(digits: list[str], device: str) -> None:
     plain = [f"dataset.augment.{part}=0" for part in ("shift", "rotation", "scale", "shear", "elastic")]
-    turned = [*plain, "+dataset.augment.flip=true", "+dataset.augment.quarter_turn=true"]
+    turned = [*plain, "dataset.augment.flip=true", "dataset.augment.quarter_turn=true"]
     here, there = digits_of(digits, *turned), digits_of(digits, *turned)
     there.place(device)
     one, other = (data.prepare(data.arrays.train.read(INDEX), view=1).image for data in (here, there))

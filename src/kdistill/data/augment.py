@@ -168,8 +168,11 @@ class Augment:
     def _warped(self, image: Tensor, *, seed: int, index: Tensor, view: int) -> Tensor:
         height, width = image.shape[-2:]
         between = any((self.shift, self.rotation, self.scale, self.shear, self.elastic))
-        if not (between or self.flip or self.quarter_turn or self.crop_padding):
-            return image
+        if not (between or self.quarter_turn or self.crop_padding):
+            if not self.flip:
+                return image
+            turned = uniform(seed, index, view, 2, stream=_SYMMETRY_STREAM)[:, 0] < 0.5  # as `_symmetry`
+            return torch.where(turned.view(-1, 1, 1, 1), image.flip(-1), image)
         grid = self.grid(height, width, seed=seed, index=index, view=view)
         # Symmetries and shifts by whole pixels map pixel centres to such: "nearest" returns the pixels themselves.
         mode = "bilinear" if between else "nearest"

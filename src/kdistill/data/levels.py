@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 _TIE = 2.0**-10  # a half goes up, whatever the last bit of a float says: so a level does not depend on the batch
@@ -10,7 +9,7 @@ _TIE = 2.0**-10  # a half goes up, whatever the last bit of a float says: so a l
 
 def levels(values: Tensor) -> Tensor:
     """The nearest whole numbers, as floats."""
-    return torch.floor(values + (0.5 + _TIE))
+    return (values + (0.5 + _TIE)).floor_()
 
 
 def on_some(image: Tensor, share: float, draws: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -72,8 +72,8 @@ def apply_policy(
                 )
             else:
                 changed = operate(some, name, strength[rows], signs[rows], kind)
-            pixels = pixels.index_copy(0, rows.to(pixels.device), changed)
-    return pixels.div(255.0)
+            pixels.index_copy_(0, rows.to(pixels.device), changed)
+    return pixels.div_(255.0)
 
 
 def operate(pixels: Tensor, name: str, strength: Tensor, sign: Tensor, kind: Kind) -> Tensor:
