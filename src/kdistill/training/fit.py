@@ -26,7 +26,7 @@ from kdistill.training.callbacks.progress import TrainingProgress
 from kdistill.training.go_on import checkpoint_to_go_on_from
 from kdistill.training.plan import TrainingPlan
 from kdistill.training.prepare import Prepared
-from kdistill.training.processes import environment, where
+from kdistill.training.processes import environment, shared_norms, unused_in_words, where
 from kdistill.training.trainer_options import one_step_for, quiet_lightning, trainer_options
 
 log = logging.getLogger(__name__)
@@ -96,13 +96,18 @@ def fit(
         )
         options = trainer_options(config, folder.path)
         own: dict[str, Any] = {
-            **where(config, plan.device),
+            **where(config, plan.device, callbacks),
             "max_epochs": epochs_of(config),
             "precision": precision,
             "log_every_n_steps": config.trainer.log_every_n_steps,
             "logger": loggers,
             "callbacks": [*callbacks, *([told] if shown and world.is_first() else []), *more],
-            "plugins": [AtomicCheckpointIO(run, folder.path, foreign), environment(), *options.pop("plugins")],
+            "plugins": [
+                AtomicCheckpointIO(run, folder.path, foreign),
+                environment(),
+                *shared_norms(config, prepared.module),
+                *options.pop("plugins"),
+            ],
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
@@ -112,7 +117,8 @@ def fit(
         begun = folder.last_checkpoint or foreign
         if begun is not None:
             log.info(f"{label}: goes on from {begun}")
-        trainer.fit(prepared.module, datamodule=data, ckpt_path=begun, weights_only=True)
+        with unused_in_words():
+            trainer.fit(prepared.module, datamodule=data, ckpt_path=begun, weights_only=True)
         if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
             judge_average(trainer, checkpoint)
     if not checkpoint.best_model_path:  # it never came to save, as with every_n_epochs above max_epochs

@@ -83,7 +83,7 @@ def launch(train: Train, config: DictConfig, folder: Path, count: int, in_sweep:
     """
     for name in ("torch.distributed.elastic", "torch.multiprocessing"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # how they end is said here
-    with tempfile.TemporaryDirectory(prefix="kdistill-") as place, _threads_shared(count):
+    with tempfile.TemporaryDirectory(prefix="kdistill-") as place, _environment(count):
         settings = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -177,9 +177,10 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _threads_shared(count: int) -> Iterator[None]:
-    """A block in which processes are started with their share of the cores, where nobody has said how many threads."""
-    own = {_THREADS: os.environ.get(_THREADS, str(max(1, usable_cores() // count))), "PYTHONWARNINGS": _UNTRACKED}
+def _environment(count: int) -> Iterator[None]:
+    """A block in which processes are started with their share of the cores, and talk little; what is set stays."""
+    own = {"PYTHONWARNINGS": _UNTRACKED, "TORCH_CPP_LOG_LEVEL": "ERROR", _THREADS: str(max(1, usable_cores() // count))}
+    own |= {name: os.environ[name] for name in own.keys() & os.environ.keys()}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:

@@ -4,23 +4,29 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning, Callback
+from pytorch_lightning.plugins import LayerSync
 from pytorch_lightning.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdistill.base.errors import UserError
 from kdistill.base.ranks import Ranks, ranks_of
 from kdistill.building.device import choose_device
+from kdistill.config.signature import descends
 from kdistill.config.trainer_arguments import count_devices, device_of
+from kdistill.modules.shared_norms import SharedNorms
 from kdistill.ranks import world
 
 log = logging.getLogger(__name__)
@@ -32,20 +38,54 @@ def environment() -> ClusterEnvironment:
     return LightningEnvironment() if ranks is None or world.size() == 1 else _started_by(ranks)
 
 
-def where(config: DictConfig, device: str) -> dict[str, Any]:
-    """Accelerator, devices, nodes and strategy of a Trainer in this process."""
+def where(config: DictConfig, device: str, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
+    """Accelerator, devices, nodes and strategy of a Trainer in this process.
+
+    Args:
+        config: the run's.
+        device: cpu or cuda.
+        callbacks: one that lets parts of the network wait needs a strategy that looks for what a step leaves out.
+    """
     found: dict[str, Any] = {"accelerator": "gpu" if device == "cuda" else "cpu", "devices": 1}
     ranks = ranks_of(os.environ)
     if ranks is None or world.size() == 1:
         return found
     strategy = config.trainer.get("strategy") or "auto"
+    if strategy in ("auto", "ddp"):
+        waits = any(isinstance(callback, BaseFinetuning) for callback in callbacks)
+        strategy = "ddp_find_unused_parameters_true" if waits else "ddp"
     own = _numbers(config) if device == "cuda" else None
-    return {
-        **found,
-        "devices": own or ranks.local_size,
-        "num_nodes": ranks.nodes,
-        "strategy": "ddp" if strategy == "auto" else strategy,
-    }
+    return {**found, "devices": own or ranks.local_size, "num_nodes": ranks.nodes, "strategy": strategy}
+
+
+def shared_norms(config: DictConfig, network: nn.Module) -> list[LayerSync]:
+    """What shares BatchNorm's statistics, where that is asked for; where it is not, they are said to be of a part."""
+    if world.size() == 1 or not any(isinstance(layer, _BatchNorm) and layer.training for layer in network.modules()):
+        return []
+    if config.trainer.get("sync_batchnorm"):
+        return [SharedNorms()]
+    log.info(
+        "BatchNorm has the statistics of each process's part of a batch; trainer.sync_batchnorm=true takes those of all"
+    )
+    return []
+
+
+@contextmanager
+def unused_in_words() -> Iterator[None]:
+    """A block in which it is told what to do where a step leaves parameters without a gradient.
+
+    Raises:
+        UserError: processes wait for gradients of such parameters.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Expected to have finished reduction" not in str(error):
+            raise
+        raise UserError(
+            "a training step gives some parameters no gradient, and the processes wait for those: write "
+            "trainer.strategy=ddp_find_unused_parameters_true"
+        ) from error
 
 
 @contextmanager
@@ -100,6 +140,12 @@ def _check_alike(config: DictConfig, ranks: Ranks) -> None:
             f"trainer.devices={config.trainer.get('devices')} trainer.num_nodes={nodes}, and {ranks.launcher} has "
             f"started {ranks.local_size} on each of {ranks.nodes}: leave them out, or let them agree"
         )
+    for name, section in config.callbacks.items():
+        if section is not None and descends(str(section.get("_target_")), BackboneFinetuning.__name__):
+            raise UserError(
+                f"callbacks.{name}: {section._target_} freezes the backbone before the processes agree whose gradients "
+                "they share, and what it frees later would go apart: use callbacks=[default,head_first], or one process"
+            )
     if config.dataset.batch_size < ranks.size:
         raise UserError(
             f"dataset.batch_size={config.dataset.batch_size} is what {ranks.size} processes share out: give as many "

@@ -27,6 +27,7 @@ _TAKEN = (
     "devices",
     "num_nodes",
     "strategy",
+    "sync_batchnorm",
     "overfit_batches",
     "fast_dev_run",
     "gradient_clip_algorithm",
@@ -36,7 +37,7 @@ _NOT_BY_STEP = {
     *_TAKEN,
     *("min_epochs", "max_time", "limit_val_batches", "limit_predict_batches"),
     *("check_val_every_n_epoch", "num_sanity_val_steps", "enable_model_summary", "deterministic", "benchmark"),
-    *("inference_mode", "use_distributed_sampler", "detect_anomaly", "sync_batchnorm", "enable_autolog_hparams"),
+    *("inference_mode", "use_distributed_sampler", "detect_anomaly", "enable_autolog_hparams"),
     *("model_registry", "enable_progress_bar", "logger", "callbacks", "default_root_dir", "barebones"),
 }
 _PROFILERS: dict[str, type[Profiler]] = {
@@ -53,6 +54,7 @@ _ADVICE = (
     "treespec",
     "in eval mode at the",
     "lr scheduler dict contains the key",
+    "Grad strides do not match",  # of channels-last weights, in several processes
     "when logging on epoch level in distributed setting",
 )
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from kdistill.base.types import PositiveInt
 from kdistill.models.freeze import describe_trainable, settle_frozen
 from kdistill.models.head import new_parts
+from kdistill.ranks import world
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,16 @@ class HeadFirst(BaseFinetuning):
         super().__init__()
         self.epochs = epochs
         self._rest: list[nn.Parameter] = []
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Freezes, but for several processes: they must know by then all that they will share gradients of."""
+        if world.size() == 1:
+            super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if world.size() > 1:
+            self.freeze_before_training(pl_module)
+        super().on_fit_start(trainer, pl_module)
 
     def freeze_before_training(self, pl_module: pl.LightningModule) -> None:
         network = pl_module.network
