@@ -145,6 +145,7 @@ def test_equal_data_have_one_fingerprint_and_others_another() -> None:
         ("Blocks", {"normalized": None}, "values from -2 to"),
         ("Blocks", {"mean": 3}, "with dataset.normalized taken back"),
         ("Blocks", {"normalized": {"mean": [0.5]}}, "a number for each channel"),
+        ("Blocks", {"normalized": {"mean": [0, 0], "std": [1, 1]}}, "images have 3 channels"),
         ("Blocks", {"unlabeled": "more"}, "can't join"),
         ("Blocks", {"train": {"a": 1}}, "leave out dataset.train"),
         ("Blocks", {"image_size": 8}, "leave out dataset.image_size"),
@@ -167,7 +168,7 @@ def test_what_cannot_be_taken_is_refused_in_words(target: str, given: dict[str, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["replay.teacher=on"], "replay.teacher=on: the data module serves its own batches"),
+        (["replay.export=answers.npz"], "answers are written by them"),
         (["loss=crd"], "remembers each sample"),
     ],
 )

@@ -163,6 +163,8 @@ def test_soft_targets_and_dicts_are_taken_too() -> None:
     made = Batch.of({"image": image, "target": soft, "index": torch.arange(4)})
     assert made.is_numbered and made.soft_target is soft and torch.equal(made.target, target)
     assert not Batch.of([image, target]).is_numbered
+    whole = Batch.of([image, soft.long()])
+    assert whole.soft_target is not None and torch.equal(whole.soft_target, soft) and torch.equal(whole.target, target)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +174,7 @@ def test_soft_targets_and_dicts_are_taken_too() -> None:
         (torch.rand(4, 1, 8, 8), r"the loader gives \(Tensor\); wanted"),
         ([torch.rand(4, 64), torch.arange(4)], r"images of shape \(4, 64\)"),
         ([torch.rand(4, 1, 8, 8), torch.arange(3)], r"targets of \(3,\)"),
+        ([torch.rand(4, 1, 8, 8), torch.arange(4)[:, None]], r"targets of \(4, 1\); wanted are .* \(N,\)"),
     ],
 )
 def test_another_kind_of_batch_is_refused_in_words(content: Any, said: str) -> None:

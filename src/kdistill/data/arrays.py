@@ -157,7 +157,7 @@ class ImageArrays:
     def describe(self) -> str:
         """Images per partition, in words, and per class of training."""
         train, val, test = f"{self.train_samples:,}", f"{len(self.val):,}", counted(len(self.test), "test image")
-        some = "" if self.train_count is None else f"the first {len(self.train):,} of "
+        some = f"the first {len(self.train):,} of " if self.train_samples > len(self.train) else ""
         of_classes = per_class(self.train, self.class_names)
         return f"{train} training, {val} validation and {test}; {some}training: {of_classes}"
 

@@ -94,12 +94,13 @@ class Batch:
                 "dict with these keys: let its dataset return an image tensor and a class number"
             )
         image, target = parts[:2]
-        if image.ndim != 4 or target.ndim not in (1, 2) or len(target) != len(image):
+        column = target.ndim == 2 and target.shape[1] == 1  # as probabilities it would say that all are of class 0
+        if image.ndim != 4 or target.ndim not in (1, 2) or len(target) != len(image) or column:
             raise UserError(
                 f"the loader gives images of shape {tuple(image.shape)} and targets of {tuple(target.shape)}; wanted "
                 "are (N, C, H, W) and (N,) class numbers, or (N, K) probabilities"
             )
-        soft = target if target.ndim == 2 else None
+        soft = (target if target.is_floating_point() else target.float()) if target.ndim == 2 else None
         hard = (target if soft is None else soft.argmax(1)).long()
         index = parts[2].long() if len(parts) == 3 else torch.full_like(hard, _UNKNOWN)
         return cls(image, hard, index, soft_target=soft)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.space import check_memory
+from kdistill.base.spelling import counted
 from kdistill.base.storage import digest
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
@@ -204,6 +205,11 @@ class OwnModule(CustomData):
         """Float images as they were before its transform normalised them."""
         if self.normalized is None:
             return image
+        if len(self.normalized[0]) not in (1, image.shape[1]):
+            raise UserError(
+                f"dataset.normalized has {counted(len(self.normalized[0]), 'number')} of each kind, and {self.label}'s "
+                f"images have {counted(image.shape[1], 'channel')}: give one for each channel"
+            )
         mean, std = (torch.tensor(values, device=image.device).view(-1, 1, 1) for values in self.normalized)
         return image * std + mean
 

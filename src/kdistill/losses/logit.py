@@ -133,6 +133,8 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
         weight = shift = None
         if class_weights or logit_adjustment:
+            if class_counts is None:
+                raise ValueError("class_weights and logit_adjustment need the number of images of each class")
             if not class_counts or min(class_counts) == 0:
                 raise ValueError(f"class_weights and logit_adjustment need images of every class, not {class_counts}")
             counts = torch.tensor(class_counts, dtype=torch.float64)

@@ -97,6 +97,8 @@ def _section(section: DictConfig) -> str:
 def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
     """Whether the teacher's answers would be stored, and how much that is."""
     assert tried.teacher is not None
+    if not plan.data.is_numbered:
+        return "nothing is stored: the data module serves its own batches, whose samples have no numbers"
     shape, layers = plan.data.arrays.image_shape, tried.loss.teacher_layers
     features, logits = layer_shapes(tried.teacher, layers, shape, owner="teacher")
     samples = len(plan.data.pool)

@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 def shorten(config: DictConfig, data: ArrayDataModule) -> None:
     """Leaves of each partition as many images as the run's `trainer` section asks for."""
-    arguments, serving = given(config.trainer), data.serving
+    arguments, arrays, said = given(config.trainer), data.arrays, list[str]()
+    serving = data.serving  # a data module of one's own has said the size of its batches by now
     fast, overfit = int(arguments.get("fast_dev_run") or 0), arguments.get("overfit_batches") or 0
     tested = arguments.get("limit_test_batches")
-    arrays, said = data.arrays, []
     numbers = {part: torch.arange(len(getattr(arrays, part))) for part in ("train", "val", "test")}
 
     def cut(part: str, batches: int | float, batch_size: int) -> None:
