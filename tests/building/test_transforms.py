@@ -33,6 +33,9 @@ def test_names_sections_and_nested_ones_are_built_with_words_for_what_the_librar
     assert rotation.interpolation.value == "bilinear" and last.dtype == torch.float32 and flip.p == 0.5
     assert [type(one).__name__ for one in applied.transforms] == ["RandomEqualize", "ColorJitter"]
     assert build_transforms([]) is None
+    function = build_transforms([{"_target_": "torchvision.transforms.v2.functional.adjust_hue", "hue_factor": 0.5}])
+    assert function is not None  # of a picture: the transform itself
+    function.check(torch.zeros(3, 8, 8, dtype=torch.uint8), seed=0)
     with pytest.raises(UserError, match="must be a list"):
         build_transforms({"os.getcwd": None})
     for wrong, words in (

@@ -163,8 +163,9 @@ def test_cutmix_cuts_the_boxes_that_torchvision_cuts_and_shares_targets_by_what_
 
 @pytest.mark.parametrize(
     "bad",
-    [{"random_resized_crop": (0.9, 0.2)}, {"jpeg_quality": (0, 5)}, {"policy": "auto"}, {"blur": 1.5},
-     {"erase_with": "white"}, {"crop_padding": -1}, {"policy_magnitude": 31}, {"blur_sigma": (0.0, 1.0)}],
+    [{"random_resized_crop": (0.9, 0.2)}, {"random_resized_crop": (0.0, 1.0)}, {"jpeg_quality": (0, 5)},
+     {"policy": "auto"}, {"blur": 1.5}, {"erase_with": "white"}, {"crop_padding": -1}, {"policy_magnitude": 31},
+     {"blur_sigma": (0.0, 1.0)}],
 )  # fmt: skip
 def test_a_value_out_of_range_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):

@@ -29,6 +29,7 @@ Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 Measured = Annotated[float, Ge(0), Le(1e300)]  # what is counted or timed has an end
 UnitInterval = Annotated[float, Ge(0), Le(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
+AreaShare = Annotated[float, Gt(0), Le(1)]
 JpegQuality = Annotated[int, Ge(1), Le(100)]
 Magnitude = Annotated[int, Ge(0), Le(30)]
 ImageSide = Annotated[int, Gt(0), Le(IMAGE_SIDE)]

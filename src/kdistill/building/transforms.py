@@ -1,6 +1,7 @@
 """From `dataset.transform` to transforms that are functions of (seed, sample, view)."""
 
 import enum
+import functools
 import inspect
 import typing
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from hydra.utils import get_object
 
 from kdistill.base.errors import UserError
+from kdistill.config.sections import is_hydras
 from kdistill.config.transforms import as_section
 from kdistill.data.transforms import KeyedTransforms
 
@@ -41,9 +43,21 @@ def _built(node: Any, key: str) -> Any:
     target = get_object(node["_target_"])
     arguments = {name: _built(one, f"{key}.{name}") for name, one in node.items() if name != "_target_"}
     try:
-        return target(**{name: _meant(target, name, value) for name, value in arguments.items()})
+        meant = {name: _meant(target, name, value) for name, value in arguments.items() if not is_hydras(name)}
+        if inspect.isfunction(target) and _lacks_one(target, meant):
+            return functools.partial(target, **meant)  # it is the transform itself
+        return target(**meant)
     except (TypeError, ValueError) as error:
         raise UserError(f"{key}, {_label(node)}: {error}") from error
+
+
+def _lacks_one(function: Any, arguments: dict[str, Any]) -> bool:
+    """Whether a function needs more than the arguments that it is given: a picture."""
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError:
+        return True
+    return False
 
 
 def _meant(target: Any, name: str, value: Any) -> Any:

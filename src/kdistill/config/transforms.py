@@ -1,19 +1,24 @@
 """`dataset.transform`: transforms of torchvision by short name or target, and of one's own by target."""
 
+import ast
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from kdistill.base.errors import UserError
+from kdistill.config.lookup import Unreadable, locate
 
 HOME = "torchvision.transforms.v2."
 NESTED = "transforms"  # the argument in which RandomApply, RandomChoice and the like have their own
 
 
 def full_name(target: str) -> str:
-    """The dotted path of a transform: a name without dots is torchvision's.
+    """The dotted path of a transform: a name without dots is torchvision's, and so is one of `v2`.
 
-    >>> full_name("ColorJitter"), full_name("my.Transform")
-    ('torchvision.transforms.v2.ColorJitter', 'my.Transform')
+    >>> full_name("ColorJitter"), full_name("v2.ColorJitter"), full_name("my.Transform")
+    ('torchvision.transforms.v2.ColorJitter', 'torchvision.transforms.v2.ColorJitter', 'my.Transform')
     """
-    return target if "." in target else HOME + target
+    name = target.removeprefix("v2.")
+    return target if "." in name else HOME + name
 
 
 def as_section(entry: Any) -> Any:
@@ -46,6 +51,13 @@ def with_sections(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "dataset": {**data, "transform": [as_section(entry) for entry in entries]}}
 
 
+def _is_function(target: Any) -> bool:
+    try:
+        return isinstance(target, str) and not isinstance(locate(target).node, ast.ClassDef)
+    except (UserError, Unreadable, RecursionError):
+        return False
+
+
 def transform_problems(key: str, value: Any, section_problems: Callable[[str, Any], Iterator[str]]) -> Iterator[str]:
     """What is wrong with a list of transforms, before any is imported.
 
@@ -64,6 +76,8 @@ def transform_problems(key: str, value: Any, section_problems: Callable[[str, An
         if not isinstance(section, dict):
             yield f"{place}={entry}: must be the name of a transform of torchvision's, or a section with a _target_"
             continue
-        yield from section_problems(place, section)
+        # A function of a picture lacks the picture.
+        lacks = {"_partial_": True} if _is_function(section.get("_target_")) else {}
+        yield from section_problems(place, {**section, **lacks})
         if NESTED in section:
             yield from transform_problems(f"{place}.{NESTED}", section[NESTED], section_problems)

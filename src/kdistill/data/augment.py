@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.types import (
+    AreaShare,
     JpegQuality,
     Json,
     Magnitude,
@@ -57,7 +58,7 @@ class Augment:
         saturation: UnitInterval = 0.0,
         hue: UnitInterval = 0.0,
         padding: Literal["zeros", "reflection"] = "zeros",
-        random_resized_crop: tuple[UnitInterval, UnitInterval] | None = None,
+        random_resized_crop: tuple[AreaShare, AreaShare] | None = None,
         crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3),
         crop_padding: NonNegativeInt = 0,
         policy: Literal["trivial", "rand"] | None = None,

@@ -144,7 +144,9 @@ class ArrayDataModule(pl.LightningDataModule, ABC):
                 "no training image is of %s: %s can't be learnt", ", ".join(absent), "they" if len(absent) > 1 else "it"
             )
         if self.serving.transform is not None and self.serving.augment is not None:
-            log.info("dataset.augment comes after dataset.transform: with dataset.augment=null it does not come at all")
+            log.info(
+                "dataset.transform comes first, dataset.augment after it; dataset.augment=null leaves the latter out"
+            )
         if self.serving.batch_size > count:
             log.warning(
                 "dataset.batch_size=%d is more than the data have (%s): each epoch is one step of all",
