@@ -1,5 +1,7 @@
 """Boxes of random resized crops, known before a picture is decoded: a pure function of (seed, sample, view)."""
 
+from math import log
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,13 +38,13 @@ def crop_boxes(
 
     Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, drawn as torchvision does.
     """
-    draws = uniform(seed, index, view, 4 * _TRIES, stream=_STREAM).view(-1, _TRIES, 4)
+    draws = uniform(seed, index, view, 4 * _TRIES, stream=_STREAM).view(-1, _TRIES, 4).double()
     area = scale[0] + draws[..., 0] * (scale[1] - scale[0])
-    low, high = torch.tensor(ratio, device=index.device).log()
+    low, high = log(ratio[0]), log(ratio[1])
     shape = torch.exp(low + draws[..., 1] * (high - low))
     width, height = (area * shape).sqrt(), (area / shape).sqrt()
     left, top = draws[..., 2] * (1 - width), draws[..., 3] * (1 - height)
-    boxes = torch.stack((left, top, width, height), -1)
+    boxes = torch.stack((left, top, width, height), -1).float()  # of double precision: the same in every batch
     fits = (width <= 1) & (height <= 1)
     first = boxes[torch.arange(len(index), device=index.device), fits.int().argmax(1)]
     return torch.where(fits.any(1, keepdim=True), first, torch.tensor(WHOLE, device=index.device))

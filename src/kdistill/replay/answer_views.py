@@ -107,7 +107,7 @@ def _unlike(theirs: Mapping[str, Any], own: Mapping[str, Any], *, by_name: bool,
     """In what the pictures of a file differ from a run's; single pictures, known by name, may stand anywhere."""
     own, skipped = json.loads(json.dumps(own)), set(_SAMPLES) if cut else set()
     if "augment" not in theirs:  # a picture as it is depends on nothing but itself
-        skipped |= {"seed", "augment", "mixup", "cutmix"} | ({"data", *_SAMPLES} if by_name else set())
+        skipped |= {"seed", "augment", "mixup", "cutmix", "transform"} | ({"data", *_SAMPLES} if by_name else set())
     found = []
     for key in sorted((theirs.keys() | own.keys()) - skipped):
         if theirs.get(key) != own.get(key):
@@ -123,6 +123,7 @@ _WORDS = {
     "augment": "dataset.augment is",
     "mixup": "dataset.mixup is",
     "cutmix": "dataset.cutmix is",
+    "transform": "dataset.transform is",
 }
 
 
