@@ -33,7 +33,7 @@ def test_a_control_differs_from_the_distilled_arm_in_name_role_loss_and_teacher_
 
 
 def test_the_distilled_arm_is_what_kdistill_train_composes() -> None:
-    overrides = [DISTILL, "loss.temperature=8", "dataset.limit=2000"]
+    overrides = [DISTILL, "loss.temperature=8", "dataset.limit=2000", "trainer.devices=2", "trainer.max_steps=9"]
     trained = plain(compose_config(overrides))
     arm = plain(compose_arms(compose_config([*overrides, "seeds=5", "jobs=2"], "compare"))["distilled"])
     trained["name"] = "mnist_distill-distilled"

@@ -38,7 +38,9 @@ def compose_arms(config: DictConfig) -> dict[str, DictConfig]:
         )
         raise UserError(report([wrong]))
     own = OmegaConf.masked_copy(config, [field.name for field in fields(TrainConfig)])
-    distilled = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.to_container(own, resolve=False))
+    schema = OmegaConf.structured(TrainConfig)
+    OmegaConf.set_struct(schema.trainer, False)  # any argument of Lightning's Trainer may stand there
+    distilled = OmegaConf.merge(schema, OmegaConf.to_container(own, resolve=False))
     assert isinstance(distilled, DictConfig)
     arms = {DISTILLED: distilled, **{name: _control(distilled, name) for name in config.controls}}
     for name, arm in arms.items():

@@ -15,6 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
@@ -79,10 +80,9 @@ def running_job() -> HydraJob | None:
 
 
 def job_state() -> Any:
-    """What Hydra knows of the job that this process runs, for another process that runs it too."""
-    state = HydraConfig.instance().cfg
-    assert state is not None, "Hydra has called it"
-    return state
+    """What Hydra knows of the job that this process runs, as plain data, for another process that runs it too."""
+    assert HydraConfig.instance().cfg is not None, "Hydra has called it"
+    return OmegaConf.to_container(HydraConfig.instance().cfg)
 
 
 def take_part(state: Any, *, speaks: bool) -> None:
@@ -93,9 +93,13 @@ def take_part(state: Any, *, speaks: bool) -> None:
         speaks: whether its log is shown, as Hydra has set that up.
     """
     setup_globals()
-    HydraConfig.instance().set_config(state)
+    schema = OmegaConf.create({"hydra": OmegaConf.structured(HydraConf)})
+    OmegaConf.set_struct(schema.hydra, False)  # such as hydra.env, of conf/
+    whole = OmegaConf.merge(schema, state)
+    assert isinstance(whole, DictConfig)
+    HydraConfig.instance().set_config(whole)
     if speaks:
-        configure_log(state.hydra.job_logging, state.hydra.verbose)
+        configure_log(whole.hydra.job_logging, whole.hydra.verbose)
 
 
 def running_folders() -> list[str]:

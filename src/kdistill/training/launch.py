@@ -1,6 +1,7 @@
 """Starts the processes of a run by torch's own launcher, that of torchrun, and hears how they end."""
 
 import logging
+import multiprocessing
 import os
 import pickle
 import signal
@@ -81,6 +82,8 @@ def launch(train: Train, config: DictConfig, folder: Path, count: int, in_sweep:
         Pruned: as `run` does.
         ProcessFailed: one of them has ended, or was ended, on the way.
     """
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("spawn", force=True)  # in a worker of joblib's, whose own no new process knows
     for name in ("torch.distributed.elastic", "torch.multiprocessing"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # how they end is said here
     with tempfile.TemporaryDirectory(prefix="kdistill-") as place, _environment(count):
@@ -111,15 +114,15 @@ def _take_part(
     ranks = ranks_of(os.environ)
     assert ranks is not None, "torch's launcher has started it"
     _end_with_parent()
-    begin_command()
-    progress().jobs, progress().jobs_begun = jobs
-    settle_warnings()
-    register()
-    prepare_hydra()
-    take_part(state, speaks=ranks.rank == 0)
     own = Path(place, f"{ranks.rank}.outcome")
     with stoppable(None):
         try:
+            begin_command()
+            progress().jobs, progress().jobs_begun = jobs
+            settle_warnings()
+            register()
+            prepare_hydra()
+            take_part(state, speaks=ranks.rank == 0)
             return train(config, folder, ranks, in_sweep)
         except Pruned as error:
             outcome: tuple[str, Any] = ("pruned", error.facts)

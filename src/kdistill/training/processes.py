@@ -115,7 +115,7 @@ def joined(config: DictConfig, ranks: Ranks | None) -> Iterator[None]:
     world.join(ranks.rank, ranks.size, backend="cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
     _check_alike(config, ranks)
     if world.is_first():
-        log.info(f"{ranks.size} processes train together, started by {ranks.launcher}: one batch is shared out to them")
+        log.info(f"{ranks.size} processes train together: each batch is shared out to them")
     yield
     world.leave()  # not where one has failed: the others may never come
 
