@@ -18,43 +18,9 @@ from kdistill.evaluate import evaluate
 from kdistill.runs.folder import RunFolder
 from kdistill.training.run import run
 
-MODULE = """
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
-
-def pictures(count, seed):
-    target = torch.arange(count) % 3
-    image = torch.randint(0, 60, (count, 3, 12, 12), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    for row, label in zip(image, target.tolist(), strict=True):
-        row[:, 4 * label : 4 * label + 4] += 150
-    return image, target
-
-class Blocks(pl.LightningDataModule):
-    num_classes = 3
-
-    def __init__(self, mean: float = 0.5, std: float = 0.25):
-        super().__init__()
-        self.mean, self.std = mean, std
-
-    def setup(self, stage):
-        if stage == "fit":
-            self.parts = {"train": self.part(70, 0), "val": self.part(31, 1)}
-        if stage == "test":
-            self.parts["test"] = self.part(32, 2)
-
-    def part(self, count, seed):
-        image, target = pictures(count, seed)
-        return TensorDataset((image / 255 - self.mean) / self.std, target)
-
-    def train_dataloader(self):
-        return DataLoader(self.parts["train"], batch_size=16, shuffle=True)
-
-    def val_dataloader(self):
-        return DataLoader(self.parts["val"], batch_size=10)
-
-    def test_dataloader(self):
-        return DataLoader(self.parts["test"], batch_size=10)
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_data_module.py"
+MORE = """
+from torch.utils.data import IterableDataset
 
 class Named(Blocks):
     def part(self, count, seed):
@@ -98,7 +64,7 @@ BASE = ["name=test", "role=student", "student=mnist_mlp", "dataset=custom", "dat
 
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    (tmp_path / "my_module.py").write_text(MODULE)
+    (tmp_path / "my_module.py").write_text(EXAMPLE.read_text() + MORE)
     monkeypatch.syspath_prepend(str(tmp_path))
     import my_module
 

@@ -55,3 +55,12 @@ def test_how_it_is_trained_changes_a_teachers_key() -> None:
     given = ("optimizer.lr=0.5", "trainer.max_epochs=3", "dataset.batch_size=64", "dataset.augment.shift=1", "seed=3")
     keys = {teacher_key(f"teacher.recipe_overrides=['{override}']") for override in given}
     assert len({*keys, teacher_key()}) == 1 + len(given)
+
+
+def test_pictures_without_labels_are_part_of_the_key_of_a_teacher_that_learned_from_them(tmp_path: Path) -> None:
+    def key(name: str, *more: str, unlabelled: str = "") -> str:
+        return recipe_key(recipe_of(compose_config([f"+experiment={name}", *more])), "data", 100, unlabelled)
+
+    given = f"dataset.unlabeled={tmp_path}"
+    assert key("mnist_distill", given, unlabelled="a") == key("mnist_distill")
+    assert key("mnist_takd") != key("mnist_takd", given, unlabelled="a") != key("mnist_takd", given, unlabelled="b")

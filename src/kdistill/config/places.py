@@ -94,6 +94,12 @@ def _data(section: Any, *, is_other: bool) -> Iterator[str]:
             if Path(file).is_dir()
             else _missing("dataset.file", file)
         )
+    if isinstance(more := section.get("unlabeled"), str) and not Path(more).is_dir():
+        yield (
+            f"dataset.unlabeled={more} is a file: give the folder of the pictures without labels"
+            if Path(more).is_file()
+            else _missing("dataset.unlabeled", more)
+        )
     root = section.get("root")
     if not isinstance(root, str):
         return

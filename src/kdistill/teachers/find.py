@@ -211,7 +211,7 @@ def _clear(folder: Path, recipe: DictConfig) -> None:
 
 def _folder(config: DictConfig, recipe: DictConfig, arrays: ImageArrays) -> Path:
     """Where the teacher lies that a recipe leads to on these data."""
-    key = recipe_key(recipe, arrays.fingerprint, arrays.train_samples)
+    key = recipe_key(recipe, arrays.fingerprint, arrays.train_samples, arrays.unlabelled_key)
     return Path(config.teacher_cache) / f"{network_label(config.teacher)}-{key[:12]}"
 
 

@@ -96,7 +96,7 @@ def _grouped(config: DictConfig) -> DictConfig:
     return logger
 
 
-def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> str:
+def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int, unlabelled: str = "") -> str:
     """The key of the weights that a recipe leads to on some data: equal for recipes that train the same.
 
     Of a recipe that distills, how its own teachers come to be is part of it, down the whole chain.
@@ -109,17 +109,19 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int) -> st
     weights = NetworkSpec.of(recipe[kind]).weights
     if Path(weights).expanduser().exists():
         content["weights"] = answers_digest(weights_path(weights))
-    if unlabelled := recipe.dataset.get("unlabeled"):
+    if recipe.dataset.get("unlabeled"):
         content["unlabelled"] = [unlabelled, recipe.dataset.get("unlabeled_share")]
     if recipe.role == "distill":
-        content["teachers"] = [_origin(own, data_fingerprint, train_size) for own in teacher_configs(recipe)]
+        content["teachers"] = [
+            _origin(own, data_fingerprint, train_size, unlabelled) for own in teacher_configs(recipe)
+        ]
         spec = TeacherSpec.of(recipe.teacher)
         content["mean_of_teachers"] = [spec.shares, spec.temperature]
         content["answers"] = recipe.replay.dtype
     return digest(content)
 
 
-def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
+def _origin(config: DictConfig, data_fingerprint: str, train_size: int, unlabelled: str) -> str:
     """What identifies a teacher's weights: what their file answers, or the recipe that leads to them."""
     if are_answers(config.teacher):
         given = TeacherSpec.of(config.teacher).class_map
@@ -132,7 +134,7 @@ def _origin(config: DictConfig, data_fingerprint: str, train_size: int) -> str:
             TeacherSpec.of(config.teacher).class_map,
         )
         return weights if given is None else digest([weights, read_class_map(given)])
-    return recipe_key(recipe_of(config), data_fingerprint, train_size)
+    return recipe_key(recipe_of(config), data_fingerprint, train_size, unlabelled)
 
 
 def _network(section: Mapping[str, Value]) -> dict[str, Value]:
