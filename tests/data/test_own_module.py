@@ -29,6 +29,23 @@ class Named(Blocks):
         self.seen = found
         return found
 
+class Noisy(Blocks):
+    def train_dataloader(self):
+        def noisy(items):
+            image, target = (torch.stack(part) for part in zip(*items))
+            generator = torch.Generator()
+            generator.seed()
+            return image * (1 - 0.1 * torch.rand(len(image), 1, 1, 1, generator=generator)), target
+        return DataLoader(self.parts["train"], batch_size=16, shuffle=True, collate_fn=noisy)
+
+class Parts(Blocks):
+    num_classes = None
+
+    def part(self, count, seed):
+        whole = super().part(count, seed)
+        whole.classes = ["a", "b", "c"]
+        return torch.utils.data.Subset(whole, range(count))
+
 class Lacking(Blocks):
     val_dataloader = test_dataloader = None
 
@@ -101,6 +118,8 @@ def test_its_pictures_are_bytes_again_and_its_batches_reach_the_network_as_they_
 
 def test_equal_data_have_one_fingerprint_and_others_another() -> None:
     assert data().arrays.fingerprint == data().arrays.fingerprint != data(normalized=NOTHING, mean=0, std=1)
+    assert data("Noisy").arrays.fingerprint == data("Noisy").arrays.fingerprint, "no seed reaches what it draws"
+    assert data("Parts").arrays.class_names == ("a", "b", "c")
     assert data("Named", normalized=None).arrays.class_names == ("high", "middle", "low")
     assert data("Nameless", classes=["a", "b", "c"]).arrays.class_names == ("a", "b", "c")
 

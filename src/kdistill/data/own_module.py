@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pydantic import ConfigDict, validate_call
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from kdistill.base.errors import UserError
@@ -108,10 +109,8 @@ class OwnModule(CustomData):
             )
         inner.prepare_data()
         inner.setup("fit")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.serving.seed)
-            loader = self._loader("train_dataloader")
-            few = self._gathered(loader, "training", most=_SAMPLE)
+        loader = self._loader("train_dataloader")
+        few, first = (self._gathered(loader, "training", most=most) for most in (_SAMPLE, 1))
         val = self._gathered(self._loader("val_dataloader"), "validation")
         inner.setup("test")
         test = self._gathered(self._loader("test_dataloader"), "test")
@@ -120,8 +119,8 @@ class OwnModule(CustomData):
             raise UserError(
                 f"{self.label}: partitions of unlike image shapes: {', '.join(map(str, map(tuple, shapes)))}"
             )
-        names = self._names(parts)
-        batch_size = len(Batch.of(next(iter(loader))).target)
+        names = self._names(parts, getattr(loader, "dataset", None))
+        batch_size = len(first)
         self.serving = Serving(
             batch_size=batch_size, eval_batch_size=self.serving.eval_batch_size, seed=self.serving.seed
         )
@@ -132,6 +131,10 @@ class OwnModule(CustomData):
             "stops in mid-epoch does not go on to the bit. dataset.augment, views, mixup, sampling, limit, batch_size "
             "are not looked at; validation and test are read once", self.label, batch_size,
         )  # fmt: skip
+        if _content(first) != _content(
+            few[:batch_size]
+        ):  # drawn anew each time, by what no seed reaches: they are no mark of what the data are
+            del parts["training"]
         key = [self.label, list(names), count, *(_content(part) for part in parts.values())]
         return ImageArrays(few, val, test, names, mean, std, digest(key), train_count=count)
 
@@ -170,6 +173,12 @@ class OwnModule(CustomData):
         """What a loader gives, as bytes; of `most` images or a few more."""
         images: list[Tensor] = []
         targets: list[Tensor] = []
+        with isolate_rng():
+            pl.seed_everything(self.serving.seed, verbose=False)
+            self._gather(loader, part, images, targets, most)
+        return Split(torch.cat(images), torch.cat(targets))
+
+    def _gather(self, loader: Any, part: str, images: list[Tensor], targets: list[Tensor], most: int | None) -> None:
         for content in progress().track(loader, f"reading {part}", len(loader), "batches"):
             try:
                 batch = Batch.of(content)
@@ -185,7 +194,6 @@ class OwnModule(CustomData):
                 check_memory(len(loader) * images[0].nbytes, f"the images of {part}", "give fewer")
             if most is not None and sum(map(len, images)) >= most:
                 break
-        return Split(torch.cat(images), torch.cat(targets))
 
     def _bytes(self, image: Tensor, part: str) -> Tensor:
         if image.dtype == torch.uint8:
@@ -213,13 +221,13 @@ class OwnModule(CustomData):
         mean, std = (torch.tensor(values, device=image.device).view(-1, 1, 1) for values in self.normalized)
         return image * std + mean
 
-    def _names(self, parts: dict[str, Split]) -> tuple[str, ...]:
-        """The classes: as the config has them, else the data module or one of its data sets.
+    def _names(self, parts: dict[str, Split], dataset: Any) -> tuple[str, ...]:
+        """The classes: as the config has them, else the data module or its data set.
 
         Raises:
             UserError: nobody says how many there are, or targets are of others.
         """
-        homes = [self.inner, *(getattr(self.inner, name, None) for name in vars(self.inner))]
+        homes = [self.inner, dataset, getattr(dataset, "dataset", None)]  # of a Subset, what it is one of
         found: Sequence[str] | None = self.classes
         for home in homes if found is None else ():
             for attribute in ("class_names", "classes"):
@@ -269,9 +277,6 @@ class OwnModule(CustomData):
             return super().on_after_batch_transfer(batch, dataloader_idx)
         own = Batch.of(self.inner.on_after_batch_transfer(batch, dataloader_idx))
         return own if own.image.dtype == torch.uint8 else replace(own, image=self._scaled(own.image))
-
-    def teardown(self, stage: str) -> None:
-        self.inner.teardown(stage)
 
 
 def _has(module: pl.LightningDataModule, name: str) -> bool:
