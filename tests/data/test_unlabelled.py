@@ -12,6 +12,7 @@ from kdistill.base.errors import UserError
 from kdistill.base.storage import digest
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.augment import Augment
+from kdistill.data.image_table import ImageTable
 from kdistill.data.module import ArrayDataModule
 from kdistill.data.pool import Pool
 from kdistill.data.sampling import ShuffledSampler, ToppedUpSampler
@@ -143,3 +144,24 @@ def test_folders_that_cannot_be_taken_are_refused_with_the_reason(pictures: Path
         own = squares(tmp_path / folder)
         own.root = str(tmp_path / "data")
         assert "that figures are taken on" in refusal(own)
+
+
+def test_of_a_folder_that_holds_labelled_images_too_those_alone_are_taken_that_have_none(tmp_path: Path) -> None:
+    """A table labels some of a folder; the others, and none of test's, are without labels."""
+    lines = ["path,label,split"]
+    for number in range(20):
+        Image.fromarray(np.full((4, 4, 3), number, dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        if number < 14:
+            lines.append(f"{number}.png,{'ab'[number % 2]},{('train', 'val', 'test')[number % 7 // 3]}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    options = {"cache": str(tmp_path / "cache"), "image_size": 4, "batch_size": 4}
+    for folder in (tmp_path, tmp_path / "link"):
+        arrays = ImageTable(str(tmp_path / "labels.csv"), unlabeled=str(folder), **options).arrays
+        assert arrays.unlabelled is not None
+        shown = arrays.unlabelled.read(torch.arange(len(arrays.unlabelled))).image[:, 0, 0, 0]
+        assert sorted(shown.tolist()) == list(range(14, 20))
+    for number in range(14, 20):
+        (tmp_path / f"{number}.png").unlink()
+    with pytest.raises(UserError, match="but the data set has them already"):
+        _ = ImageTable(str(tmp_path / "labels.csv"), unlabeled=str(tmp_path), **options).arrays

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kdistill.data.philox import uniform
 
-_DRAW_STREAM, _ORDER_STREAM, _UNLABELLED_STREAM = 4, 5, 8
+_DRAW_STREAM, _ORDER_STREAM, _UNLABELLED_STREAM = 4, 5, 19
 
 
 def balanced_order(target: Tensor, *, length: int, seed: int, epoch: int) -> Tensor:

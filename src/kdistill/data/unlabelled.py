@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,12 @@ _LUMA = (0.299, 0.587, 0.114)  # as Pillow's mode L
 def with_unlabelled(
     arrays: ImageArrays, given: str, *, root: str | None = None, cache: Path | None = None, **kept: Any
 ) -> ImageArrays:
-    """A data set with the pictures of a folder beside it, all below it and of its images' size.
+    """A data set with a folder's pictures beside it, of its images' size: all below the folder but the data set's own.
 
     Args:
         arrays: the labelled images.
         given: the folder.
-        root: the data set's own folder, which must not lie in that one: it has the test images.
+        root: the data set's own folder, which must not lie in that one where it is not known which files it is of.
         cache: folder of decoded images; None: where data are kept.
         kept: what else `open_images` is told of the data set's own images.
 
@@ -41,7 +43,7 @@ def with_unlabelled(
         UserError: there is no such folder, no image in it, or a damaged one; or the data set's images are not square.
     """
     folder, (channels, height, width) = Path(given).expanduser(), arrays.image_shape
-    _check(folder, given, root)
+    _check(folder, given, None if arrays.names else root)
     if height != width or channels not in (1, 3):
         raise UserError(
             f"dataset.unlabeled={given}: its pictures are made square, grey or coloured, and the data's images are "
@@ -50,10 +52,16 @@ def with_unlabelled(
     problems, left_out = Problems(), LeftOut()
     paths = images_below(folder, problems, left_out)
     left_out.say(folder)
-    if not paths and not len(problems):
-        problems.add("no images", str(folder))
+    own = _own_files(arrays.names)
+    more = [path for path in paths if _real(path) not in own]
+    if len(more) < len(paths):
+        log.info(
+            "without labels: %s in %s left out, the data set's own", counted(len(paths) - len(more), "image"), folder
+        )
+    if not more and not len(problems):
+        problems.add("no images", f"{folder}{' but the data set has them already' if paths else ''}")
     stored = open_images(
-        paths,
+        more,
         storage="encoded" if arrays.train.is_encoded else "decoded",  # one batch holds images of both
         cache=cache or Path(os.environ.get("KDISTILL_DATA", "outputs/data"), "decoded"),
         image_size=height,
@@ -81,6 +89,20 @@ def _check(folder: Path, given: str, root: str | None) -> None:
             f"dataset.unlabeled={given} holds images of dataset.root={root} that figures are taken on, validation's or "
             "test's: give a folder with none of them"
         )
+
+
+def _own_files(names: Sequence[object]) -> frozenset[str]:
+    return frozenset(_real(name) for name in names if isinstance(name, Path))
+
+
+def _real(path: Path) -> str:
+    """A file's path with no link in the folders that lead to it."""
+    return os.path.join(_real_folder(str(path.parent)), path.name)
+
+
+@cache
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def grey(image: Tensor) -> Tensor:
