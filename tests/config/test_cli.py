@@ -20,9 +20,12 @@ def mistakes(*overrides: str, multirun: bool = False) -> list[str]:
 
 
 ONE_MISTAKE = [
-    ([DISTILL, "teacher.class_map=[0,1]"], "'teacher.class_map' is not there: a teacher's classes are matched"),
-    ([DISTILL, "+teacher.class_map=[0,1]"], "'teacher.class_map' is not there: a teacher's classes are matched"),
-    ([DISTILL, "+teacher.answers=logits.npz"], "'teacher.answers' is not there: a teacher's answers are not read"),
+    ([DISTILL, "teacher.class_map=[0,1]"], "teacher.class_map is for a teacher that knows other classes already"),
+    ([DISTILL, "+teacher.class_map=[0,1]"], "teacher.class_map is for a teacher that knows other classes already"),
+    (
+        [DISTILL, "+teacher.answers=logits.npz"],
+        "'teacher.answers' is not there: a file of a teacher's answers is read",
+    ),
     ([DISTILL, "teacher.image_size=[32]"], "teacher.image_size: "),
     ([DISTILL, "teacher.image_size=0"], "teacher.image_size: "),
     ([DISTILL, "seed=4294967296"], "seed: must be less than or equal to 4294967295, not 4294967296"),
@@ -72,7 +75,7 @@ ONE_MISTAKE = [
     # roles
     (
         [DISTILL, "teacher=none"],
-        "role=distill needs a teacher: choose teacher= one of custom, efficientnet_lite2, mnist_cnn",
+        "role=distill needs a teacher: choose teacher= one of answers, custom, efficientnet_lite2, mnist_cnn",
     ),
     ([DISTILL, "student=none"], "role=distill needs a student"),
     ([DISTILL, "loss=ce"], "role=distill needs a loss with 'alpha'"),

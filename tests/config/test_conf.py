@@ -18,6 +18,7 @@ WITH = {
     "teacher=none": ["+experiment=mnist_scratch"],
     "teacher=timm": [DISTILL, "teacher.name=resnet34", "teacher.checkpoint=teacher.safetensors"],
     "teacher=custom": [DISTILL, "teacher._target_=torch.nn.Module", "teacher.checkpoint=teacher.safetensors"],
+    "teacher=answers": [DISTILL, "teacher.file=teacher.csv"],
     "teacher=several": ["+experiment=mnist_several_teachers"],
     "student=none": ["+experiment=mnist_teacher"],
     "student=timm": [DISTILL, "student.name=resnet18"],
@@ -74,7 +75,8 @@ def test_every_experiment_is_valid(experiment: str) -> None:
 @pytest.mark.parametrize("option", MARKED)
 def test_every_option_of_every_group_is_valid(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("teacher.safetensors").touch()  # a file that is not there would be a mistake of its own
+    for name in ("teacher.safetensors", "teacher.csv"):
+        Path(name).touch()  # a file that is not there would be a mistake of its own
     assert compose.check_overrides([*WITH.get(option, [DISTILL]), option])[1] == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
 from kdistill.building.data import build_data
 from kdistill.config.validate import validate
@@ -30,11 +31,16 @@ def show_views(config: DictConfig, path: Path) -> Path:
         The file.
 
     Raises:
-        UserError: what a run would refuse of the config or of the data.
+        UserError: what a run would refuse of the config or of the data; or samples have no numbers.
     """
     validate(config)
     data = build_data(config)
     split = data.arrays.train
+    if not data.is_numbered:
+        raise UserError(
+            f"debug=views shows some images in several epochs, and {config.dataset._target_} serves batches of its "
+            "own, of images without numbers: look at what its loader gives"
+        )
     samples = spread_over_classes(split)
     rows = [[_cell(data, split.read(samples), row, "as stored")] for row in range(len(samples))]
     for epoch in range(_EPOCHS):
