@@ -84,7 +84,7 @@ def test_a_student_with_few_labels_gains_by_pictures_without(mnist_root: Path, t
         *on_digits(mnist_root, val_size=500), "dataset.augment=null", "trainer.tune=off", "trainer.progress_bar=false",
         "trainer.precision=32-true", f"replay.cache={tmp_path / 'replay'}", "trainer.limit_test_batches=2",
     ]  # fmt: skip
-    taught = ["dataset.limit=4000", "trainer.max_epochs=1", "dataset.batch_size=64"]
+    taught = ["dataset.limit=2500", "trainer.max_epochs=1", "dataset.batch_size=64"]
     run(compose_config(["+experiment=mnist_teacher", *plain, *taught]), tmp_path / "teacher")
 
     def student(name: str, *more: str) -> RunRecord:
@@ -96,4 +96,4 @@ def test_a_student_with_few_labels_gains_by_pictures_without(mnist_root: Path, t
     more = student("more", "dataset.batch_size=40", "trainer.max_epochs=40", f"dataset.unlabeled={pictures}")
     logits = np.load(tmp_path / "more" / "predictions.npz")["logits"]
     assert len(logits) == 2_000
-    assert more.test["accuracy"] > alone.test["accuracy"] + 0.08
+    assert more.test["accuracy"] > alone.test["accuracy"] + 0.05
