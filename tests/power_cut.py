@@ -1,9 +1,10 @@
-"""A callback that ends one process of a run as a power cut would."""
+"""A callback that ends one process of a run as a power cut would; where it is the only one, by an error."""
 
 import os
 import signal
 
 import pytorch_lightning as pl
+from tiny_runs import PowerCut
 
 
 class PowerCutAt(pl.Callback):
@@ -18,4 +19,6 @@ class PowerCutAt(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         if trainer.global_rank == self.rank and (trainer.current_epoch, batch_idx) == self.at:
+            if trainer.world_size == 1:
+                raise PowerCut
             os.kill(os.getpid(), signal.SIGKILL)

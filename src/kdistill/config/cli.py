@@ -25,7 +25,7 @@ from kdistill.config.validate import report, validate
 from kdistill.config.words import paths_as_key, with_home
 from kdistill.screen.progress import begin_command, progress
 from kdistill.screen.quiet import settle_warnings
-from kdistill.screen.stop import stoppable
+from kdistill.screen.stop import end_at_once, stoppable
 
 _SMALLER = "give it less at once (evaluate: dataset.eval_batch_size; compare and report: fewer runs)"
 
@@ -64,8 +64,10 @@ def run_door(
     begin_command()
     settle_warnings()
     sys.argv[1:] = [(flags or {}).get(word, word) for word in sys.argv[1:]]
-    words = None if is_another(os.environ) else lambda: progress().last_words() or _of_reader(config_name)
-    with stoppable(words):
+    if is_another(os.environ):
+        end_at_once()
+        return _run_door(task, config_name, sweep=sweep, paths=paths)
+    with stoppable(lambda: progress().last_words() or _of_reader(config_name)):
         _run_door(task, config_name, sweep=sweep, paths=paths)
 
 

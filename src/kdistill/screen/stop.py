@@ -32,15 +32,22 @@ class Stopped(BaseException):
         self.exit_code = 128 + signum
 
 
+def end_at_once() -> None:
+    """From now on a signal ends this process in the middle of what it does: one of several, which holds nothing."""
+    for one in _ENDING:
+        signal.signal(one, signal.SIG_DFL)
+
+
 @contextmanager
-def stoppable(last_words: Callable[[], str] | None) -> Iterator[None]:
+def stoppable(last_words: Callable[[], str], *, led: bool = False) -> Iterator[None]:
     """In this block Ctrl-C and what else asks for the end ends the process within a second or two, with one last line.
 
     What is going on is unwound, so that locks are given back and processes that it started are ended. Where that takes
     longer than a second, or at a second Ctrl-C, the process ends all the same.
 
     Args:
-        last_words: makes the line; called when it comes to that. None: another process says it.
+        last_words: makes the line; called when it comes to that.
+        led: the process that has started this one says the line, and signals this one too, maybe a second time.
 
     Raises:
         SystemExit: with exit code 128 and the signal's number.
@@ -52,18 +59,23 @@ def stoppable(last_words: Callable[[], str] | None) -> Iterator[None]:
     stopping: list[Stopped] = []
 
     def end(error: Stopped) -> None:
-        if last_words is not None and said.acquire(blocking=False):
+        if said.acquire(blocking=False):
             progress().clear()
             with suppress(OSError):  # a terminal that is gone hears nothing
-                print(f"stopped: {last_words()}", file=sys.stderr, flush=True)
+                if not led:
+                    print(f"stopped: {last_words()}", file=sys.stderr, flush=True)
 
     def leave(error: Stopped) -> None:
         end(error)
         os._exit(error.exit_code)
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        if stopping and led:
+            return
         if stopping:
             leave(stopping[0])
+        if led:
+            progress().clear()  # now, before the other process says its line
         error = Stopped(signum)
         stopping.append(error)
         watch = threading.Timer(_PATIENCE, leave, [error])

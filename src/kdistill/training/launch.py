@@ -12,7 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,13 @@ from kdistill.config.schema import register
 from kdistill.config.trainer_arguments import count_devices
 from kdistill.screen.progress import begin_command, progress
 from kdistill.screen.quiet import settle_warnings
-from kdistill.screen.stop import stoppable
+from kdistill.screen.stop import end_at_once, stoppable
 
 Train = Callable[[DictConfig, Path, Ranks | None, bool], None]
 _THREADS = "OMP_NUM_THREADS"
 # Said by a process that looks after semaphores, where a run is stopped: the system has them back at its end.
 _UNTRACKED = "ignore::UserWarning:multiprocessing.resource_tracker"
-_AFTER_A_CRASH, _FOR_THE_FIRST = 1.0, 20.0  # seconds
+_AFTER_A_CRASH, _FOR_THE_FIRST, _TO_END = 1.0, 20.0, 2.0  # seconds
 
 
 class ProcessFailed(Exception):
@@ -115,7 +115,9 @@ def _take_part(
     assert ranks is not None, "torch's launcher has started it"
     _end_with_parent()
     own = Path(place, f"{ranks.rank}.outcome")
-    with stoppable(None):
+    if ranks.rank > 0:
+        end_at_once()  # else the first, which waits for it in every step, could not end in order
+    with stoppable(str, led=True) if ranks.rank == 0 else nullcontext():
         try:
             begin_command()
             progress().jobs, progress().jobs_begun = jobs
@@ -174,6 +176,7 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         connection.wait([parent.sentinel])
+        time.sleep(_TO_END)  # for what it was told before
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
