@@ -232,8 +232,8 @@ def test_what_only_running_code_could_read_is_refused_with_two_lines_that_make_p
         ("w.safetensors", b"hello", "SafetensorError"),
         ("w.onnx", b"x", "is an ONNX model: give the weights of the torch network"),
         ("w.h5", b"x", "is a Keras model"),
-        ("logits.npz", b"x", "A teacher's answers from a file are not read yet: give the network"),
-        ("logits.csv", b"x", "A teacher's answers from a file are not read yet"),
+        ("logits.npz", b"x", "If it holds a teacher's answers say teacher=answers"),
+        ("logits.csv", b"x", "If it holds a teacher's answers say teacher=answers"),
     ],
 )
 def test_what_is_no_file_of_weights_is_called_what_it_is(name: str, content: bytes, said: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kdistill.data.augment import Augment
 from kdistill.data.module import ArrayDataModule
 from kdistill.modules.teacher import TeacherAnswers
 from kdistill.replay.answers import AnswersFile, KnownAnswers
-from kdistill.teachers.answers import facts_of
+from kdistill.teachers.answers import facts_of, known_answers
 from kdistill.teachers.find import Teacher
 from kdistill.training.answers_export import export_answers
 
@@ -235,3 +235,11 @@ def test_what_is_exported_is_read_back_to_the_bit(kind: type[Toys], tmp_path: Pa
     assert torch.equal(fewer.views[1], views[1][:7])
     with np.load(tmp_path / "new" / "b.npz") as content:
         assert ("name" in content) == (kind is Toys)
+
+
+def test_pictures_without_labels_have_no_answers_in_a_file() -> None:
+    data, target = toys(), "kdistill.replay.answers.AnswersFile"
+    data.keep(replace(data.arrays, unlabelled=data.arrays.test))
+    config = OmegaConf.create({"role": "distill", "teacher": {"_target_": target, "file": "a.npz"}})
+    with pytest.raises(UserError, match=r"dataset\.unlabeled=null"):
+        known_answers(config, data)

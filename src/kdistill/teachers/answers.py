@@ -25,10 +25,16 @@ def known_answers(config: DictConfig, data: ArrayDataModule) -> KnownAnswers | N
     """What the file of `teacher=answers` says of a run's samples; None where the teacher is a network, or none.
 
     Raises:
-        UserError: listing all that is wrong with the file; or its answers are no better than the commonest class.
+        UserError: listing all that is wrong with the file; or its answers are no better than the commonest class; or
+            there are pictures without labels.
     """
     if config.role != "distill" or not are_answers(config.teacher):
         return None
+    if data.arrays.unlabelled is not None:
+        raise UserError(
+            "teacher=answers has answers to the labelled pictures alone, and dataset.unlabeled adds others: leave it "
+            "out (dataset.unlabeled=null), or give the teacher's network (teacher.checkpoint=)"
+        )
     given = TeacherSpec.of(config.teacher).class_map
     class_map = None if given is None else read_class_map(given)
     found: KnownAnswers = build(config.teacher, "teacher").read(data, epochs_of(config), class_map)

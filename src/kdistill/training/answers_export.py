@@ -49,6 +49,8 @@ def export_answers(
     if config.replay.export is None:
         return
     path, arrays = Path(config.replay.export).expanduser(), data.arrays
+    if arrays.unlabelled is not None:
+        log.warning("replay.export=%s: the answers to the pictures of dataset.unlabeled are not written", path)
     views = sorted(set(data.views_shown(epochs_of(config))))
     rows = len(arrays.train) * len(views) + len(arrays.val) + len(arrays.test)
     needed = rows * (4 * arrays.num_classes + _BESIDE)
