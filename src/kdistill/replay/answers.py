@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from kdistill.data.problems import Problems
 from kdistill.models.class_groups import described, recorded, teachers_names
 from kdistill.replay.answer_rows import AnswerRows, read_answer_rows
 from kdistill.replay.answer_samples import Samples, fit_samples
-from kdistill.replay.answer_values import Values, as_logits, kind_of_values
+from kdistill.replay.answer_values import as_logits, kind_of_values
 from kdistill.replay.answer_views import choose_views
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class AnswersFile:
         self,
         file: str,
         *,
-        values: Values = "auto",
+        values: Literal["auto", "logits", "probabilities", "votes"] = "auto",
         floor: UnitInterval = 1e-6,
         classes: list[str] | None = None,
         name: str | None = None,
