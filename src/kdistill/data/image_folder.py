@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, validate_call
 
@@ -73,8 +74,7 @@ class ImageFolder(PartedDataModule):
             check_classes(pool, [label for label, _ in found.files.get(pool, [])], names, str(found.root), problems)
         elif not (found.files.keys() & {"test", "train", ALL} or len(problems)):
             problems.add("no images to test on", str(found.root))
-        listed = [(part, label, path) for part, files in found.files.items() for label, path in files]
-        paths = [path for _, _, path in listed]
+        paths = [path for files in found.files.values() for _, path in files]
         stored = open_images(
             paths,
             storage=self.storage,
@@ -84,13 +84,14 @@ class ImageFolder(PartedDataModule):
             problems=problems,
             value_range=self.value_range,
             max_pixels=self.max_pixels,
-            measured=[part in ("train", ALL) for part, _, _ in listed],
+            measured=[part in ("train", ALL) for part, files in found.files.items() for _ in files],
         )
         problems.raise_if_any(f"the images in {root} can't be used")
         assert stored is not None, "no images would have been a problem"
-        whole = Split(stored.image, torch.tensor([names.index(label) for _, label, _ in listed]))
-        parts = {
-            name: torch.tensor([number for number, (part, _, _) in enumerate(listed) if part == name]).long()
-            for name in found.files
-        }
+        numbers = {name: number for number, name in enumerate(names)}
+        whole = Split(
+            stored.image, torch.tensor([numbers[name] for files in found.files.values() for name, _ in files])
+        )
+        ends = np.cumsum([0, *map(len, found.files.values())]).tolist()
+        parts = {part: torch.arange(ends[n], ends[n + 1]) for n, part in enumerate(found.files)}
         return Samples(stored, paths, whole, names, parts)

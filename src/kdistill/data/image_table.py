@@ -150,7 +150,8 @@ class ImageTable(PartedDataModule):
         problems.raise_if_any(f"the data in {path} can't be used")
         assert stored is not None, "no images would have been a problem"
         names = given or self.ordered(class_order([row.label for row in rows]))
-        target = torch.tensor([names.index(row.label) for row in rows])
+        numbers = {name: number for number, name in enumerate(names)}
+        target = torch.tensor([numbers[row.label] for row in rows])
         known = [row.votes for row in rows if row.votes is not None]
         votes = torch.tensor(known) if known else None
         weight = torch.tensor([row.weight for row in rows]) if self.weight else None

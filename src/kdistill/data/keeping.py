@@ -103,8 +103,8 @@ def open_encoded(
     if not paths:
         return None
     check_decoding(image_size)
-    stamp, sizes = stamp_of(paths)
     with ThreadPoolExecutor(usable_cores()) as pool, lets_through(max_pixels):
+        stamp, sizes = stamp_of(paths)
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with one_at_a_time(
@@ -114,11 +114,12 @@ def open_encoded(
                 pack = open_pack(paths, stamp, sizes, cache=cache, pool=pool, problems=problems, max_pixels=max_pixels)
                 if pack is None:
                     return None
-                sources, depths = pack.sources(), pack.depths()
-                scaled = settle_range(
-                    paths, sources, depths, given=value_range, cache=cache, pool=pool,
-                    measured=measured or [True] * len(paths), max_pixels=max_pixels,
-                )  # fmt: skip
+                sources, scaled = pack.sources(), None
+                if pack.is_deep:
+                    scaled = settle_range(
+                        paths, sources, pack.depths(), given=value_range, cache=cache, pool=pool,
+                        measured=measured or [True] * len(paths), max_pixels=max_pixels,
+                    )  # fmt: skip
                 options = way_of_decoding(image_size, scaled)
                 image = EncodedImages(pack, np.zeros((len(pack), _SUMS), np.uint64), image_size, scaled, max_pixels)
                 options += " shrunk" * image.is_scaled
@@ -156,13 +157,15 @@ def _measure_all(
     image: EncodedImages, paths: Sequence[Source], pool: Executor, problems: Problems
 ) -> dict[str, int] | None:
     """Fills in the sums; how many files had which mode, or None where one does not decode."""
-    modes, unreadable = Counter[str](), 0
-    windows = (range(at, min(at + _AT_ONCE, len(image))) for at in range(0, len(image), _AT_ONCE))
+    first, same = image.pack.first_of()
+    windows = (first[at : at + _AT_ONCE] for at in range(0, len(first), _AT_ONCE))
     tasks = ([some[at : at + _TOGETHER] for at in range(0, len(some), _TOGETHER)] for some in windows)
     results = (one for some in tasks for part in pool.map(partial(_measure, image), some) for one in part)
-    shown = progress().track(results, "checking images", len(image), "images")
-    for path, result in zip(paths, shown, strict=True):
-        if isinstance(result, UnreadableImage):
+    found = list(progress().track(results, "checking images", len(first), "images"))
+    image.sums[:] = image.sums[first][same]
+    modes, unreadable = Counter[str](), 0
+    for path, number in zip(paths, same.tolist(), strict=True):
+        if isinstance(result := found[number], UnreadableImage):
             problems.add(result.kind, f"{path}: {result}")
             unreadable += 1
         else:
@@ -170,10 +173,10 @@ def _measure_all(
     return None if unreadable else dict(modes)
 
 
-def _measure(image: EncodedImages, numbers: range) -> list[str | UnreadableImage]:
+def _measure(image: EncodedImages, numbers: np.ndarray) -> list[str | UnreadableImage]:
     """Decodes some images, notes their sums; the mode of each."""
     modes: list[str | UnreadableImage] = []
-    for number in numbers:
+    for number in numbers.tolist():
         try:
             pixels, mode = image.decoded(number)
         except UnreadableImage as error:

@@ -4,9 +4,8 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from kdistill.screen.progress import progress
 _VERSION = 1  # of the pack's format
 _AT_ONCE, _BYTES_AT_ONCE = 512, 2**28  # files in memory while packing
 _TASKS = 64  # that these are made of
+_STAMPED = 4096  # files that are looked at together
 _CHUNK = 4096  # rows of the index that have a sum together
 _SHA, _OFFSET, _SUM, _LENGTH, _FACTS, _WIDTH = 0, 4, 5, 6, 7, 8  # columns of the index, 64 bits each
 _DEPTHS: tuple[Depth, ...] = ("bytes", "grey", "colour")
@@ -55,12 +55,16 @@ class Pack:
 
     def sources(self) -> tuple[str, ...]:
         """Each image's sha256."""
-        text = np.ascontiguousarray(self.index[:, _SHA:_OFFSET]).tobytes().hex()
-        return tuple(text[start : start + 64] for start in range(0, len(text), 64))
+        return tuple(np.ascontiguousarray(self.index[:, _SHA:_OFFSET]).tobytes().hex("\n", 32).split("\n"))
 
     def depths(self) -> list[Depth]:
         """What each image's values need."""
         return [_DEPTHS[number] for number in (self.index[:, _FACTS].astype(np.int64) >> 32 & 3).tolist()]
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether the values of some need more than 8 bits."""
+        return bool((self.index[:, _FACTS].astype(np.int64) >> 32 & 3).any())
 
     def extents(self) -> np.ndarray:
         """(N, 2) uint16 width and height of those that are JPEG; of others 0."""
@@ -71,19 +75,29 @@ class Pack:
         """(N,) bool, which are JPEG, RGB and upright."""
         return self.index[:, _FACTS] >> np.uint64(34) == 1
 
+    def first_of(self) -> tuple[np.ndarray, np.ndarray]:
+        """The images that differ, by number; and for each image (N,) which of those it is, byte for byte."""
+        empty = (self.index[:, _LENGTH] == 0).astype(np.uint64) << np.uint64(63)  # begins where another does
+        _, first, same = np.unique(self.index[:, _OFFSET] | empty, return_index=True, return_inverse=True)
+        return first, same
+
     def remove(self) -> None:
         """Removes the file; that there was one does not matter then."""
         self.file.unlink(missing_ok=True)
 
-    def content(self, number: int) -> np.ndarray:
-        """An image's bytes, (n,) uint8, held against their sum.
+    def content(self, number: int) -> bytearray:
+        """An image's bytes, held against their sum.
 
         Raises:
             UserError: they are not what was packed.
         """
         offset, total, length = self.index[number, _OFFSET:_FACTS].tolist()
-        content = self._mapped[offset : offset + length]
-        if len(content) != length or xxh3_64_intdigest(content.data) != total:
+        content = bytearray(length)
+        # Read, not mapped: no lock is held while a disk is slow, and what stays in memory of the file is nobody's.
+        with self.file.open("rb", buffering=0) as file:
+            file.seek(offset)
+            complete = file.readinto(content) == length
+        if not complete or xxh3_64_intdigest(content) != total:
             raise UserError(
                 f"image {number} in {self.file} is not as it was packed: the file is damaged; remove it and "
                 "start again: it is made anew"
@@ -92,16 +106,7 @@ class Pack:
 
     def held(self, number: int) -> HeldImage:
         """An image as a source of its own."""
-        return HeldImage(f"{self.file}[{number}]", lambda: self.content(number).tobytes())
-
-    @cached_property
-    def _mapped(self) -> np.ndarray:
-        """The file, (n,) uint8; a write, of which there is none, would stay in this process."""
-        size = self.file.stat().st_size
-        return np.memmap(self.file, np.uint8, "c", shape=(size,)) if size else np.empty(0, np.uint8)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"file": self.file, "index": self.index}  # the file is mapped again
+        return HeldImage(f"{self.file}[{number}]", lambda: bytes(self.content(number)))
 
 
 def stamp_of(paths: Sequence[Source]) -> tuple[str, np.ndarray]:
@@ -111,18 +116,30 @@ def stamp_of(paths: Sequence[Source]) -> tuple[str, np.ndarray]:
     else its content's sum.
     """
     digest, sizes = hashlib.sha256(f"{os.getcwd()} {_VERSION}".encode()), np.zeros(len(paths), np.int64)
-    for number, path in enumerate(paths):
-        said: tuple[object, ...] = (path, "gone")
-        with suppress(OSError):
-            if isinstance(path, HeldImage):
-                sizes[number] = path.stat().st_size
-                said = path, path.stamp or hashlib.sha256(path.read_bytes()).hexdigest()
-            else:
-                status = os.stat(path)
-                sizes[number] = status.st_size
-                said = path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        digest.update("\0".join(map(str, said)).encode(errors="surrogateescape"))
+    for start in range(0, len(paths), _STAMPED):  # by one thread: several would wait for each other
+        said, lengths = _stamped(paths[start : start + _STAMPED])
+        digest.update(said.encode(errors="surrogateescape"))
+        sizes[start : start + len(lengths)] = lengths
     return digest.hexdigest(), sizes
+
+
+def _stamped(paths: Sequence[Source]) -> tuple[str, list[int]]:
+    said, sizes = [], []
+    for path in paths:
+        try:
+            if isinstance(path, HeldImage):
+                length = path.stat().st_size
+                said.append(f"{path}\0{path.stamp or hashlib.sha256(path.read_bytes()).hexdigest()}")
+            else:
+                name = os.fspath(path)
+                status = os.stat(name)
+                length = status.st_size
+                said.append(f"{name}\0{length}\0{status.st_mtime_ns}\0{status.st_ctime_ns}")
+        except OSError:
+            length = 0
+            said.append(f"{path}\0gone")
+        sizes.append(length)
+    return "\n".join(said), sizes
 
 
 def open_pack(
@@ -157,17 +174,22 @@ def open_pack(
         file = cache / f"{facts['key'][:32]}.pack"
         if array.is_there and file.is_file() and file.stat().st_size == facts["bytes"] and not array.damaged():
             return Pack(file, array.mapped())
-    check_disk(int(sizes.sum()), cache, f"{counted(len(paths), 'encoded image')}, packed", "give another dataset.cache")
-    made = _pack(paths, cache / f"{stamp[:32]}.pack.new", sizes, pool, problems, max_pixels)
+    places: dict[str, int] = {}
+    which = np.array([places.setdefault(str(path), len(places)) for path in paths])  # a table may name a file twice
+    first = np.unique(which, return_index=True)[1]
+    needed = int(sizes[first].sum())
+    check_disk(needed, cache, f"{counted(len(paths), 'encoded image')}, packed", "give another dataset.cache")
+    file = cache / f"{stamp[:32]}.pack.new"
+    made = _pack([paths[number] for number in first], file, sizes[first], pool, problems, max_pixels)
     if made is None:
         return None
-    index, length = made
+    index, length = made[0][which], made[1]
     key = _key(index)
     array = _index(cache, key, len(paths))
     array.create()
     array.write(0, index)
     array.sync()
-    (cache / f"{stamp[:32]}.pack.new").replace(cache / f"{key[:32]}.pack")
+    file.replace(cache / f"{key[:32]}.pack")
     write_note(note, {"key": key, "count": len(paths), "bytes": length})
     return Pack(cache / f"{key[:32]}.pack", array.mapped())
 

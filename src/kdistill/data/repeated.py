@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
 from torch import Tensor
 
 from kdistill.base.plain_text import brief, one_line
@@ -32,35 +33,46 @@ def say_repeated(
         parts: sample numbers (n,) of each partition.
         class_names: one name per class number.
     """
-    home = {number: name for name, part in parts.items() for number in part.tolist()}
-    first: dict[str, int] = {}
-    groups: dict[str, list[int]] = {}
-    for number in sorted(home):
-        if (other := first.setdefault(sources[number], number)) != number:
-            groups.setdefault(sources[number], [other]).append(number)
-    target = whole.target.tolist()
-    unlike = [group for group in groups.values() if len({target[number] for number in group}) > 1]
-    if unlike:
+    places: dict[str, int] = {}
+    picture = np.array([places.setdefault(source, len(places)) for source in sources])
+    if len(places) == len(picture):
+        return  # as of most data, which may be many
+    home = {part: picture[numbers.numpy()] for part, numbers in parts.items()}
+    count = {part: np.bincount(own, minlength=len(places)) for part, own in home.items()}
+    everything = np.concatenate(list(home.values()))
+    label = whole.target.numpy()[np.concatenate([numbers.numpy() for numbers in parts.values()])]
+    least, most = np.full(len(places), label.max()), np.full(len(places), -1)
+    np.minimum.at(least, everything, label)
+    np.maximum.at(most, everything, label)
+    where = np.sort(np.concatenate([numbers.numpy() for numbers in parts.values()]))
+
+    def files(number: int, among: np.ndarray) -> list[int]:
+        """The first samples that are a picture, of some."""
+        return among[picture[among] == number][:_SHOWN].tolist()
+
+    unlike = np.flatnonzero(least < most)
+    if len(unlike):
         shown = [
             " and ".join(
-                f"{one_line(str(names[number]))} ({brief(class_names[target[number]])})" for number in group[:_SHOWN]
+                f"{one_line(str(names[sample]))} ({brief(class_names[int(whole.target[sample])])})"
+                for sample in files(number, where)
             )
-            for group in unlike[:_SHOWN]
+            for number in unlike[:_SHOWN].tolist()
         ]
         log.warning(
             "a contradiction: %s, byte for byte the same, under two labels: %s; keep it under the right one",
             counted(len(unlike), "picture"), "; ".join(shown) + "; ..." * (len(unlike) > _SHOWN),
         )  # fmt: skip
-    for part in parts:
-        inside = [[number for number in group if home[number] == part] for group in groups.values()]
-        if twice := [group for group in inside if len(group) > 1]:
+    for part, often in count.items():
+        if len(twice := np.flatnonzero(often > 1)):
+            same = files(int(twice[0]), np.sort(parts[part].numpy()))
             log.warning(
                 "duplicates in %s, byte for byte the same: %s too many, as %s; they count as often as they are there",
-                part, counted(sum(len(group) - 1 for group in twice), "image"),
-                " and ".join(one_line(str(names[number])) for number in twice[0][:_SHOWN]),
+                part, counted(int((often[twice] - 1).sum()), "image"),
+                " and ".join(one_line(str(names[sample])) for sample in same),
             )  # fmt: skip
     for left, right in combinations(parts, 2):
-        if both := sum({left, right} <= {home[number] for number in group} for group in groups.values()):
+        if both := int(((count[left] > 0) & (count[right] > 0)).sum()):
             log.warning(
                 "both in %s and in %s, byte for byte: %s; figures will flatter", left, right, counted(both, "image")
             )
