@@ -173,7 +173,12 @@ class Augment:
             if not self.flip:
                 return image
             turned = uniform(seed, index, view, 2, stream=_SYMMETRY_STREAM)[:, 0] < 0.5  # as `_symmetry`
-            return torch.where(turned.view(-1, 1, 1, 1), image.flip(-1), image)
+            if image.is_cuda:
+                return torch.where(turned.view(-1, 1, 1, 1), image.flip(-1), image)
+            image = image.clone(memory_format=torch.preserve_format)
+            for number in turned.nonzero().squeeze(1).tolist():  # a sixth of the time of `where` on a CPU
+                image[number] = image[number].flip(-1)
+            return image
         grid = self.grid(height, width, seed=seed, index=index, view=view)
         # Symmetries and shifts by whole pixels map pixel centres to such: "nearest" returns the pixels themselves.
         mode = "bilinear" if between else "nearest"

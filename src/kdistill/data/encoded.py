@@ -114,20 +114,20 @@ class EncodedImages:
         return decode(held, self.size, self.value_range, max_pixels=self.max_pixels, shrinks=True, box=box)
 
 
-def _decode_jpeg(content: np.ndarray) -> np.ndarray | None:
+def _decode_jpeg(content: bytearray) -> np.ndarray | None:
     """(3, H, W) uint8, by the decoder that holds up other threads the least; None where it can't."""
     from torchvision.io import ImageReadMode, decode_jpeg
 
     try:
-        return decode_jpeg(torch.from_numpy(content), mode=ImageReadMode.RGB).numpy()
+        return decode_jpeg(torch.frombuffer(content, dtype=torch.uint8), mode=ImageReadMode.RGB).numpy()
     except RuntimeError:
         return None
 
 
 @lru_cache(maxsize=1)
 def decoders(process: int) -> Executor:
-    """The threads that decode, a core each: one pool in each process."""
-    return ThreadPoolExecutor(usable_cores(), thread_name_prefix=f"decoding-{process}")
+    """The threads that decode, one more than cores, for some wait for the interpreter: one pool in each process."""
+    return ThreadPoolExecutor(usable_cores() + 1, thread_name_prefix=f"decoding-{process}")
 
 
 def _use_limit(max_pixels: int) -> None:
