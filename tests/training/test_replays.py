@@ -80,9 +80,13 @@ def test_a_replayed_teacher_teaches_the_same(mnist: list[str], tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_replayed_teacher_answers_for_mixed_images(mnist: list[str], tmp_path: Path) -> None:
-    """A mixed image is a function of (seed, sample, view), so what is stored is the teacher's answer to that image."""
+    """A mixed image is a function of (seed, sample, view), so what is stored is the teacher's answer to that image.
+
+    Teacher and student see it at sizes of their own.
+    """
     mixed = ["dataset.mixup=0.4", "dataset.cutmix=1.0", "dataset.augment.policy=rand", "dataset.augment.erase=0.3"]
-    online, replayed = both([*mnist, *mixed, "dataset.transform=[RandomInvert]"], "replay.teacher", tmp_path)
+    own = ["dataset.transform=[RandomInvert]", "student.image_size=20"]
+    online, replayed = both([*mnist, *mixed, *own], "replay.teacher", tmp_path)
     assert losses(replayed) == pytest.approx(losses(online), rel=0, abs=1e-5)
     assert np.array_equal(logits(replayed).argmax(1), logits(online).argmax(1))
 

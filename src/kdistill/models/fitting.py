@@ -72,6 +72,11 @@ def fit_network(
         answers[True] = _answer_in_training(network, images, num_classes, said, answer.scale)
     if image_size is not None and tuple(image_size) != tuple(image_shape[1:]):
         side = "images are resized from {} x {} to {} x {} before it".format(*image_shape[1:], *size)
+        if size[0] > image_shape[1] or size[1] > image_shape[2]:
+            side += (
+                f", which shows nothing that is not there at {image_shape[1]}: dataset.image_size={max(size)}, with "
+                "the smaller image_size at the other network, makes each view at the larger size"
+            )
         say(f"{owner}: {side}")
         give_logits(network, answers, (size[0], size[1]))
     elif any(one != Answer() for one in answers.values()):
