@@ -1,5 +1,7 @@
 """Every option of `conf/loss/`, bound to layers and with a batch that all of them can take."""
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +41,16 @@ def drawn(seed: int = 0, **more: Any) -> DistillBatch:
     target = torch.tensor([0, 1, 1, 0, 1, 1])
     told: dict[str, Any] = {"index": torch.arange(N), "epoch": 100, "votes": torch.tensor([1, 9, 15, 7, 8, 12])}
     return DistillBatch(**{**logits, **maps, "target": target, **told, **more})
+
+
+def part_of(batch: DistillBatch, rows: Sequence[int]) -> DistillBatch:
+    """Some samples of a batch."""
+
+    def some(value: Any) -> Any:
+        if isinstance(value, DistillBatch):
+            return part_of(value, rows)
+        if isinstance(value, dict):
+            return {name: some(one) for name, one in value.items()}
+        return value[list(rows)] if isinstance(value, Tensor) else value
+
+    return DistillBatch(**{one.name: some(getattr(batch, one.name)) for one in fields(batch)})

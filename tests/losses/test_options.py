@@ -12,29 +12,40 @@ from weighted import weighted
 from kdistill.building.losses import build_loss
 from kdistill.config import compose
 from kdistill.config.paths import conf_dir
-from kdistill.config.sections import SUPPLIED
+from kdistill.config.sections import SECTION_KEYS, SUPPLIED
 from kdistill.losses.base import DistillBatch
 from kdistill.losses.standardize import LogitLoss
 
 OPTIONS = {path.stem: OmegaConf.load(path) for path in sorted(Path(conf_dir(), "loss").glob("*.yaml"))}
+OWN = {"_target_", *SECTION_KEYS["loss"]}  # what is no argument of the class
 LOGIT = [name for name, option in OPTIONS.items() if issubclass(get_object(option._target_), LogitLoss)]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_names_all_that_its_class_takes(name: str) -> None:
     takes = set(signature(get_object(OPTIONS[name]._target_)).parameters) - set(SUPPLIED["loss"])
-    assert takes == {str(key) for key in OPTIONS[name]} - {"_target_", "alpha", "ce"}
+    assert takes - OWN == {str(key) for key in OPTIONS[name]} - OWN
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "several"])
 def test_an_options_values_are_the_defaults_of_its_class(name: str) -> None:
     """But for what makes label smoothing another option of the same class; `several` is a list without defaults."""
     takes = signature(get_object(OPTIONS[name]._target_)).parameters
-    given = {str(key): value for key, value in OPTIONS[name].items() if key not in ("_target_", "alpha", "ce")}
+    given = {str(key): value for key, value in OPTIONS[name].items() if key not in OWN}
     expected = {key: takes[key].default for key in given}
     if name == "label_smoothing":
         assert given.pop("label_smoothing") == 0.1 and expected.pop("label_smoothing") == 0.0
     assert given == {key: list(value) if isinstance(value, tuple) else value for key, value in expected.items()}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_needs_the_batch_can_ask_for_the_whole_one(name: str) -> None:
+    """Where it remembers each sample it always sees the whole one, and there is nothing to ask."""
+    option = OPTIONS[name]
+    loss = build_loss(option, [2, 4], 6, 15)
+    assert ("gather" in option) == (bool(loss.needing_batch) and not loss.gathers)
+    asked = build_loss(OmegaConf.merge(option, {"gather": True}), [2, 4], 6, 15)
+    assert asked.gathers == bool(loss.needing_batch)
 
 
 @pytest.mark.parametrize("name", LOGIT)

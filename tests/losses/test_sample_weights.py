@@ -44,12 +44,12 @@ def test_weights_of_samples_and_of_classes_multiply(options: dict[str, object]) 
     torch.testing.assert_close(torch.stack(alone).sum(), value(loss, batch, None))
 
 
-def test_every_other_loss_compares_samples_and_is_refused_beside_weights() -> None:
+def test_every_other_loss_needs_the_batch_and_is_refused_beside_weights() -> None:
     split = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), sample_weight=torch.ones(2))
     refused = [name for name in OPTIONS if name not in WEIGHED]
     assert {"dist", "mlkd", "rkd", "several", "spread"} <= set(refused)
     for name in refused:
-        assert set(PARTS[name].unweighed) <= set(PARTS[name].comparing)
+        assert set(PARTS[name].unweighed) <= set(PARTS[name].needing_batch)
         with pytest.raises(UserError, match=f"loss {PARTS[name].unweighed[0]} compares the samples of a batch"):
             check_loss_of_data(PARTS[name], split)
         check_loss_of_data(PARTS[name], replace(split, sample_weight=None))

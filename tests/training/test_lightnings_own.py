@@ -117,11 +117,11 @@ def test_an_average_that_validates_as_well_is_handed_over(job: list[str], tmp_pa
 
 
 @pytest.mark.slow
-def test_a_loss_that_compares_samples_says_that_it_sees_the_small_batch(
+def test_a_loss_that_needs_the_batch_says_that_it_sees_the_small_batch(
     blocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = ["+experiment=mnist_distill", *tiny(blocks, tmp_path), "debug=fast_dev_run", "teacher_cache=${replay.cache}"]
-    said = "rkd compares the samples of a batch"
+    said = "rkd needs the batch as a whole"
     trained([*job, "loss=rkd"], tmp_path / "whole")
     assert said not in caplog.text
     trained([*job, "loss=rkd", "trainer.accumulate_grad_batches=2"], tmp_path / "parts")

@@ -36,7 +36,7 @@ SECTION_KEYS: dict[str, dict[str, Any]] = {
     "student": _MODEL_KEYS,
     "optimizer": {"layer_decay": Annotated[float, Gt(0), Le(1)] | None, "decayed": Literal["all", "weights"]},
     "scheduler": {"interval": Literal["step", "epoch"] | None, "monitor": str | None},
-    "loss": {"alpha": UnitInterval, "ce": dict[str, Any]},
+    "loss": {"alpha": UnitInterval, "ce": dict[str, Any], "gather": bool},
 }
 # Arguments that the program gives to a section's target when the run starts, by the section's first name.
 SUPPLIED = {

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
+from kdistill.losses.gather import gathered, remembering
 from kdistill.losses.targets import NoTarget, learns_from
 
 
@@ -30,6 +31,7 @@ class DistillBatch:
         second: the same of another view of the same samples, where a loss wants two (its `views` is 2).
         sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
         labelled: so many samples, the first of the batch, have a label; None: all have.
+        counted: how many samples, from the first on, are of the batch, where others stand in; None: all.
     """
 
     student_logits: Tensor
@@ -45,6 +47,7 @@ class DistillBatch:
     second: "DistillBatch | None" = None
     sample_weight: Tensor | None = None
     labelled: int | None = None
+    counted: int | None = None
 
     @property
     def from_teacher(self) -> Tensor:
@@ -101,13 +104,15 @@ class WeightedSum(nn.Module):
     """
 
     _weights: Tensor
+    gather: bool
 
-    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float], *, gather: bool = False) -> None:
         """The losses and their weights.
 
         Args:
             parts: losses by name; one that is itself a weighted sum is taken apart, its weights multiplied by its own.
             weights: one weight per part.
+            gather: of several processes, let each see the whole batch where a part needs it (`needs_batch`).
 
         Raises:
             ValueError: a part without a weight, or a weight without a part, or two parts of one name.
@@ -117,6 +122,8 @@ class WeightedSum(nn.Module):
             raise ValueError(f"parts {sorted(parts)} and weights {sorted(weights)} must have the same names")
         self.parts = nn.ModuleDict()
         self.weights: dict[str, float] = {}
+        self.gather = gather or any(part.gather for part in parts.values() if isinstance(part, WeightedSum))
+        self._alike = False
         for name, part in parts.items():
             inner, shares = {name: part}, {name: 1.0}
             if isinstance(part, WeightedSum):
@@ -139,9 +146,14 @@ class WeightedSum(nn.Module):
         return self._layers("teacher_layers")
 
     @property
-    def comparing(self) -> tuple[str, ...]:
-        """The parts that compare the samples of a batch with each other (their `compares_samples` is true)."""
-        return tuple(name for name, part in self.parts.items() if getattr(part, "compares_samples", False))
+    def needing_batch(self) -> tuple[str, ...]:
+        """The parts whose value is not the mean of what each sample makes by itself (their `needs_batch` is true)."""
+        return tuple(name for name, part in self.parts.items() if getattr(part, "needs_batch", False))
+
+    @property
+    def gathers(self) -> bool:
+        """Whether each process sees the whole batch: as asked for, and always where a part remembers each sample."""
+        return bool(self.needing_batch) and (self.gather or bool(remembering(self.parts)))
 
     @property
     def unweighed(self) -> tuple[str, ...]:
@@ -171,6 +183,9 @@ class WeightedSum(nn.Module):
 
     def values(self, batch: DistillBatch) -> Tensor:
         """Each part before its weight, (P,), in the order of `weights`; one of labels sees labelled samples alone."""
+        if self.gathers:
+            batch = gathered(batch, () if self._alike else remembering(self.parts).values())
+            self._alike = True
         known, everything = batch.of_labels(), batch.of_all()
         seen = (known if learns_from(part) == "labels" else everything for part in self.parts.values())
         return torch.stack([part(own) for part, own in zip(self.parts.values(), seen, strict=True)])
@@ -186,6 +201,11 @@ def whole(loss: nn.Module | None) -> WeightedSum | None:
         return loss
     name = type(loss).__name__.lower()
     return WeightedSum({name: loss}, {name: 1.0})
+
+
+def shared(total: Tensor, share: float, loss: WeightedSum | None) -> Tensor:
+    """What a process gives to the mean over processes; where the loss gathers, each has that of the whole batch."""
+    return total if share == 1 or (loss is not None and loss.gathers) else total * share
 
 
 def check_numbered(numbered: bool, loss: WeightedSum | None) -> None:

@@ -54,7 +54,7 @@ class CC(FeatureLoss):
     a size like that of the other relations.
     """
 
-    compares_samples = True
+    needs_batch = True
 
     choice = "last"
     needs_maps = False

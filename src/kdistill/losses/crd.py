@@ -56,6 +56,7 @@ class CRD(FeatureLoss):
 
     learns_from = "both"
     weighs_samples = True
+    needs_batch = True  # its memories are those of all processes
     choice = "last"
     needs_maps = False
     by_sample = True

@@ -46,7 +46,7 @@ class DIST(LogitLoss):
     On CIFAR the authors' code has T = 4 and with it, by its factor T^2, beta = gamma = 32.
     """
 
-    compares_samples = True
+    needs_batch = True
 
     @validate_call
     def __init__(

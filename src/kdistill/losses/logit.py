@@ -140,6 +140,7 @@ class CrossEntropy(nn.Module):
             counts = torch.tensor(class_counts, dtype=torch.float64)
             weight = counts.sum() / (len(counts) * counts) if class_weights else None
             shift = logit_adjustment * torch.log(counts / counts.sum()) if logit_adjustment else None
+        self.needs_batch = weight is not None  # which divides by the sum of the batch's own weights
         self.register_buffer("class_weight", weight, persistent=False)
         self.register_buffer("logit_shift", shift, persistent=False)
 

@@ -70,7 +70,7 @@ class MLKD(LogitLoss):
     weakly and the second strongly augmented; here both are draws of `dataset.augment`.
     """
 
-    compares_samples = True
+    needs_batch = True
 
     @validate_call
     def __init__(

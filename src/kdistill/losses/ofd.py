@@ -54,6 +54,7 @@ class OFD(FeatureLoss):
     """
 
     weighs_samples = True
+    needs_batch = True  # for its BatchNorm
     choice = "responses"
 
     @validate_call

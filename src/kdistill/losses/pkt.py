@@ -44,7 +44,7 @@ def _neighbours(features: Tensor) -> Tensor:
 class PKT(FeatureLoss):
     """`pkt`. Defaults of the field: 30000 times the cross-entropy's weight."""
 
-    compares_samples = True
+    needs_batch = True
 
     choice = "last"
     needs_maps = False

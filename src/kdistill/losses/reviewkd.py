@@ -56,6 +56,7 @@ class ReviewKD(FeatureLoss):
     """
 
     weighs_samples = True
+    needs_batch = True  # for its BatchNorm
 
     @validate_call
     def __init__(

@@ -93,7 +93,7 @@ class RKD(FeatureLoss):
     The authors' code is for retrieval: distances 1, angles 2, and embeddings of length 1.
     """
 
-    compares_samples = True
+    needs_batch = True
 
     choice = "last"
     needs_maps = False

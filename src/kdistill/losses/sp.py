@@ -41,7 +41,7 @@ class SP(FeatureLoss):
     The paper compares the last maps; `layers: auto` takes what goes into the class head, their mean over positions.
     """
 
-    compares_samples = True
+    needs_batch = True
 
     choice = "last"
     needs_maps = False

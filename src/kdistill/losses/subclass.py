@@ -91,7 +91,7 @@ class Spread(OwnFeatureLoss):
     """
 
     learns_from = "labels"
-    compares_samples = True
+    needs_batch = True
     choice = "subclasses"
 
     @validate_call

@@ -9,7 +9,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kdistill.base.errors import UserError
 from kdistill.data.batch import Batch
-from kdistill.losses.base import DistillBatch, check_numbered, whole
+from kdistill.losses.base import DistillBatch, check_numbered, shared, whole
+from kdistill.losses.gather import same_everywhere
 from kdistill.measuring.metrics import ClassificationFigures
 from kdistill.models.faster import set_memory_format
 from kdistill.models.freeze import settle_frozen
@@ -78,6 +79,9 @@ class ClassifierModule(OptimizedModule):
         self.normalize = Normalize(mean, std)
         self.loss = loss
         self.layers = () if loss is None else loss.student_layers
+        # What DDP would else send from the first process to all, before each step.
+        kept = [] if loss is None else same_everywhere(loss.parts)
+        self._ddp_params_and_buffers_to_ignore = [f"loss.parts.{name}" for name in kept]
         self.make_optimizer = torch.optim.AdamW if optimizer is None and loss is not None else optimizer
         self.make_scheduler = scheduler
         self.scheduler_interval = scheduler_interval
@@ -130,6 +134,7 @@ class ClassifierModule(OptimizedModule):
             second=None if batch.second is None else self.loss_input(batch.second),
             sample_weight=batch.sample_weight,
             labelled=batch.labelled,
+            counted=batch.counted,
         )
 
     def step_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -149,7 +154,7 @@ class ClassifierModule(OptimizedModule):
         self.train_means.add(values.detach(), own.count)
         if self.trainer.is_last_batch:
             self._log_means()
-        return total if own.share == 1 else total * own.share
+        return shared(total, own.share, self.loss)
 
     def several_steps(self, batches: Sequence[Batch]) -> Tensor:
         """One optimizer step for each of the batches; returns the loss of the last one, which the screen shows.
@@ -163,7 +168,7 @@ class ClassifierModule(OptimizedModule):
             total, values = self.step_loss(batch)
             self.latest_loss = total.detach()
             optimizer.zero_grad()  # type: ignore[union-attr]  # one optimizer, so not a list of them
-            self.manual_backward(total if batch.share == 1 else total * batch.share)
+            self.manual_backward(shared(total, batch.share, self.loss))
             optimizer.step()  # type: ignore[union-attr]
             if scheduler is not None and self.scheduler_interval == "step":
                 scheduler.step()  # type: ignore[union-attr]

@@ -73,7 +73,7 @@ def check_loss_of_data(loss: WeightedSum, train: Split, *, unlabelled: bool = Fa
     name = loss.unweighed[0]
     why = (
         "compares the samples of a batch with each other, so that none counts by itself"
-        if name in loss.comparing
+        if name in loss.needing_batch
         else "does not say that it does so (weighs_samples = True, and kdistill.losses.base.mean of its values)"
     )
     raise UserError(
@@ -96,3 +96,31 @@ def _check_unlabelled(loss: WeightedSum, unlabelled: bool) -> None:
             f"loss {' and '.join(kinds)} learns from labels alone, and dataset.unlabeled has none: take loss=kd, or "
             "dataset.unlabeled=null"
         )
+
+
+def who_sees_the_batch(loss: WeightedSum, *, processes: int, images: int) -> tuple[bool, str] | None:
+    """What is said of a loss that needs a batch as a whole, where several processes share it out.
+
+    Args:
+        loss: the run's.
+        processes: how many train together.
+        images: of a batch, of all processes.
+
+    Returns:
+        Whether all is well, and one line; None where there is nothing to say.
+    """
+    needing = " and ".join(loss.needing_batch)
+    if processes == 1:
+        said = "loss.gather=true: a single process sees every batch as a whole, and nothing is gathered"
+        return (True, said) if loss.gather else None
+    if not needing:
+        said = (
+            "loss.gather=true: the loss is a mean over samples, and that of parts is that of all: nothing is gathered"
+        )
+        return (True, said) if loss.gather else None
+    if loss.gathers:
+        return True, f"loss {needing} sees the whole batch ({images} images), gathered from {processes} processes"
+    return False, (
+        f"loss {needing} needs the batch as a whole, and each of {processes} processes sees its own part "
+        f"({images // processes} of {images} images): loss.gather=true gathers them"
+    )

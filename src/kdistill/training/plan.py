@@ -25,6 +25,7 @@ from kdistill.data.module import ArrayDataModule
 from kdistill.losses.base import check_numbered
 from kdistill.models.batch_of_one import check_batch_of_one
 from kdistill.models.taps import find_layer, parse_layer
+from kdistill.modules.fit_checks import who_sees_the_batch
 from kdistill.modules.options import ModuleOptions
 from kdistill.modules.schedules import with_steps
 from kdistill.modules.student import StudentModule
@@ -119,17 +120,14 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         gradient_clip_algorithm=config.trainer.get("gradient_clip_algorithm") or "norm",
     )
     check_optimizer(config, network)
-    if options.loss.comparing and accumulates(config):
+    shared = who_sees_the_batch(options.loss, processes=world.size(), images=data.serving.batch_size)
+    if shared is not None:
+        log.log(logging.INFO if shared[0] else logging.WARNING, shared[1])
+    if options.loss.needing_batch and accumulates(config):
         log.warning(
-            "loss %s compares the samples of a batch, and of those whose gradients are accumulated it sees each alone "
+            "loss %s needs the batch as a whole, and of those whose gradients are accumulated it sees each alone "
             "(%s): raise dataset.batch_size where memory allows",
-            " and ".join(options.loss.comparing), counted(data.serving.batch_size, "image"),
-        )  # fmt: skip
-    if options.loss.comparing and world.size() > 1:
-        log.warning(
-            "loss %s compares the samples of a batch, and each of the %d processes sees its part of it alone (%s)",
-            " and ".join(options.loss.comparing), world.size(),
-            counted(data.serving.batch_size // world.size(), "image"),
+            " and ".join(options.loss.needing_batch), counted(data.serving.batch_size, "image"),
         )  # fmt: skip
     check_numbered(data.is_numbered, options.loss)
     if options.loss.views > 1:
