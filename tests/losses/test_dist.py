@@ -54,6 +54,21 @@ def test_a_class_that_hardly_ever_comes_up_still_correlates() -> None:
     assert float(single) == pytest.approx(columns, rel=1e-4)
 
 
+def test_a_class_that_is_not_in_the_batch_teaches_only_without_an_epsilon() -> None:
+    """Class 2 has 1e-9 of the probability on both sides; the authors' 1e-8 beside norms of as much leaves 1e-10."""
+    teacher = torch.tensor([[9.0, -9.0, -11.0], [-9.0, 9.0, -12.0], [9.0, -9.0, -12.5]], dtype=torch.float64)
+    whole, faint = teacher.clone(), teacher.clone()
+    gradients = []
+    for epsilon, student in ((0.0, whole), (1e-8, faint)):
+        student[:, 2] = student[:, 2].flip(0)
+        student.requires_grad_()
+        dist(student, teacher, temperature=1.0, beta=0.0, gamma=1.0, epsilon=epsilon).backward()
+        assert student.grad is not None
+        gradients.append(float(student.grad[:, 2].abs().max()))
+    assert gradients[0] > 0.05
+    assert gradients[1] < 1e-8
+
+
 def test_with_two_classes_the_rows_teach_nothing(student: np.ndarray, teacher: np.ndarray) -> None:
     logits = torch.from_numpy(student[:, :2]).requires_grad_()
     value = dist(logits, torch.from_numpy(teacher[:, :2]), temperature=1.0, beta=1.0, gamma=0.0)

@@ -34,6 +34,7 @@ from kdistill.losses.ofd import OFD, ofd
 from kdistill.losses.pkt import pkt
 from kdistill.losses.reviewkd import ReviewKD, hcl
 from kdistill.losses.rkd import rkd
+from kdistill.losses.skd import direction_gap
 from kdistill.losses.sp import sp
 from kdistill.losses.standardize import standardize
 from kdistill.losses.subclass import Subclass, spread
@@ -136,8 +137,14 @@ OURS: dict[str, tuple[list[list[Tensor]], Callable[..., Tensor]]] = {
     "dkd": (LOGITS, lambda s, t, y: dkd(s, t, y, temperature=4.0, target_weight=1.0, beta=8.0)),
     "dist": (LOGITS[:2], lambda s, t, y: dist(s, t, temperature=1.0, beta=2.0, gamma=3.0)),
     "dist, T = 4": (LOGITS[:2], lambda s, t, y: dist(s, t, temperature=4.0, beta=2.0, gamma=3.0)),
+    "dist, sure logits": (
+        LOGITS[:2],
+        lambda s, t, y: dist(6 * s, 6 * t, temperature=1.0, beta=2.0, gamma=3.0, epsilon=1e-8),
+    ),
     "nkd": (LOGITS, lambda s, t, y: nkd(s, t, y, temperature=1.0, gamma=1.5)),
     "nkd, T = 3": (LOGITS, lambda s, t, y: nkd(s, t, y, temperature=3.0, gamma=3.5)),
+    "skd, directions": (LOGITS, lambda s, t, y: direction_gap(s, t, ridge=0.1)),
+    "skd, small ridge": (LOGITS, lambda s, t, y: direction_gap(s, t, ridge=1e-4)),
     "mse": (LOGITS, lambda s, t, y: mse(s, t)),
     "mlkd": (
         LOGITS,
