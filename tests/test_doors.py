@@ -15,6 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "kdistill"
 LIGHT = {"kdistill.config.cli", "kdistill.sweeps.launch", "kdistill.base.ranks", "kdistill.base.typed"}
 LIGHT |= {"kdistill.base.packages", "kdistill.runs.last_words", "kdistill.tracking.wandb_run"}
 LIGHT |= {"kdistill.base.shell", "kdistill.base.errors", "kdistill.config.hydra_setup", "kdistill.runs.folder"}
+LIGHT |= {"kdistill.config.trainer_arguments"}
 
 DOORS = ("train", "evaluate", "compare", "report", "export", "predict", "sync_wandb")
 

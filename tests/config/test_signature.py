@@ -17,7 +17,7 @@ from typing import Literal, Optional, overload
 import pydantic
 from pydantic import validate_call
 from kdistill.base.types import PositiveFloat, UnitInterval
-from .inner import Base as Mother, helper
+from .inner import Base as Mother, Mode as Way, helper
 from .stars import *
 try:
     from not_installed_anywhere import Absent
@@ -48,6 +48,10 @@ def pass_all(*args, **kwargs):
     return Handing(*args, **kwargs)
 class Orphan(Absent): ...
 class Bare: ...
+Place: TypeAlias = "str | Path"
+def aliased(way: "Way | None" = None, place: Place = "", circle: Circle = 1, gone: Absent = 1): ...
+Circle = Round
+Round = Circle
 @dataclass(frozen=True)
 class Served:
     size: PositiveFloat
@@ -65,6 +69,7 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (package / "__init__.py").write_text(NETS)
     (package / "inner.py").write_text(
         "class Base:\n    def __init__(self, width: int): ...\ndef helper(x, *, y=1): ...\n"
+        "Name = Literal['up', 'down']\nMode = list[Name]\n"
     )
     (package / "stars.py").write_text("class Star:\n    def __init__(self, shine: bool): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -88,6 +93,15 @@ def test_only_annotations_of_known_names_are_checked(nets: str) -> None:
     assert not mistake([0.9, 0.99], types["betas"]) and mistake(["x"], types["betas"])
     assert mistake("c", types["mode"]) and not mistake(None, types["mode"])
     assert types["path"] is None and types["other"] is None
+
+
+def test_a_name_for_a_type_is_followed_to_where_it_is_assigned(nets: str) -> None:
+    signature = signature_of(f"{nets}.aliased")
+    assert signature is not None
+    types = {name: parameter.type for name, parameter in signature.parameters.items()}
+    assert "'up' or 'down'" in (mistake(["upp"], types["way"]) or "") and not mistake(["up"], types["way"])
+    assert not mistake(None, types["way"]) and mistake(3, types["place"])
+    assert types["circle"] is None and types["gone"] is None
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _PRELOADED = [
     "kdistill.reporting.page",
     "hydra._internal.hydra",
 ]
-_LINES = 120  # as many as any command writes: nothing scrolls away
+_LINES = 240  # as many as any command writes: nothing scrolls away
 _PATIENCE = 60.0
 MOVING = re.compile(r" left (>?\d+:\d\d(:\d\d)?|\?)$")
 

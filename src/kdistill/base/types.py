@@ -40,6 +40,7 @@ KNOWN: dict[str, Any] = {
     **{kind.__name__: kind for kind in (float, int, str, bool, list, tuple, dict, Path, Sequence)},
     **{"List": list, "Tuple": tuple, "Dict": dict, "Optional": typing.Optional},
 }
+READABLE = (*KNOWN, "Literal", "Union")  # names that an annotation need not say the meaning of
 NEVER_IN_A_CONFIG = ("Tensor",)  # `float | Tensor` is a float to a config
 
 

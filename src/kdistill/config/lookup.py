@@ -64,12 +64,12 @@ def locate(target: str) -> Found:
         Unreadable: the source does not say.
     """
     for alias, whole in _ALIASES.items():
-        if target.startswith(alias) and (alias == _TWIN or _module(alias.partition(".")[0]) is None):
+        if target.startswith(alias) and (alias == _TWIN or module_named(alias.partition(".")[0]) is None):
             raise UserError(f"'{target}' cannot be used: write {whole}{target.removeprefix(alias)}")
     first, *rest = target.split(".")
     if not rest or not all(part.isidentifier() for part in (first, *rest)):
         raise UserError(f"'{target}' is not the dotted path of a class or function, such as 'torch.optim.AdamW'")
-    thing: Thing | None = _module(first)
+    thing: Thing | None = module_named(first)
     if thing is None:
         raise UserError(f"'{target}' cannot be found: there is no package or module '{first}' on the Python path")
     path = first
@@ -91,7 +91,7 @@ def locate(target: str) -> Found:
     return thing
 
 
-def _module(name: str) -> Module | None:
+def module_named(name: str) -> Module | None:
     """A module by its full name; None if there is none."""
     first, *rest = name.split(".")
     try:
@@ -121,7 +121,7 @@ def _submodule(owner: Thing, name: str) -> Module | None:
 
 
 @cache
-def _bindings(path: Path) -> tuple[dict[str, ast.stmt], list[ast.ImportFrom]]:
+def bindings(path: Path) -> tuple[dict[str, ast.stmt], list[ast.ImportFrom]]:
     """What each name of a module is bound by, and its `from x import *`."""
     names: dict[str, ast.stmt] = {}
     stars: list[ast.ImportFrom] = []
@@ -155,7 +155,7 @@ def attribute(owner: Thing, name: str) -> Thing | None:
     """What `owner.name` is bound to; None if nothing is."""
     if isinstance(owner, Found):
         return member(owner, name) if isinstance(owner.node, ast.ClassDef) else None
-    names, stars = _bindings(owner.path)
+    names, stars = bindings(owner.path)
     match names.get(name):
         case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef() as node:
             return Found(owner, node)
@@ -164,7 +164,7 @@ def attribute(owner: Thing, name: str) -> Thing | None:
             return _imported(owner, statement, original)
         case ast.Import() as statement:
             alias = next(a for a in statement.names if (a.asname or a.name.split(".")[0]) == name)
-            return _module(alias.name if alias.asname else name)
+            return module_named(alias.name if alias.asname else name)
         case ast.Assign(value=ast.Name(id=other)) if other != name:
             return attribute(owner, other)
         case ast.stmt():
@@ -179,12 +179,7 @@ def attribute(owner: Thing, name: str) -> Thing | None:
 
 def _imported(owner: Module, statement: ast.ImportFrom, name: str) -> Thing | None:
     """What `from x import name` brings: an attribute of x or else its submodule."""
-    source = statement.module or ""
-    if statement.level:
-        package = owner.name.split(".")
-        climb = statement.level - owner.is_package
-        source = ".".join(package[: len(package) - climb] + [source] * bool(source))
-    origin = _module(source)
+    origin = module_named(source_of(owner, statement))
     if origin is None:
         raise Unreadable  # an optional dependency that is not installed
     if origin == owner:  # `from torch.optim import functional` inside torch.optim
@@ -192,11 +187,21 @@ def _imported(owner: Module, statement: ast.ImportFrom, name: str) -> Thing | No
     return attribute(origin, name) or _submodule(origin, name)
 
 
+def source_of(owner: Module, statement: ast.ImportFrom) -> str:
+    """The full name of the module that `from x import name` reads."""
+    source = statement.module or ""
+    if not statement.level:
+        return source
+    package = owner.name.split(".")
+    climb = statement.level - owner.is_package
+    return ".".join(package[: len(package) - climb] + [source] * bool(source))
+
+
 def _names(owner: Thing) -> list[str]:
     if isinstance(owner, Found):
         return [node.name for node in owner.node.body if hasattr(node, "name")]
     files = [path.stem for path in owner.path.parent.iterdir()] if owner.is_package else []
-    return [name for name in (*_bindings(owner.path)[0], *files) if not name.startswith("_")]
+    return [name for name in (*bindings(owner.path)[0], *files) if not name.startswith("_")]
 
 
 def named_in(module: Module, name: ast.expr) -> Found:

@@ -10,8 +10,9 @@ from functools import cache
 from typing import Any
 
 from kdistill.base.errors import UserError
-from kdistill.base.types import type_named_by
-from kdistill.config.lookup import Found, Unreadable, bases, locate, member, named_in
+from kdistill.base.types import READABLE, type_named_by
+from kdistill.config.annotations import spelled_out
+from kdistill.config.lookup import Found, Module, Unreadable, bases, locate, member, named_in
 
 _DEEPEST = 8  # functions that hand `**kwargs` on to each other
 
@@ -95,17 +96,17 @@ def _of_class(found: Found, depth: int) -> Signature:
     constructor = member(found, "__init__")
     assert isinstance(found.node, ast.ClassDef)
     if "dataclass" in _decorators(found.node) and not found.node.bases and constructor is None:
-        return Signature({field.name: field for field in _fields(found.node)})
+        return Signature({field.name: field for field in _fields(found.module, found.node)})
     if "dataclass" in _decorators(found.node) or (constructor is None and member(found, "__new__")):
         raise Unreadable  # what it takes is made at run time
     return _of_function(constructor, is_bound=True, depth=depth) if constructor else Signature()
 
 
-def _fields(node: ast.ClassDef) -> Iterator[Parameter]:
+def _fields(module: Module, node: ast.ClassDef) -> Iterator[Parameter]:
     """What the constructor that a dataclass gets takes."""
     for line in node.body:
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-            yield _parameter(ast.arg(line.target.id, line.annotation), line.value)
+            yield _parameter(module, ast.arg(line.target.id, line.annotation), line.value)
 
 
 def _of_function(found: Found, *, is_bound: bool = False, depth: int = 0) -> Signature:
@@ -115,7 +116,7 @@ def _of_function(found: Found, *, is_bound: bool = False, depth: int = 0) -> Sig
     defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
     pairs = list(zip(positional, defaults, strict=True))[is_bound or "classmethod" in _decorators(found.node) :]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    parameters = {argument.arg: _parameter(argument, default) for argument, default in pairs}
+    parameters = {argument.arg: _parameter(found.module, argument, default) for argument, default in pairs}
     if arguments.kwarg is None:
         return Signature(parameters)
     is_open, rest = True, arguments.kwarg.arg
@@ -126,9 +127,9 @@ def _of_function(found: Found, *, is_bound: bool = False, depth: int = 0) -> Sig
     return Signature(parameters, is_open=is_open)
 
 
-def _parameter(argument: ast.arg, default: ast.expr | None) -> Parameter:
+def _parameter(module: Module, argument: ast.arg, default: ast.expr | None) -> Parameter:
     nullable = isinstance(default, ast.Constant) and default.value is None
-    kind = type_named_by(argument.annotation) if argument.annotation else None
+    kind = type_named_by(spelled_out(module, argument.annotation, READABLE)) if argument.annotation else None
     return Parameter(argument.arg, required=default is None, nullable=nullable, type=kind)
 
 
