@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other: two real ones, forked, over gloo."""
+"""What the processes of a run tell each other: two real ones over gloo."""
 
 import multiprocessing
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
@@ -28,20 +29,20 @@ def _member(work: Callable[[Path], Any], rank: int, place: Path, port: int, answ
     world.leave()
 
 
-def by_two(work: Callable[[Path], Any], place: Path) -> list[Any]:
-    """What each of two processes makes of some work."""
+def by_two(work: Callable[[Path], Any], place: Path, start: str = "fork") -> list[Any]:
+    """What each of two processes makes of some work; a forked one has no autograd where this process used it before."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
+    context: Any = multiprocessing.get_context(start)
     answers = context.SimpleQueue()
     members = [context.Process(target=_member, args=(work, rank, place, port, answers)) for rank in range(2)]
     for member in members:
         member.start()
-    found = dict(answers.get() for _ in members)
     for member in members:
-        member.join()
-        assert member.exitcode == 0
+        member.join()  # what they answer is small: nothing waits for a reader
+    assert [member.exitcode for member in members] == [0, 0]
+    found = dict(answers.get() for _ in members)
     return [found[0], found[1]]
 
 
@@ -96,8 +97,9 @@ def _normalised(place: Path) -> list[np.ndarray]:
     return [tensor.numpy() for tensor in found]
 
 
+@pytest.mark.slow
 def test_shared_norms_are_those_of_one_process_with_the_whole_batch(tmp_path: Path) -> None:
-    first, second = by_two(_normalised, tmp_path)
+    first, second = by_two(_normalised, tmp_path, start="spawn")
     for own, other, alone in zip(first, second, _normalised(tmp_path), strict=True):
         np.testing.assert_allclose(own, alone, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(other, own)
