@@ -141,6 +141,7 @@ class ClassifierModule(OptimizedModule):
         """What a step minimises, scalar, and the parts of the loss before their weights, (P,), for the curves."""
         assert self.loss is not None, "a module that only predicts can't be trained"
         values = self.loss.values(self.loss_input(batch))
+        self.parts_of_step = values if self._splits else None
         return self.loss.total(values), values
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

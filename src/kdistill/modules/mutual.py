@@ -70,14 +70,13 @@ class MutualModule(StudentModule):
         losses = [one.loss for one in everyone if one.loss is not None]
         seen = [replace(one.loss_input(batch), epoch=self.current_epoch) for one in everyone]
         values = mutual_values(losses, seen)
+        self.parts_of_step = values if self._splits else None
         totals = [loss.total(row) for loss, row in zip(losses, values, strict=True)]
         return torch.stack(totals).sum(), values[0]
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def _clipped_together(self, everything: list[nn.Parameter]) -> list[list[nn.Parameter]]:
         """Each peer's gradient is clipped by its own norm, as if it trained alone."""
-        if self.gradient_clip_val is not None:
-            for one in self.everyone():
-                self._clip(one._learns, optimizer)
+        return [one._learns for one in self.everyone()]
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         peers = [peer for peer in self.everyone() if peer is not self]

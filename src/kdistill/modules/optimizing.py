@@ -7,20 +7,26 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BackboneFinetuning, GradientAccumulationScheduler
-from torch import nn
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from kdistill.base.errors import UserError
 from kdistill.data.loader import BatchLoader
 from kdistill.data.module import ArrayDataModule
+from kdistill.losses.base import WeightedSum
 from kdistill.models.head import new_parts
+from kdistill.modules.dot import DOT, note_teachers_gradient
 from kdistill.modules.parameter_groups import Decayed, parameter_groups
 from kdistill.modules.schedules import BY_BATCH, with_steps
+from kdistill.ranks import world
 
 
 class OptimizedModule(pl.LightningModule):
     """A network with its optimizer and schedule; `ClassifierModule` says what the attributes are."""
 
     network: nn.Module
+    loss: WeightedSum | None
     make_optimizer: Callable[..., torch.optim.Optimizer] | None
     make_scheduler: Callable[..., Any] | None
     scheduler_interval: Literal["step", "epoch"] | None
@@ -31,6 +37,8 @@ class OptimizedModule(pl.LightningModule):
     gradient_clip_val: float | None
     gradient_clip_algorithm: Literal["norm", "value"]
     _learns: list[nn.Parameter]
+    parts_of_step: Tensor | None = None  # (..., P), before their weights; kept where the optimizer asks whose they are
+    _splits = False
 
     @property
     def automatic_optimization(self) -> bool:
@@ -55,10 +63,28 @@ class OptimizedModule(pl.LightningModule):
         own = ((module, list(module.parameters(recurse=False))) for module in self.network.modules())
         return nn.ModuleList(module for module, found in own if found and not head & {id(p) for p in found})
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """As ever; an optimizer that keeps the teacher's gradient apart is told it first."""
+        optimizer, parts, self.parts_of_step = self.optimizers(use_pl_optimizer=False), self.parts_of_step, None
+        if isinstance(optimizer, DOT) and parts is not None and self.loss is not None:
+            note_teachers_gradient(optimizer, loss, parts, self.loss)
+        super().backward(loss, *args, **kwargs)
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.gradient_clip_val is not None:
-            learns = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if isinstance(optimizer, DOT):
+            optimizer.share()
+        if self.gradient_clip_val is None:
+            return
+        everything = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        before = {p: p.grad.clone() for p in everything if p.grad is not None} if isinstance(optimizer, DOT) else {}
+        for learns in self._clipped_together(everything):
             self._clip(learns, optimizer)
+        if isinstance(optimizer, DOT):
+            optimizer.follow(before)
+
+    def _clipped_together(self, everything: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+        """Of which parameters the gradient has one norm."""
+        return [everything]
 
     def _clip(self, learns: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
         assert self.gradient_clip_val is not None
@@ -94,6 +120,9 @@ class OptimizedModule(pl.LightningModule):
         if any(isinstance(one, BackboneFinetuning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
             groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
         optimizer = self.make_optimizer([group for group in groups if group["params"]])
+        self._splits = isinstance(optimizer, DOT)
+        if self._splits:
+            self._check_splits()
         if self.make_scheduler is None:
             return optimizer
         accepted = signature(self.make_scheduler).parameters
@@ -105,6 +134,16 @@ class OptimizedModule(pl.LightningModule):
         if self.trainer.check_val_every_n_epoch != 1:
             told["strict"] = False  # an epoch without a validation has nothing to wait for
         return {"optimizer": optimizer, "lr_scheduler": told}
+
+    def _check_splits(self) -> None:
+        """Refuses what would leave the teacher's gradient on another scale than the whole."""
+        if str(self.trainer.precision).startswith("16"):
+            raise UserError("optimizer=dot takes no scaled gradients: trainer.precision=32-true or bf16-mixed, not 16")
+        if world.size() > 1 and not isinstance(self.trainer.strategy, DDPStrategy):
+            raise UserError(
+                "optimizer=dot needs each gradient as a whole, and this strategy shards them: trainer.strategy=ddp, or "
+                "another optimizer"
+            )
 
     def _scheduler_steps(self) -> int:
         """How often the scheduler will step."""

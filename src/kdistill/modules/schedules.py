@@ -18,6 +18,8 @@ def with_steps(make: Callable[..., Any], optimizer: torch.optim.Optimizer, steps
     accepted = signature(make).parameters
     rates = [group["lr"] for group in optimizer.param_groups]
     known: dict[str, Any] = {"total_steps": steps, "T_max": steps, "max_lr": rates}
+    if not {"momentum", "betas"} & optimizer.defaults.keys():
+        known["cycle_momentum"] = False  # OneCycleLR and CyclicLR refuse an optimizer that has none to move
     rise = accepted["pct_start"].default if "pct_start" in accepted else 0.0
     if rise * steps in (1, steps):  # OneCycleLR divides by the length of a phase, and here one is over at once
         known["pct_start"] = rise * (1 - 1e-9)

@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from kdistill.models.freeze import describe_trainable
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import DistillModule
 from kdistill.modules.distill import Teacher as Answering
+from kdistill.modules.dot import DOT
 from kdistill.modules.layers import bind_loss, describe_layers
 from kdistill.modules.mutual import MutualModule
 from kdistill.modules.student import StudentModule
@@ -80,8 +82,9 @@ def prepare(config: DictConfig, plan: TrainingPlan, train: Train) -> Prepared:
     for line in describe_layers(plan.options.loss):
         log.info(line)
     mode = plan.compute_mode
-    if plan.options.loss.student_layers:
-        mode = replace(mode, compile=None)  # a compiled network may leave out the hooks that read its layers
+    two_passes = plan.options.optimizer.func is DOT if isinstance(plan.options.optimizer, partial) else False
+    if plan.options.loss.student_layers or two_passes:
+        mode = replace(mode, compile=None)  # a compiled network may leave out hooks, and goes backwards once alone
     cost = count_cost(plan.network, plan.data.arrays.image_shape, device=plan.device)
     for one in (plan.network, *(peer.network for peer in plan.peers)):
         make_faster(one, precision=mode.precision, device=plan.device)
