@@ -17,11 +17,13 @@ from kdistill.base.errors import UserError
 from kdistill.config.compose import compose_config
 from kdistill.export import export
 from kdistill.exporting import handover
-from kdistill.exporting.device_network import DeviceNetwork
+from kdistill.exporting.device_network import DeviceNetwork, weights_of
 from kdistill.exporting.executorch import ExecuTorch
 from kdistill.exporting.formats import Format, Source
 from kdistill.exporting.load import load
 from kdistill.exporting.openvino import OpenVino
+from kdistill.exporting.openvino_layers import layers_of
+from kdistill.exporting.openvino_session import silent_openvino
 from kdistill.runs.folder import RunFolder
 from kdistill.runs.record import Normalisation
 
@@ -56,9 +58,15 @@ def source(network: nn.Module) -> Source:
 
 def test_openvino_takes_raw_pictures_and_answers_as_torch(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    made = source(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval())
+    norm = nn.BatchNorm2d(4)
+    nn.init.uniform_(norm.weight, -2, 2)
+    body = nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 36, 5)
+    made = source(nn.Sequential(*body).eval())
     file = tmp_path / "student.xml"
     OpenVino().write(made, file)
+    with silent_openvino() as openvino:
+        layers = layers_of(openvino.Core().read_model(file), weights_of(made.network))
+    assert [layer.name for layer in layers] == ["0", "3", "5"], "BatchNorm and normalisation are folded into the first"
     session = OpenVino().session(file)
     expected = [part.numpy() for part in made.network(torch.from_numpy(made.calibration))]
     for count in (3, 1):

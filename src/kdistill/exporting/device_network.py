@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,15 @@ class DeviceNetwork(nn.Module):
         pictures = image.permute(0, 3, 1, 2) if self.layout == "nhwc" else image
         logits = self.network(self.normalize(pictures))
         return logits.softmax(1), logits
+
+
+def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
+    """What layers multiply by, of two axes and more, by the layer's name within a `DeviceNetwork`."""
+    return {
+        name.removeprefix("network.").removesuffix(".weight"): weight.detach().numpy()
+        for name, weight in network.named_parameters()
+        if name.endswith(".weight") and weight.ndim > 1
+    }
 
 
 @contextmanager

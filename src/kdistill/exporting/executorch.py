@@ -11,6 +11,7 @@ from kdistill.base.errors import UserError
 from kdistill.exporting.executorch_session import METHOD, ExecuTorchSession, silent_executorch
 from kdistill.exporting.facts import put_beside
 from kdistill.exporting.formats import Format, Source
+from kdistill.exporting.manifest import Quantisation
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -27,8 +28,18 @@ class ExecuTorch(Format):
     check = "check_executorch.py"
     call = "call_executorch.md.j2"
 
-    def write(self, source: Source, path: Path) -> None:
-        program = self.program(source)
+    def write(self, source: Source, path: Path) -> Quantisation | None:
+        from kdistill.exporting.device_network import captured
+
+        self.lower(captured(source.network, source.sample, batch=1), path)
+        return None
+
+    def lower(self, program: "ExportedProgram", path: Path) -> None:
+        """Writes a graph of operators, of one picture.
+
+        Raises:
+            UserError: ExecuTorch has no way to say it, or its runtime none to compute it.
+        """
         with silent_executorch():
             try:
                 made = _lowered(program)
@@ -41,12 +52,6 @@ class ExecuTorch(Format):
         if lacking := [one.name for one in plan.operators if f"{one.name}.{one.overload}".rstrip(".") not in known]:
             raise UserError(f"ExecuTorch's runtime can't compute all of this network: {_named(program, lacking)}")
         path.write_bytes(made.buffer)
-
-    def program(self, source: Source) -> "ExportedProgram":
-        """The network as a graph of operators, of one picture."""
-        from kdistill.exporting.device_network import captured
-
-        return captured(source.network, source.sample, batch=1)
 
     def put_metadata(self, path: Path, metadata: Mapping[str, str]) -> None:
         put_beside(path, metadata)

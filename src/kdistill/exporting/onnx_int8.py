@@ -36,15 +36,15 @@ class OnnxInt8(Onnx):
         self.float_layers = None if float_layers is None else tuple(float_layers)
 
     def write(self, source: Source, path: Path) -> Quantisation:
-        from kdistill.exporting.onnx_choice import choose
-        from kdistill.exporting.onnx_quantiser import Quantiser
+        from kdistill.exporting.choice import choose
+        from kdistill.exporting.onnx_quantiser import OnnxQuantiser
 
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             whole = Path(folder, "float.onnx")
             super().write(source, whole)
             try:
                 with quiet():
-                    quantiser = Quantiser(whole, source.calibration, source.ranges)
+                    quantiser = OnnxQuantiser(self, whole, source.calibration, source.ranges)
                 return choose(quantiser, source.judge, path, method=self.method, float_layers=self.float_layers)
             except UserError:
                 raise

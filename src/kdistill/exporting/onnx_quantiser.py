@@ -1,14 +1,16 @@
 """One ONNX model in 8 bits in several ways, calibrated once for each way to find the ranges of activations."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdistill.exporting.formats import INPUT, OUTPUTS, quiet
-from kdistill.exporting.onnx_layers import Layer, layers_of, with_ranges, with_room
+from kdistill.base.errors import UserError
+from kdistill.exporting.formats import INPUT, OUTPUTS, Format, Session, quiet
+from kdistill.exporting.onnx_layers import layers_of, with_float_weights, with_ranges, with_room
+from kdistill.exporting.quantiser import Quantiser, Recipe
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -24,30 +26,22 @@ _AT_ONCE = 8  # pictures whose activations are in memory
 _NORMALISING = ("Cast", "Transpose", "Mul", "Div", "Add", "Sub")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A way to make 8 bits.
+class OnnxQuantiser(Quantiser):
+    """ONNX Runtime's static quantisation of a float model; methods are minmax, average, entropy, percentile, learned.
 
-    Attributes:
-        method: minmax, average, entropy or percentile; learned: by training where it has learned any, else minmax.
-        room: whether weights are made smaller where two products would overflow 16 bits.
-        float_layers: by name.
+    The last is that of training where it has learned a range, else minmax.
     """
 
-    method: str
-    room: bool = False
-    float_layers: tuple[str, ...] = ()
-
-
-class Quantiser:
-    """Writes a float model in 8 bits, by one recipe after another."""
+    others: Mapping[str, float] = MappingProxyType({"minmax": 0.5, "average": 1, "percentile": 8})
+    room = "made smaller where two products would overflow 16 bits"
 
     def __init__(
-        self, whole: Path, pictures: np.ndarray, ranges: Mapping[str, tuple[float, float]] | None = None
+        self, form: Format, whole: Path, pictures: np.ndarray, ranges: Mapping[str, tuple[float, float]] | None = None
     ) -> None:  # fmt: skip
         """Readies the model: its shapes and constants are worked out.
 
         Args:
+            form: whose files they are.
             whole: the float model; what is made on the way lies beside it.
             pictures: (n, ...) uint8 to calibrate by.
             ranges: that training has learned, of what goes into layers, by the layers' names.
@@ -55,24 +49,30 @@ class Quantiser:
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        self.folder, self.pictures = whole.parent, pictures
+        self.format, self.folder, self.pictures = form, whole.parent, pictures
         self.ready = whole.with_name("ready.onnx")
         # Shapes by ONNX's own inference: the symbolic one needs sympy, and no shape but the batch is free.
         quant_pre_process(str(whole), str(self.ready), skip_symbolic_shape=True)
         self.model = onnx.load(self.ready)
-        self.layers: list[Layer] = layers_of(self.model)
-        self.learned = with_ranges(self.layers, ranges or {})
+        self._layers = layers_of(self.model)
+        self.layers = [layer.name for layer in self._layers]
+        self.learned = with_ranges(self._layers, ranges or {})
         self._with_room = with_room(self.model)
         self._always_float = _in_float(self.model)
 
+    def plain(self, method: str) -> Recipe:
+        if method == "learned" and not self.learned:
+            raise UserError("method=learned: this run has learned no ranges; train with quantize=int8, or give auto")
+        ranges = ("learned" if self.learned else "minmax") if method == "auto" else method
+        return Recipe(ranges, room=ranges == "learned")
+
     def write(self, recipe: Recipe, path: Path) -> None:
-        """Writes the model in 8 bits."""
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
         pictures = _Pictures(self.pictures)
         names = set(recipe.float_layers)
-        left_out = [node for layer in self.layers if layer.name in names for node in layer.nodes]
-        floats = {layer.weight for layer in self.layers if layer.name in names}
+        left_out = [node for layer in self._layers if layer.name in names for node in layer.nodes]
+        floats = {layer.weight for layer in self._layers if layer.name in names}
         options: dict[str, object] = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
         given = self.learned if recipe.method == "learned" else {}
         given = given | (self._with_room if recipe.room else {})
@@ -92,6 +92,19 @@ class Quantiser:
                 nodes_to_exclude=[*self._always_float, *left_out], extra_options=options,
                 calibration_cache_path=str(self.folder / f"{recipe.method.replace('learned', 'minmax')}.json"),
             )  # fmt: skip
+
+    def one_in_float(self, base: Recipe, file: Path) -> Callable[[str], Session]:
+        import onnx
+
+        model, place = onnx.load(file), self.folder / "layer.onnx"
+        weights = {one.name: one for one in self.model.graph.initializer}
+        layers = {layer.name: layer for layer in self._layers}
+
+        def session(name: str) -> Session:
+            onnx.save(with_float_weights(model, layers[name], weights[layers[name].weight]), place)
+            return self.format.session(place)
+
+        return session
 
 
 class _Pictures:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kdistill.base.errors import UserError
 from kdistill.exporting.formats import INPUT, OUTPUTS, Format, Source
+from kdistill.exporting.manifest import Quantisation
 from kdistill.exporting.openvino_session import ROOM, OpenVinoSession, short, silent_openvino
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ class OpenVino(Format):
     check = "check_openvino.py"
     call = "call_openvino.md.j2"
 
-    def write(self, source: Source, path: Path) -> None:
+    def write(self, source: Source, path: Path) -> Quantisation | None:
         with silent_openvino() as openvino:
             openvino.save_model(self.model(source, openvino), path, compress_to_fp16=False)
+        return None
 
     def model(self, source: Source, openvino: Any) -> Any:
         """The network as OpenVINO has it in memory."""

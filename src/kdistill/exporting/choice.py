@@ -1,27 +1,24 @@
-"""Which ranges, and which layers in float: chosen on validation, in a bounded time, and told."""
+"""Which ranges, and which layers in float: chosen on validation, in a bounded time, and told; for any format."""
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted, did_you_mean
+from kdistill.exporting.formats import Session
 from kdistill.exporting.judge import Judge, Judgement
 from kdistill.exporting.manifest import Attempt, Quantisation
-from kdistill.exporting.onnx_layers import with_float_weights
-from kdistill.exporting.onnx_quantiser import Quantiser, Recipe
-from kdistill.exporting.onnx_session import OnnxSession
+from kdistill.exporting.quantiser import Quantiser, Recipe
 from kdistill.exporting.timing import time_in_turns
 from kdistill.screen.progress import progress
 from kdistill.screen.stage import Stage
 
-_ROOM = "made smaller where two products would overflow 16 bits"
-_OTHERS = {"minmax": 0.5, "average": 1, "percentile": 8}  # so many times the seconds of minmax they take
 _METHODS = 4  # files, before layers are looked at
 _SHARE = 0.4  # of the time, for methods
-_FEW = 64  # validation images, to rank layers
+_FEW, _FEWEST = 64, 8  # validation images, to rank layers: as many of them as there is time for
 _RANKING = 0.75  # of the time, before what was ranked is tried
 
 
@@ -51,10 +48,7 @@ def choose(
         UserError: there is no layer of a given name.
     """
     _check_names(quantiser, float_layers or ())
-    if method == "learned" and not quantiser.learned:
-        raise UserError("method=learned: this run has learned no ranges; train with quantize=int8, or give auto")
-    ranges = ("learned" if quantiser.learned else "minmax") if method == "auto" else method
-    plain = Recipe(ranges, room=ranges == "learned", float_layers=tuple(float_layers or ()))
+    plain = replace(quantiser.plain(method), float_layers=tuple(float_layers or ()))
     if judge is None:
         quantiser.write(plain, path)
         return _told(quantiser, plain, path, None, None, None, 1, 0.0, "nothing was chosen")
@@ -62,10 +56,12 @@ def choose(
         search = _Search(quantiser, judge, stage, any_method=method == "auto", any_layer=float_layers is None)
         search.run(plain)
     best, first = search.best, search.tried[0]
-    best.file.replace(path)
+    for part in quantiser.format.files(best.file):
+        part.replace(path.with_suffix(part.suffix))
     latency: tuple[float, float] | None = None
     if best is not first:
-        pictures, files = judge.pictures[:1], {"plain": OnnxSession(first.file), "chosen": OnnxSession(path)}
+        session = quantiser.format.session
+        pictures, files = judge.pictures[:1], {"plain": session(first.file), "chosen": session(path)}
         times = time_in_turns({name: lambda one=one: one.run(pictures) for name, one in files.items()})  # type: ignore[misc]
         latency = times["plain"].median, times["chosen"].median
     told = _told(
@@ -73,7 +69,7 @@ def choose(
         search.reason,
     )  # fmt: skip
     if best is not first:
-        told["plain"] = _attempt(first.recipe, first.file, first.found, latency and latency[0])
+        told["plain"] = _attempt(quantiser, first.recipe, first.file, first.found, latency and latency[0])
     return told
 
 
@@ -103,7 +99,12 @@ class _Search:
     def run(self, plain: Recipe) -> None:
         """Tries until one is good or the time is over."""
         for recipe in self._recipes(plain):
-            one = self._try(recipe)
+            try:
+                one = self._try(recipe)
+            except UserError:
+                if not self.tried:
+                    raise
+                continue  # a runtime may have no way to compute just this mixture
             if self.judge.is_good(one.found):
                 self.reason = "the plain file is good" if one is self.tried[0] else "the first that is good"
                 return
@@ -115,9 +116,9 @@ class _Search:
     def _recipes(self, plain: Recipe) -> Iterator[Recipe]:
         yield plain
         plain_seconds = self.seconds
-        if not plain.room:
+        if self.quantiser.room and not plain.room:
             yield replace(plain, room=True)
-        for method, cost in _OTHERS.items() if self.any_method else ():
+        for method, cost in self.quantiser.others.items() if self.any_method else ():
             if method != plain.method and cost * plain_seconds < _SHARE * self.judge.seconds - self.seconds:
                 yield Recipe(method, self.best.recipe.room, plain.float_layers)
         if not self.any_layer:
@@ -128,28 +129,33 @@ class _Search:
             yield Recipe(base.method, base.room, tuple(ranked[: 2**power]))
 
     def _try(self, recipe: Recipe) -> _Try:
-        file = self.quantiser.folder / f"try{len(self.tried)}.onnx"
+        file = self.quantiser.folder / f"try{len(self.tried)}{self.quantiser.format.suffix}"
         self.quantiser.write(recipe, file)
-        one = _Try(recipe, file, self.judge.judge(OnnxSession(file)))
+        one = _Try(recipe, file, self.judge.judge(self.quantiser.format.session(file)))
         self.tried.append(one)
         self._count()
         return one
 
     def _ranked(self, base: _Try) -> list[str]:
         """The layers' names, first those that take the logits nearest to the float network's by being in float."""
-        import onnx
-
-        model, place, few = onnx.load(base.file), self.quantiser.folder / "layer.onnx", self.judge.of_some(_FEW)
-        weights = {one.name: one for one in self.quantiser.model.graph.initializer}
+        names, in_float = self.quantiser.layers, self.quantiser.one_in_float(base.recipe, base.file)
         distances: dict[str, float] = {}
-        self.stage.total = self.looked_at + len(self.quantiser.layers) + len(self.quantiser.layers).bit_length() - 1
-        for layer in self.quantiser.layers:
+        few = self._some_for(len(names), lambda: in_float(names[0]))
+        self.stage.total = self.looked_at + len(names) + len(names).bit_length() - 1
+        for name in names:
             if self.seconds > _RANKING * self.judge.seconds:
                 break
-            onnx.save(with_float_weights(model, layer, weights[layer.weight]), place)
-            distances[layer.name] = few.judge(OnnxSession(place)).distance
+            distances[name] = few.judge(in_float(name)).distance
             self._count()
         return sorted(distances, key=distances.__getitem__)
+
+    def _some_for(self, layers: int, make: Callable[[], Session]) -> Judge:
+        """As many validation pictures as there is time to look at for each of so many layers."""
+        fewest, begun = self.judge.of_some(_FEWEST), time.perf_counter()
+        fewest.judge(make())
+        each = (time.perf_counter() - begun) / len(fewest.target)
+        left = _RANKING * self.judge.seconds - self.seconds
+        return self.judge.of_some(int(min(_FEW, max(_FEWEST, left / layers / each))))
 
     def _count(self) -> None:
         self.looked_at += 1
@@ -157,7 +163,7 @@ class _Search:
 
 
 def _check_names(quantiser: Quantiser, given: Sequence[str]) -> None:
-    names = [layer.name for layer in quantiser.layers]
+    names = quantiser.layers
     for name in given:
         if name not in names:
             near = did_you_mean(name, names)
@@ -172,7 +178,7 @@ def _told(
     latency: float | None, tries: int, seconds: float, reason: str,
 ) -> Quantisation:  # fmt: skip
     return {
-        "chosen": _attempt(recipe, file, found, latency),
+        "chosen": _attempt(quantiser, recipe, file, found, latency),
         "plain": None,
         "layers": len(quantiser.layers),
         "judged_on": f"{counted(len(judge.target), 'image')} of validation, by class" if judge else None,
@@ -182,12 +188,14 @@ def _told(
     }
 
 
-def _attempt(recipe: Recipe, file: Path, found: Judgement | None, latency: float | None) -> Attempt:
+def _attempt(
+    quantiser: Quantiser, recipe: Recipe, file: Path, found: Judgement | None, latency: float | None
+) -> Attempt:  # fmt: skip
     return {
         "method": recipe.method,
-        "weights": _ROOM if recipe.room else "",
+        "weights": (recipe.room and quantiser.room) or "",
         "float_layers": list(recipe.float_layers),
-        "size_bytes": file.stat().st_size,
+        "size_bytes": sum(part.stat().st_size for part in quantiser.format.files(file)),
         "latency_ms": latency,
         "difference": None if found is None or math.isnan(found.difference) else found.difference,
         "agreement": None if found is None else found.agreement,
