@@ -13,7 +13,7 @@ from torch import nn
 from kdistill.base.class_map import ClassMap, read_class_map
 from kdistill.base.classes import Match, listed, match
 from kdistill.base.errors import UserError
-from kdistill.base.run_paths import SUMMARY
+from kdistill.base.run_paths import CONFIG, SUMMARY
 from kdistill.base.weight_files import weights_path
 from kdistill.building.instantiate import build, network_label
 from kdistill.building.mapped import mapped_network
@@ -222,10 +222,21 @@ def _changes(trained: DictConfig, allowed: Sequence[str]) -> dict[str, nn.Module
 
 
 def _finished_run(weights: Path) -> DictConfig | None:
-    """The config of the distill run that left a file of its student's weights; None where none did."""
+    """The config of the distill run that left a file of its student's weights; None where none did.
+
+    Raises:
+        UserError: it lacks its loss or its teacher, which may have changed the student.
+    """
     for path in (weights.parent, weights.parent.parent):  # the latter: of a checkpoint
         folder = RunFolder(path)
         if folder.finished and weights.name != folder.weights("teacher").name:
             config = folder.config()
-            return config if config.get("role") == "distill" else None
+            if config.get("role") != "distill":
+                return None
+            if lacking := [name for name in ("loss", "teacher") if not config.get(name)]:
+                raise UserError(
+                    f"{path / CONFIG} is not a config that a run has written (it lacks the section "
+                    f"{' and '.join(lacking)}): restore the file"
+                )
+            return config
     return None
