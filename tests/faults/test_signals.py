@@ -28,6 +28,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process = subprocess.Popen(
             [sys.executable, "-m", f"kdistill.{door}", *words], cwd=tmp_path, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests themselves may run under nohup
         )  # fmt: skip
         processes.append(process)
         return process
@@ -58,7 +59,7 @@ def test_a_training_that_a_signal_ends_keeps_its_checkpoint_and_says_how_to_go_o
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     wait_for(last.is_file, process)
     process.send_signal(sent)
-    shown, _ = process.communicate(timeout=30)
+    shown, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + sent
     assert last.is_file() and not (tmp_path / "run" / "summary.json").exists()
     (line,) = [line for line in shown.splitlines() if line.startswith("stopped: ")]
@@ -73,7 +74,7 @@ def test_a_second_training_in_the_folder_of_one_that_runs_is_refused_and_named_i
     first = start("train", *words)
     wait_for((tmp_path / "run" / "metrics.csv").is_file, first)
     second = start("train", *words)
-    shown, _ = second.communicate(timeout=60)
+    shown, _ = second.communicate(timeout=120)
     assert second.returncode == 2 and f"process {first.pid} on this computer" in shown and "Traceback" not in shown
     assert first.poll() is None
 
