@@ -44,6 +44,7 @@ def test_every_key_of_every_experiment_has_a_row(path: Path) -> None:
         ("seed", "yes yes yes no no no yes"),
         ("name", "yes yes no no no no no"),
         ("replay.dtype", "yes yes yes yes yes yes no"),
+        ("replay.keep", "yes yes yes yes yes yes no"),
         ("replay.prefix", "yes no no no no no no"),
         ("device", "yes no yes yes yes no no"),
         ("decision_threshold", "yes no yes yes yes no no"),

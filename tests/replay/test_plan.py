@@ -47,6 +47,18 @@ def test_more_than_fits_is_not_stored_and_refused_where_it_is_asked_for(store: R
     assert ask(store, "on", 2, 6, max_gb=9e-6).replay
 
 
+def test_of_what_does_not_fit_it_is_said_what_would(tmp_path: Path) -> None:
+    images = {"shapes": {"logits": (1000,)}, "samples": 1_281_167}
+    store = ReplayStore(tmp_path, "teacher", {}, **images, dtype="fp32")  # type: ignore[arg-type]
+    top_k = ReplayStore(tmp_path, "teacher", {}, **images, dtype="fp32", top_k={"logits": 50})  # type: ignore[arg-type]
+    options = {"shows": 300, "max_gb": 20.0, "shared": False, "what": "answers"}
+    decision = decide("auto", store, range(10), **options, smaller={"replay.keep=top_k": top_k})  # type: ignore[arg-type]
+    assert not decision.replay and decision.reason.endswith("replay.max_gb=20; replay.keep=top_k would take 3.89 GB")
+    with pytest.raises(UserError, match=r"lower dataset\.views, or replay\.keep=top_k would take 3\.89 GB"):
+        decide("on", store, range(10), **options, smaller={"replay.keep=top_k": top_k})  # type: ignore[arg-type]
+    assert "top_k" not in decide("auto", store, range(100), **options, smaller={"replay.keep=top_k": top_k}).reason  # type: ignore[arg-type]
+
+
 def test_where_there_is_no_room_nothing_is_stored_and_it_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = ReplayStore(tmp_path / "file" / "cache", "x", {}, shapes={"logits": (10,)}, samples=1000, dtype="fp32")

@@ -79,6 +79,8 @@ MEANINGS = {
     "replay.teacher": Meaning.REPLAYING,
     "replay.prefix": Meaning.REPLAYING,
     "replay.dtype": Meaning.STORED,
+    "replay.keep": Meaning.STORED,
+    "replay.k": Meaning.STORED,
     "replay.max_gb": Meaning.REPORTING,
     "replay.cache": Meaning.REPORTING,
     "replay.export": Meaning.REPORTING,

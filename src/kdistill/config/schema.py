@@ -20,7 +20,8 @@ ROLES = get_args(Role)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
 THRESHOLDS = ("half", "f1")
-STORED = ("fp32", "bf16", "fp16")
+STORED = ("fp32", "bf16", "fp16", "int8")
+KEPT = ("all", "top_k")
 SWITCHES = ("auto", "on", "off")
 CONTROLS = ("scratch", "smoothed")
 # What every optimizer of torch refuses, each in its own words.
@@ -64,6 +65,8 @@ class ReplayConfig:
     teacher: str = _one_of(SWITCHES, "auto")
     prefix: str = _one_of(SWITCHES, "auto")
     dtype: str = _one_of(STORED, "fp32")
+    keep: str = _one_of(KEPT, "all")
+    k: int = _typed(PositiveInt, 50)
     max_gb: float = _typed(PositiveFloat, 20.0)
     cache: str = MISSING
     export: str | None = None

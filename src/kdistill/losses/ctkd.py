@@ -68,6 +68,7 @@ class CTKD(LogitLoss):
     """
 
     weighs_samples = True
+    takes_top_k = True
 
     @validate_call
     def __init__(

@@ -42,6 +42,7 @@ class DeiT(LogitLoss):
     """
 
     weighs_samples = True
+    takes_top_k = True
     changes_student: StudentChange | None = None
 
     @validate_call

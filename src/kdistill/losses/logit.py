@@ -165,6 +165,7 @@ class KD(LogitLoss):
     """
 
     weighs_samples = True
+    takes_top_k = True
 
     @validate_call
     def __init__(self, *, temperature: PositiveFloat = 2.0, standardize: bool = False) -> None:

@@ -1,5 +1,7 @@
 """Whether a loss fits those who teach, one teacher, several, answers alone or peers; and whether it fits the data."""
 
+from torch import nn
+
 from kdistill.base.errors import UserError
 from kdistill.data.arrays import Split
 from kdistill.losses.base import WeightedSum
@@ -35,6 +37,38 @@ def check_loss_of_answers(loss: WeightedSum) -> None:
                 f"teacher=answers has logits alone, and loss {name} looks at layers of the teacher: take a loss on "
                 "logits (loss=kd, dkd, dist, mlkd ...), or give the teacher's network (teacher.checkpoint=)"
             )
+
+
+def check_loss_of_top_k(loss: WeightedSum, k: int) -> None:
+    """Refuses a loss that needs the teacher's logits of all classes, where those of k are stored.
+
+    Raises:
+        UserError: naming the part and what to take instead.
+    """
+    for name, part in needing_all_logits(loss).items():
+        why = "needs the teacher's logits of all classes (or does not say takes_top_k = True)"
+        if isinstance(part, FeatureLoss) or getattr(part, "teacher_layers", ()):
+            why = "looks at layers of the teacher"
+        elif getattr(part, "takes_top_k", False):
+            why = "standardises logits, for which it needs those of all classes"
+        raise UserError(
+            f"replay.keep=top_k stores the teacher's {k} likeliest classes, and loss {name} {why}: take another "
+            "(loss=kd, wsld, ctkd, deit, ofa), or store all (replay.keep=all, smaller with replay.dtype=int8)"
+        )
+
+
+def needing_all_logits(loss: WeightedSum) -> dict[str, nn.Module]:
+    """The parts, by name, that would learn something else from the teacher's likeliest classes alone.
+
+    Those do not that look at labels alone, or compare whole distributions and say so (`takes_top_k = True`), of logits
+    that are not standardised.
+    """
+    return {
+        name: part
+        for name, part in loss.parts.items()
+        if learns_from(part) != "labels"
+        and not (getattr(part, "takes_top_k", False) and not getattr(part, "standardize", False))
+    }
 
 
 def check_loss_of_peers(loss: WeightedSum) -> None:

@@ -68,7 +68,7 @@ class Filling:
             wrong = store.no_room(store.missing(self.views)) or str(error)
             raise UserError(
                 f"replay: {self.what} can't be stored in {store.folder}: {wrong}; give another replay.cache, free "
-                "space there, store less (fewer dataset.views, replay.dtype=bf16), or use replay.teacher=off "
+                "space there, store less (fewer dataset.views, replay.dtype=bf16 or int8), or use replay.teacher=off "
                 "replay.prefix=off. The same command goes on with what is stored already"
             ) from error
 
@@ -93,7 +93,7 @@ class Filling:
         made: list[CheckedArray] = []
         try:
             for view in views:
-                for array in self.store.arrays(view, self.batch_size).values():
+                for array in self.store.arrays(view, self.batch_size):
                     made.append(array)
                     array.create()
         except OSError:
@@ -121,13 +121,15 @@ class Filling:
         view, start, chunk = part
         index = torch.arange(start, start + self._rows(part))
         outputs = [self.compute(view, some) for some in index.split(self.batch_size)]
-        for name, array in self.store.arrays(view, chunk).items():
-            tensors = [output[name] for output in outputs]
-            if not all(torch.isfinite(tensor).all() for tensor in tensors):
-                raise UserError(
-                    f"replay: {self.what} of view {view} is not finite ({name}); use replay off, or mend it"
-                )
-            array.write(start, np.concatenate([self.store.stored(tensor) for tensor in tensors]))
+        for output in outputs:
+            for name, tensor in output.items():
+                if not torch.isfinite(tensor).all():
+                    raise UserError(
+                        f"replay: {self.what} of view {view} is not finite ({name}); use replay off, or mend it"
+                    )
+        stored = zip(*map(self.store.stored, outputs), strict=True)
+        for array, parts in zip(self.store.arrays(view, chunk), stored, strict=True):
+            array.write(start, np.concatenate(parts))
 
     def _note_down(self, wave: Sequence[Chunk]) -> None:
         """Notes how many rows are good."""

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,9 @@ from kdistill.base.space import free_disk
 from kdistill.base.storage import digest, writing_problem
 from kdistill.ranks import world
 from kdistill.replay.filling import Filling
+from kdistill.replay.forms import Part, form_of
 
 log = logging.getLogger(__name__)
-
-# NumPy has no bfloat16: its bits are kept as integers.
-_DTYPES: dict[str, tuple[torch.dtype, str]] = {
-    "fp32": (torch.float32, "<f4"),
-    "fp16": (torch.float16, "<f2"),
-    "bf16": (torch.bfloat16, "<i2"),
-}
 
 Outputs = Mapping[str, Tensor]
 Compute = Callable[[int, Tensor], Outputs]
@@ -42,7 +35,7 @@ class ReplayStore:
 
     def __init__(
         self, cache: Path, label: str, key: Mapping[str, Any], *, shapes: Mapping[str, Sequence[int]], samples: int,
-        dtype: str,
+        dtype: str, top_k: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """What is stored, and where.
 
@@ -52,22 +45,30 @@ class ReplayStore:
             key: all that the tensors depend on, as plain data; another key is another store.
             shapes: of one sample's tensors, by name.
             samples: N.
-            dtype: fp32, fp16 or bf16, as stored; tensors come out as float32.
+            dtype: fp32, fp16, bf16 or int8, as stored; tensors come out as float32.
+            top_k: of which tensors, logits, only so many classes are kept; see `forms.LargestLogits`.
         """
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         self.samples = samples
         self.dtype = dtype
+        self.top_k = dict(top_k or {})
+        self.forms = {name: form_of(shape, dtype, self.top_k.get(name)) for name, shape in self.shapes.items()}
         facts = {**key, "shapes": self.shapes, "samples": samples, "dtype": dtype}
+        if self.top_k:
+            facts["top_k"] = self.top_k
         self.facts = json.loads(json.dumps(facts, sort_keys=True))
         self.folder = cache / f"{label}-{digest(self.facts)[:16]}"
-        self._open: dict[int, dict[str, tuple[CheckedArray, Tensor]]] = {}
+        self._open: dict[int, dict[str, list[tuple[CheckedArray, Tensor]]]] = {}
         self._compute: tuple[Compute, int, str] | None = None
 
     @property
     def view_bytes(self) -> int:
         """Size of one view."""
-        values = sum(prod(shape) for shape in self.shapes.values())
-        return self.samples * values * np.dtype(_DTYPES[self.dtype][1]).itemsize
+        return self.samples * sum(part.nbytes for _, part in self._parts())
+
+    def _parts(self) -> list[tuple[str, Part]]:
+        """All arrays of a view in the order of their files, each with the tensor's name."""
+        return [(name, part) for name, form in self.forms.items() for part in form.parts]
 
     def no_room(self, views: Sequence[int]) -> str | None:
         """Why these views cannot be stored where they should be; None where they can."""
@@ -96,14 +97,17 @@ class ReplayStore:
         if view not in self._open:
             self._open[view] = self._opened(view, index.device)
         numbers, found = index, {}
-        for name, (array, stored) in self._open[view].items():
-            numbers = numbers.to(stored.device)
-            if not array.is_checked:
-                self._mend(view, array, array.damaged(numbers.numpy()))
-            found[name] = stored.index_select(0, numbers).to(index.device).float()
+        for name, parts in self._open[view].items():
+            rows = []
+            for array, stored in parts:
+                numbers = numbers.to(stored.device)
+                if not array.is_checked:
+                    self._mend(view, array, array.damaged(numbers.numpy()))
+                rows.append(stored.index_select(0, numbers).to(index.device))
+            found[name] = self.forms[name].unpack(rows)
         return found
 
-    def _opened(self, view: int, device: torch.device) -> dict[str, tuple[CheckedArray, Tensor]]:
+    def _opened(self, view: int, device: torch.device) -> dict[str, list[tuple[CheckedArray, Tensor]]]:
         rows, chunk = self.begun(view)
         if rows < self.samples:
             if self._compute is None:
@@ -112,12 +116,13 @@ class ReplayStore:
                 f"replay: view {view} of {self.folder} was removed or cut short while this run was reading it; the "
                 "same command stores it anew and goes on from its last checkpoint"
             )
-        place, found = self._place(device), {}
-        for name, array in self.arrays(view, chunk).items():
+        place = self._place(device)
+        found: dict[str, list[tuple[CheckedArray, Tensor]]] = {name: [] for name in self.shapes}
+        for (name, part), array in zip(self._parts(), self.arrays(view, chunk), strict=True):
             if place.type != "cpu":
                 self._mend(view, array, array.damaged())  # what leaves for the device is not looked at again
-            mapped = torch.from_numpy(array.mapped()).view(_DTYPES[self.dtype][0])
-            found[name] = (array, mapped.to(place))
+            mapped = torch.from_numpy(array.mapped()).view(part.dtype)
+            found[name].append((array, mapped.to(place)))
         return found
 
     def _mend(self, view: int, array: CheckedArray, damaged: Sequence[range]) -> None:
@@ -129,10 +134,10 @@ class ReplayStore:
             raise UserError(f"replay: {array.file} is damaged ({count:,} samples do not fit their sums); remove it")
         compute, batch_size, what = self._compute
         log.warning("replay: %s: %d samples of %s do not fit their sums; computed again", array.file, count, what)
-        name = list(self.shapes)[int(array.file.name.split(".")[1])]
+        number = int(array.file.name.split(".")[1])
         for rows in damaged:
             parts = torch.arange(rows.start, rows.stop).split(batch_size)
-            array.mend(rows.start, np.concatenate([self.stored(compute(view, part)[name]) for part in parts]))
+            array.mend(rows.start, np.concatenate([self.stored(compute(view, part))[number] for part in parts]))
 
     def _place(self, device: torch.device) -> torch.device:
         """Where the next view goes: to the device that reads it, if it takes no third of a GPU's free memory."""
@@ -156,24 +161,23 @@ class ReplayStore:
         if world.from_first(lambda: self.missing(views)):
             Filling(self, views, compute, batch_size, what).run()
 
-    def stored(self, tensor: Tensor) -> np.ndarray:
-        """A tensor's values as the file has them."""
-        dtype, descriptor = _DTYPES[self.dtype]
-        values = tensor.detach().to("cpu", dtype).contiguous()
-        return (values.view(torch.int16) if descriptor == "<i2" else values).numpy()
+    def stored(self, outputs: Outputs) -> list[np.ndarray]:
+        """Tensors as their files have them, in the order of `arrays`."""
+        packed = [part for name, form in self.forms.items() for part in form.pack(outputs[name])]
+        return [(part.view(torch.int16) if part.dtype == torch.bfloat16 else part).numpy() for part in packed]
 
-    def arrays(self, view: int, chunk: int) -> dict[str, CheckedArray]:
-        """The files of a view, by name."""
-        return {
-            name: CheckedArray(
+    def arrays(self, view: int, chunk: int) -> list[CheckedArray]:
+        """The files of a view."""
+        return [
+            CheckedArray(
                 self.folder / f"{_stem(view)}.{number}.bin",
-                shape=(self.samples, *shape),
-                dtype=_DTYPES[self.dtype][1],
+                shape=(self.samples, *part.shape),
+                dtype=part.file_type,
                 chunk=chunk,
-                key=f"{self.folder.name} {view} {name}",
+                key=f"{self.folder.name} {view} {name}" + f" {number}" * (len(self.forms[name].parts) > 1),
             )
-            for number, (name, shape) in enumerate(self.shapes.items())
-        }
+            for number, (name, part) in enumerate(self._parts())
+        ]
 
     def note(self, view: int) -> Path:
         return self.folder / f"{_stem(view)}.json"
@@ -181,7 +185,7 @@ class ReplayStore:
     def begun(self, view: int) -> tuple[int, int]:
         """How many rows of a view are stored, none where a file is not as long as it has to be; rows of a chunk."""
         note = read_note(self.note(view))
-        if note is None or not all(array.is_there for array in self.arrays(view, note["chunk"]).values()):
+        if note is None or not all(array.is_there for array in self.arrays(view, note["chunk"])):
             return 0, 1
         return note["rows"], note["chunk"]
 

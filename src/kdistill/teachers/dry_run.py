@@ -20,8 +20,10 @@ from kdistill.modules.fit_checks import (
     check_loss_of_data,
     check_loss_of_peers,
     check_loss_of_several,
+    check_loss_of_top_k,
 )
 from kdistill.modules.layers import bind_loss
+from kdistill.replay.forms import classes_kept
 from kdistill.runs.record import Normalisation
 from kdistill.teachers.recipe import recipe_of, teacher_configs
 
@@ -69,6 +71,10 @@ def dry_run(config: DictConfig, arrays: ImageArrays) -> DryRun:
         check_loss_of_several(loss)
     if config.role == "distill" and are_answers(config.teacher):
         check_loss_of_answers(loss)
+    if config.role == "distill" and config.replay.teacher != "off":
+        replay = config.replay
+        if (k := classes_kept(replay.keep, replay.k, arrays.num_classes, replay.dtype)) is not None:
+            check_loss_of_top_k(loss, k)
     teacher = _teacher(config, arrays) if config.role == "distill" and not are_answers(config.teacher) else None
     bind_loss(
         loss,

@@ -118,6 +118,8 @@ def recipe_key(recipe: DictConfig, data_fingerprint: str, train_size: int, unlab
         spec = TeacherSpec.of(recipe.teacher)
         content["mean_of_teachers"] = [spec.shares, spec.temperature]
         content["answers"] = recipe.replay.dtype
+        if recipe.replay.keep != "all":
+            content["kept"] = [recipe.replay.keep, recipe.replay.k]
     return digest(content)
 
 

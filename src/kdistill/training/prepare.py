@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -116,11 +117,11 @@ def _bound(config: DictConfig, plan: TrainingPlan, teacher: Teacher | None) -> A
         student_name=f"student={plan.label}",
         teacher_name=f"teacher={network_label(config.teacher)}",
     )
-    precision = plan.compute_mode.precision
+    options: dict[str, Any] = {"loss": loss, "device": plan.device, "precision": plan.compute_mode.precision}
     if isinstance(teacher.answers, KnownAnswers):
-        return replay_known(config, teacher.answers, plan.data, device=plan.device, precision=precision)
+        return replay_known(config, teacher.answers, plan.data, **options)
     teacher.answers.layers = loss.teacher_layers
-    return replay_teacher(config, teacher.answers, plan.data, device=plan.device, precision=precision)
+    return replay_teacher(config, teacher.answers, plan.data, **options)
 
 
 def _module(role: Role, plan: TrainingPlan, answering: Answering | None) -> ClassifierModule:

@@ -15,14 +15,15 @@ from kdistill.config.validate import validate
 from kdistill.measuring.cost import count_cost
 from kdistill.models.freeze import describe_trainable
 from kdistill.models.taps import layer_shapes
+from kdistill.modules.fit_checks import needing_all_logits
 from kdistill.modules.layers import describe_layers
 from kdistill.replay.plan import decide
-from kdistill.replay.store import ReplayStore
 from kdistill.reporting.screen import flops, print_plan
 from kdistill.runs.folder import RunFolder
 from kdistill.teachers.dry_run import DryRun, dry_run
 from kdistill.teachers.find import origins
 from kdistill.training.plan import TrainingPlan, make_plan
+from kdistill.training.stored_form import Stored
 
 
 def preview(config: DictConfig, path: Path) -> None:
@@ -103,8 +104,8 @@ def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
     features, logits = layer_shapes(tried.teacher, layers, shape, owner="teacher")
     samples = len(plan.data.pool)
     shapes = {**features, "its logits": logits}
-    cache, dtype = Path(config.replay.cache), config.replay.dtype
-    store = ReplayStore(cache, "plan", {}, shapes=shapes, samples=samples, dtype=dtype)
+    kind = Stored(config, "its logits", all_classes=bool(needing_all_logits(tried.loss)))
+    store = kind.store("plan", {}, shapes, samples)
     shown = plan.data.views_shown(epochs_of(config))
     decision = decide(
         config.replay.teacher,
@@ -115,7 +116,8 @@ def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
         shared=False,
         what="the teacher's answers",
         share=plan.data.share_shown,
+        smaller=kind.smaller("plan", {}, shapes, samples),
     )
     if not decision.replay:
         return f"the teacher's answers are not stored: {decision.reason}"
-    return f"the teacher's answers are stored in {cache}: {decision.reason}"
+    return f"the teacher's answers are stored in {config.replay.cache} ({kind.form(shapes)}): {decision.reason}"

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from kdistill.base.errors import UserError
+from kdistill.base.spelling import counted
 from kdistill.base.types import Json
 from kdistill.building.device import autocast
 from kdistill.building.instantiate import network_label
@@ -16,26 +16,41 @@ from kdistill.config.hydra_setup import running_job
 from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.batch import Batch
 from kdistill.data.module import ArrayDataModule
+from kdistill.losses.base import WeightedSum
 from kdistill.models.weights import fingerprint
 from kdistill.modules.base import ClassifierModule
 from kdistill.modules.distill import Teacher
+from kdistill.modules.fit_checks import needing_all_logits
 from kdistill.modules.teacher import FrozenTeacher, TeacherAnswers
 from kdistill.ranks import world
 from kdistill.replay.answers import KnownAnswers
+from kdistill.replay.forms import error_of
 from kdistill.replay.plan import decide
 from kdistill.replay.prefix import CannotSplit, split_frozen
 from kdistill.replay.store import ReplayStore
+from kdistill.training.stored_form import Stored
 
 log = logging.getLogger(__name__)
 
 Compute = Callable[[Batch], dict[str, Tensor]]
 Outputs = Callable[[int, Tensor], dict[str, Tensor]]
 
+_LOGITS = "logits"
+_LOOKED_AT = 256  # answers of which it is measured what storing makes of them
+
 
 def replay_teacher(
-    config: DictConfig, teacher: FrozenTeacher, data: ArrayDataModule, *, device: str, precision: str
+    config: DictConfig,
+    teacher: FrozenTeacher,
+    data: ArrayDataModule,
+    *,
+    loss: WeightedSum | None = None,
+    device: str,
+    precision: str,
 ) -> Teacher:
     """The teacher's answers from a store, where that is worth it or asked for; else the teacher itself.
+
+    Where all is too much it is said what would fit; k logits only where the loss is given, and can learn from them.
 
     Raises:
         UserError: replay is asked for and the store would be too large, or can't be written.
@@ -48,14 +63,21 @@ def replay_teacher(
     def answers(batch: Batch) -> dict[str, Tensor]:
         return teacher(batch).as_tensors()
 
-    stored = _replayed(config, config.replay.teacher, answers, key, data, device, precision, label, what)
+    answered = Stored(config, _LOGITS, all_classes=loss is None or bool(needing_all_logits(loss)))
+    stored = _replayed(answered, config.replay.teacher, answers, key, data, device, precision, label, what)
     if stored is None:
         return teacher
     return lambda batch: TeacherAnswers.from_tensors(stored(batch), teacher.layers)
 
 
 def replay_known(
-    config: DictConfig, known: KnownAnswers, data: ArrayDataModule, *, device: str, precision: str
+    config: DictConfig,
+    known: KnownAnswers,
+    data: ArrayDataModule,
+    *,
+    loss: WeightedSum | None = None,
+    device: str,
+    precision: str,
 ) -> Teacher:
     """Answers of a file from a store, as a network's would be; from memory where none is to be filled.
 
@@ -65,7 +87,7 @@ def replay_known(
     key = {"kind": "answers", "answers": known.fingerprint}
     shown = data.views_shown(epochs_of(config))
     store = _filled(
-        config,
+        Stored(config, _LOGITS, all_classes=loss is None or bool(needing_all_logits(loss))),
         config.replay.teacher,
         known.read,
         {**key, **data.view_key(), "precision": precision, "device": device},
@@ -117,7 +139,7 @@ def replay_prefix(
 
     key = {"kind": "prefix", "weights": parts.fingerprint, "boundary": parts.boundary, **_inputs(module)}
     what = f"outputs of the frozen part of {kind} {name} (up to {', '.join(parts.boundary)})"
-    found = _replayed(config, switch, prefix, key, data, device, precision, f"{kind}-{name}", what)
+    found = _replayed(Stored(config), switch, prefix, key, data, device, precision, f"{kind}-{name}", what)
     if found is None:
         return False
     stored = found
@@ -131,7 +153,7 @@ def replay_prefix(
 
 
 def _replayed(
-    config: DictConfig,
+    kind: Stored,
     switch: str,
     compute: Compute,
     key: Mapping[str, Json],
@@ -152,12 +174,12 @@ def _replayed(
             return compute(batch)
 
     store = _filled(
-        config,
+        kind,
         switch,
         outputs,
         {**key, **data.pool_key(), "precision": precision, "device": device},
         samples=len(split),
-        shown=data.views_shown(epochs_of(config)),
+        shown=data.views_shown(epochs_of(kind.config)),
         batch_size=data.serving.batch_size,
         label=label,
         what=what,
@@ -167,7 +189,7 @@ def _replayed(
 
 
 def _filled(
-    config: DictConfig,
+    kind: Stored,
     switch: str,
     outputs: Outputs,
     key: Mapping[str, Json],
@@ -185,14 +207,21 @@ def _filled(
     views = sorted(set(shown))
     few = torch.arange(min(2, samples))
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], few).items()}
-    cache, dtype = Path(config.replay.cache), config.replay.dtype
-    store = ReplayStore(cache, label, key, shapes=shapes, samples=samples, dtype=dtype)
-    asked = {"shows": len(shown), "max_gb": config.replay.max_gb, "shared": _in_sweep(), "what": what}
-    decision = world.from_first(lambda: decide(switch, store, views, **asked, share=share))
+    if kind.logits is not None and kind.config.replay.keep == "top_k" and kind.kept(shapes) is None:
+        few = f"k={kind.config.replay.k} of {counted(shapes[kind.logits][0], 'class')}"
+        log.info("replay.keep=top_k: %s would take no less than all, so all are kept", few)
+    store, smaller = kind.store(label, key, shapes, samples), kind.smaller(label, key, shapes, samples)
+    asked = {"shows": len(shown), "max_gb": kind.config.replay.max_gb, "shared": _in_sweep(), "what": what}
+    decision = world.from_first(lambda: decide(switch, store, views, **asked, share=share, smaller=smaller))
     log.info("replay: %s: %s%s", what, "" if decision.replay else "not stored: ", decision.reason)
     if not decision.replay:
         return None
+    is_new = world.from_first(lambda: bool(store.missing(views)))
     store.fill(views, outputs, batch_size=batch_size, what=what)
+    if is_new and (store.top_k or store.dtype == "int8") and world.is_first():
+        some = [outputs(views[0], index) for index in torch.arange(min(samples, _LOOKED_AT)).split(batch_size)]
+        dense = {name: torch.cat([output[name] for output in some]) for name in shapes}
+        log.info("replay: stored in %s: %s", kind.form(shapes), error_of(store.forms, dense))
     return store
 
 
