@@ -13,7 +13,7 @@ from kdistill.base.errors import UserError
 from kdistill.building.data import build_data
 from kdistill.config.compose import compose_config
 from kdistill.data.batch import Batch
-from kdistill.data.own_module import OwnLoader
+from kdistill.data.own_loader import OwnLoader
 from kdistill.evaluate import evaluate
 from kdistill.runs.folder import RunFolder
 from kdistill.training.run import run

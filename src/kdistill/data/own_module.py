@@ -1,11 +1,9 @@
 """A LightningDataModule of one's own, taken as it is: its loaders give (image, target)."""
 
-import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,6 +19,7 @@ from kdistill.base.storage import digest
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.batch import Batch
 from kdistill.data.custom import CustomData
+from kdistill.data.own_loader import OwnLoader, has_loader, means_and_stds
 from kdistill.data.partition import moments
 from kdistill.data.serving import Serving
 from kdistill.ranks import world
@@ -32,44 +31,6 @@ _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 _SAMPLE = 1024  # training images that stand for all where a few are looked at, about
 _NEAR = 1e-3  # how far rounding may leave 0..1
 _HOW = "its loaders give batches of (image, target): images (N, C, H, W), targets (N,) class numbers"
-
-
-class OwnLoader:
-    """Somebody's loader of training batches, with what a run asks of it."""
-
-    batch_sampler = None
-    processes = 1
-
-    def __init__(self, loader: Any, batch_size: int, most: int | None = None) -> None:
-        """The loader.
-
-        Args:
-            loader: iterable, with a length.
-            batch_size: of its first batch.
-            most: so many batches an epoch; None: all.
-        """
-        self.loader = loader
-        self.batch_size = batch_size
-        self.most = most
-        self.sampler = getattr(loader, "sampler", None)  # Lightning tells it the epoch, if it wants to know
-
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return len(self.loader) if self.most is None else min(self.most, len(self.loader))
-
-    @property
-    def samples(self) -> int:
-        """How many samples an epoch has, where its data set says it; else by the size of the first batch."""
-        dataset = getattr(self.loader, "dataset", None)
-        most = self.steps * self.batch_size
-        return min(len(dataset), most) if isinstance(dataset, Sized) else most
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[Any]:
-        return islice(iter(self.loader), self.steps)
 
 
 class OwnModule(CustomData):
@@ -94,7 +55,7 @@ class OwnModule(CustomData):
             own: also the arguments of `CustomData`.
         """
         super().__init__(make, label=label, **own)
-        self.normalized = _means_and_stds(normalized)
+        self.normalized = means_and_stds(normalized)
         self.one_step_a_call = True
         self.most: int | None = None
         self.inner: Any = None
@@ -102,7 +63,7 @@ class OwnModule(CustomData):
     def load(self) -> ImageArrays:
         self._check_asked()
         self.inner = inner = self.make()
-        if lacking := [name for name in _LOADERS if not _has(inner, name)]:
+        if lacking := [name for name in _LOADERS if not has_loader(inner, name)]:
             raise UserError(
                 f"dataset._target_={self.label} has no {' and no '.join(lacking)}: a run trains, chooses on validation "
                 f"and is tested once; {_HOW}"
@@ -277,23 +238,6 @@ class OwnModule(CustomData):
             return super().on_after_batch_transfer(batch, dataloader_idx)
         own = Batch.of(self.inner.on_after_batch_transfer(batch, dataloader_idx))
         return own if own.image.dtype == torch.uint8 else replace(own, image=self._scaled(own.image))
-
-
-def _has(module: pl.LightningDataModule, name: str) -> bool:
-    """Whether a data module has a loader of its own, not Lightning's that only raises."""
-    return getattr(type(module), name, None) is not getattr(pl.LightningDataModule, name) and inspect.ismethod(
-        getattr(module, name, None)
-    )
-
-
-def _means_and_stds(given: dict[str, list[float]] | None) -> tuple[list[float], list[float]] | None:
-    if given is None:
-        return None
-    if given.keys() != {"mean", "std"} or len(given["mean"]) != len(given["std"]) or not all(given["std"]):
-        raise UserError(
-            f"dataset.normalized={given}: give {{mean: [...], std: [...]}}, a number for each channel, std not 0"
-        )
-    return given["mean"], given["std"]
 
 
 def _content(split: Split) -> str:

@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +15,17 @@ from kdistill.base.errors import UserError
 from kdistill.base.space import check_disk
 from kdistill.base.spelling import counted
 from kdistill.base.whole import whole_file
-from kdistill.data.decoding import UnreadableImage, content_of
-from kdistill.data.file_facts import Depth, depth, jpeg_extent
+from kdistill.data.decoding import UnreadableImage
+from kdistill.data.file_facts import Depth
 from kdistill.data.held import HeldImage, Source
+from kdistill.data.pack_reading import DEPTHS, read_some, windows
 from kdistill.data.problems import Problems
 from kdistill.screen.progress import progress
 
 _VERSION = 1  # of the pack's format
-_AT_ONCE, _BYTES_AT_ONCE = 512, 2**28  # files in memory while packing
-_TASKS = 64  # that these are made of
 _STAMPED = 4096  # files that are looked at together
 _CHUNK = 4096  # rows of the index that have a sum together
 _SHA, _OFFSET, _SUM, _LENGTH, _FACTS, _WIDTH = 0, 4, 5, 6, 7, 8  # columns of the index, 64 bits each
-_DEPTHS: tuple[Depth, ...] = ("bytes", "grey", "colour")
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Pack:
 
     def depths(self) -> list[Depth]:
         """What each image's values need."""
-        return [_DEPTHS[number] for number in (self.index[:, _FACTS].astype(np.int64) >> 32 & 3).tolist()]
+        return [DEPTHS[number] for number in (self.index[:, _FACTS].astype(np.int64) >> 32 & 3).tolist()]
 
     @property
     def is_deep(self) -> bool:
@@ -208,7 +204,7 @@ def _pack(
     """Writes the bytes of all files, those that are there twice once; returns the index, and how long the file is."""
     index, unreadable, length = np.zeros((len(paths), _WIDTH), np.uint64), 0, 0
     first: dict[bytes, int] = {}
-    found = (one for start, stop in _windows(sizes) for one in _read_some(paths[start:stop], pool, max_pixels))
+    found = (one for start, stop in windows(sizes) for one in read_some(paths[start:stop], pool, max_pixels))
     with whole_file(file, size=int(sizes.sum())) as packed:
         for number, one in enumerate(progress().track(found, "packing images", len(paths), "images")):
             if isinstance(one, UnreadableImage):
@@ -226,36 +222,3 @@ def _pack(
         file.unlink()
         return None
     return index, length
-
-
-def _windows(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """From where to where files are read at once: some hundreds, or fewer of so many bytes."""
-    start = 0
-    while start < len(sizes):
-        ends = np.cumsum(sizes[start : start + _AT_ONCE])
-        stop = start + max(1, int(np.searchsorted(ends, _BYTES_AT_ONCE, "right")))
-        yield start, stop
-        start = stop
-
-
-Found = tuple[bytes, bytes, int] | UnreadableImage  # content, its sha256, its extent and depth
-
-
-def _read_some(paths: Sequence[Source], pool: Executor, max_pixels: int) -> Iterator[Found]:
-    each = -(-len(paths) // _TASKS)
-    parts = [paths[at : at + each] for at in range(0, len(paths), each)]
-    return (one for part in pool.map(partial(_read, max_pixels), parts) for one in part)
-
-
-def _read(max_pixels: int, paths: Sequence[Source]) -> list[Found]:
-    found: list[Found] = []
-    for path in paths:
-        try:
-            content = content_of(path, max_pixels)
-        except UnreadableImage as error:
-            found.append(error)
-            continue
-        width, height, is_plain = jpeg_extent(content)
-        facts = width | height << 16 | _DEPTHS.index(depth(BytesIO(content))) << 32 | is_plain << 34
-        found.append((content, hashlib.sha256(content).digest(), facts))
-    return found
