@@ -3,6 +3,7 @@
 import inspect
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from kdistill.base.errors import UserError
-from kdistill.building.trust import check_trusted, is_trusted
+from kdistill.building.trust import check_trusted, is_trusted, words_to_allow
+from kdistill.reporting.following import next_commands
 
 RUN_CODE = [
     "torch.fx.graph_module._exec_with_source",
@@ -136,3 +138,19 @@ def test_of_all_public_callables_only_networks_optimizers_and_registered_models_
             else:
                 assert name in ("timm", "torchvision") and word in models, target
     assert walked > 500 and (reached > 100 or name == "pytorch_lightning")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("my.Dataset", ["my"]),
+        ("torchvision.datasets.FakeData", ["torchvision.datasets.FakeData"]),
+        ("kdistill.data.image_folder.ImageFolder", []),
+    ],
+)
+def test_what_a_run_says_to_type_next_allows_what_its_folder_names(target: str, words: list[str]) -> None:
+    config = OmegaConf.create({"dataset": {"_target_": target}, "student": {"_target_": "torch.nn.Linear"}})
+    assert words_to_allow(config) == words
+    check_trusted(config, words, Path("config.yaml"))
+    what, command = next_commands(SimpleNamespace(role="student"), Path("outputs/x"), words)[0]  # type: ignore[arg-type]
+    assert what == "evaluate" and (f"allow=[{','.join(words)}]" in command) == bool(words)

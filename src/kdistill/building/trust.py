@@ -51,18 +51,32 @@ def check_trusted(config: DictConfig, allowed: Sequence[str], source: Path) -> N
     Raises:
         UserError: listing the targets and how to allow them; or a target that is to fetch something.
     """
-    strange = set()
-    for key, section in targets(with_sections(plain(config))):
+    for _, section in targets(with_sections(plain(config))):
         _check_arguments(section, source)
-        shows = key.startswith(_SHOWING)
-        if not is_trusted(target := str(section["_target_"]), allowed, watches=key.startswith(_WATCHING), shows=shows):
-            strange.add(target)
-    if strange:
-        words = sorted({target if target.split(".")[0] in _LIBRARIES else target.split(".")[0] for target in strange})
+    if strange := _strange(config, allowed):
         raise UserError(
             f"{source} names {', '.join(sorted(strange))}: a file may name {_LISTED}, and nothing else; "
-            f"if you trust it, say allow=[{','.join(words)}]"
+            f"if you trust it, say allow=[{','.join(_words(strange))}]"
         )
+
+
+def words_to_allow(config: DictConfig) -> list[str]:
+    """What has to be allowed (`allow=[...]`) to whoever reads this config from a run's folder."""
+    return _words(_strange(config, ()))
+
+
+def _strange(config: DictConfig, allowed: Sequence[str]) -> set[str]:
+    """The targets that are neither on the closed list nor allowed."""
+    found = set()
+    for key, section in targets(with_sections(plain(config))):
+        shows = key.startswith(_SHOWING)
+        if not is_trusted(target := str(section["_target_"]), allowed, watches=key.startswith(_WATCHING), shows=shows):
+            found.add(target)
+    return found
+
+
+def _words(strange: set[str]) -> list[str]:
+    return sorted({target if target.split(".")[0] in _LIBRARIES else target.split(".")[0] for target in strange})
 
 
 def _check_arguments(section: Tree, source: Path) -> None:

@@ -1,5 +1,6 @@
 """What to do with a finished run: commands that test it again, compare it and show it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdistill.base.typed import pasted
@@ -11,7 +12,7 @@ from kdistill.runs.record import RunRecord
 _NOT_COMPARED = ("print_config", "seed", "replay.export")
 
 
-def next_commands(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
+def next_commands(record: RunRecord, folder: Path, allow: Sequence[str] = ()) -> list[tuple[str, str]]:
     """What each command does, in a word, and the command.
 
     A run that distils is compared by training the same student without its teacher, several times; that needs the
@@ -20,9 +21,11 @@ def next_commands(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
     Args:
         record: the run's.
         folder: where it lies.
+        allow: what of its config the reader of a run's folder has to be allowed, as of a data set of one's own.
     """
     where = shown_path(folder)
-    commands = [("evaluate", pasted("evaluate", [f"run={literal(where)}"]))]
+    allowed = [f"allow=[{','.join(allow)}]"] if allow else []
+    commands = [("evaluate", pasted("evaluate", [f"run={literal(where)}", *allowed]))]
     if record.role in ("distill", "mutual") and (job := running_job()):
         given = [text for text in job.overrides if text.partition("=")[0] not in _NOT_COMPARED]
         commands.append(("compare", pasted("compare", [*given, "seeds=3"])))
