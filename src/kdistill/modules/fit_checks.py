@@ -47,7 +47,7 @@ def check_loss_of_top_k(loss: WeightedSum, k: int) -> None:
     """
     for name, part in needing_all_logits(loss).items():
         why = "needs the teacher's logits of all classes (or does not say takes_top_k = True)"
-        if isinstance(part, FeatureLoss) or getattr(part, "teacher_layers", ()):
+        if hasattr(part, "teacher_layers"):
             why = "looks at layers of the teacher"
         elif getattr(part, "takes_top_k", False):
             why = "standardises logits, for which it needs those of all classes"
