@@ -1,5 +1,6 @@
 """Pictures without labels: how they join a batch, what they leave as it is, and which folders are refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,9 @@ def test_folders_that_cannot_be_taken_are_refused_with_the_reason(pictures: Path
         assert "that figures are taken on" in refusal(own)
 
 
-def test_of_a_folder_that_holds_labelled_images_too_those_alone_are_taken_that_have_none(tmp_path: Path) -> None:
+def test_of_a_folder_that_holds_labelled_images_too_those_alone_are_taken_that_have_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A table labels some of a folder; the others, and none of test's, are without labels."""
     lines = ["path,label,split"]
     for number in range(20):
@@ -161,7 +164,17 @@ def test_of_a_folder_that_holds_labelled_images_too_those_alone_are_taken_that_h
         assert arrays.unlabelled is not None
         shown = arrays.unlabelled.read(torch.arange(len(arrays.unlabelled))).image[:, 0, 0, 0]
         assert sorted(shown.tolist()) == list(range(14, 20))
+    copies = tmp_path / "elsewhere"
+    copies.mkdir()
+    for number, name in ((0, "train"), (3, "val"), (6, "test"), (15, "new")):  # all but the last are labelled
+        shutil.copy(tmp_path / f"{number}.png", copies / f"{name}.png")
+    arrays = ImageTable(str(tmp_path / "labels.csv"), unlabeled=str(copies), **options).arrays
+    assert arrays.unlabelled is not None
+    shown = arrays.unlabelled.read(torch.arange(len(arrays.unlabelled))).image[:, 0, 0, 0]
+    assert sorted(shown.tolist()) == [0, 15]
+    assert "2 images in" in caplog.text and "byte for byte those of validation or test" in caplog.text
     for number in range(14, 20):
         (tmp_path / f"{number}.png").unlink()
+    shutil.rmtree(copies)
     with pytest.raises(UserError, match="but the data set has them already"):
         _ = ImageTable(str(tmp_path / "labels.csv"), unlabeled=str(tmp_path), **options).arrays

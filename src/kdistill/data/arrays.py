@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,6 +102,8 @@ class ImageArrays:
             where images have no names.
         unlabelled: pictures without labels, which are no part of the data that figures and counts are of.
         unlabelled_key: hash of their content.
+        held_out: what tells the files of validation and test apart (`file_marks`), where they are files: pictures
+            without labels must not be copies of them.
         train_count: how many training images there are, where `train` has some of them alone, to be looked at.
     """
 
@@ -116,6 +119,7 @@ class ImageArrays:
     names: Sequence[object] = ()
     unlabelled: Split | None = None
     unlabelled_key: str = ""
+    held_out: np.ndarray | None = None
     train_count: int | None = None
 
     @property
@@ -166,6 +170,11 @@ class ImageArrays:
         """(C, H, W)."""
         _, channels, height, width = self.train.image.shape
         return channels, height, width
+
+
+def file_marks(sources: Sequence[str]) -> np.ndarray:
+    """(N,) uint64, the first 64 bits of N sha256: enough to tell files apart, and 8 bytes each."""
+    return np.frombuffer(bytes.fromhex("".join(source[:16] for source in sources)), ">u8").astype(np.uint64)
 
 
 def per_class(split: Split, class_names: Sequence[str]) -> str:

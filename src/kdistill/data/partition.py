@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
-from kdistill.data.arrays import ImageArrays, Split
+from kdistill.data.arrays import ImageArrays, Split, file_marks
 from kdistill.data.cuts import cut, stratified_cut
 from kdistill.data.encoded import EncodedImages
 from kdistill.data.held import Source
@@ -135,6 +135,7 @@ def image_arrays(samples: Samples, *, val_fraction: float, split_seed: int) -> I
         annotators=samples.annotators,
         value_range=samples.stored.value_range,
         names=samples.names,
+        held_out=file_marks(samples.stored.sources)[torch.cat([val, test]).numpy()],
     )
 
 

@@ -8,13 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kdistill.base.classes import NO_LABEL
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import counted
-from kdistill.data.arrays import ImageArrays, Split
+from kdistill.base.storage import digest
+from kdistill.data.arrays import ImageArrays, Split, file_marks
 from kdistill.data.encoded import EncodedImages
 from kdistill.data.image_files import LeftOut, images_below
 from kdistill.data.keeping import open_images
@@ -72,9 +74,20 @@ def with_unlabelled(
     problems.raise_if_any(f"the pictures in dataset.unlabeled={given} can't be used")
     assert stored is not None, "no images would have been a problem"
     image = stored.image if channels == 3 or isinstance(stored.image, EncodedImages) else grey(stored.image)
-    split = Split(image, torch.full((len(image),), NO_LABEL))
+    split, key = Split(image, torch.full((len(image),), NO_LABEL)), stored.key
+    if arrays.held_out is not None and (copies := np.isin(file_marks(stored.sources), arrays.held_out)).any():
+        split, key = (
+            split.take(torch.from_numpy(np.flatnonzero(~copies))),
+            digest([key, np.flatnonzero(copies).tolist()]),
+        )
+        log.warning(
+            "without labels: %s in %s left out, byte for byte those of validation or test, as %s",
+            counted(int(copies.sum()), "image"), folder, more[int(copies.argmax())],
+        )  # fmt: skip
+        if not len(split):
+            raise UserError(f"dataset.unlabeled={given} holds copies of validation's and test's pictures alone")
     log.info("without labels: %s in %s, for the teacher's part of the loss alone", counted(len(split), "image"), folder)
-    return replace(arrays, unlabelled=split, unlabelled_key=stored.key)
+    return replace(arrays, unlabelled=split, unlabelled_key=key)
 
 
 def _check(folder: Path, given: str, root: str | None) -> None:
