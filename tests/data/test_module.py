@@ -138,3 +138,11 @@ def test_partitions_that_share_their_images_count_them_once_and_share_them_on_a_
     assert shared.nbytes == sum(kept.values())
     moved = shared.on("meta")
     assert moved.test.image is moved.train.image and moved.train.target.device.type == "meta"
+
+
+def test_a_shift_that_is_too_much_for_small_images_is_warned_of(
+    mnist_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for shift, warned in ((7.0, False), (12.0, True)):
+        _ = MNIST(str(mnist_root), limit=600, augment=Augment(shift=shift)).arrays
+        assert ("moves images of 28 pixels by up to 43% of their side" in caplog.text) == warned

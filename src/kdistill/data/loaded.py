@@ -122,6 +122,13 @@ class LoadedData(pl.LightningDataModule, ABC):
             log.info(
                 "dataset.transform comes first, dataset.augment after it; dataset.augment=null leaves the latter out"
             )
+        side = min(arrays.image_shape[1:])
+        if (augment := self.serving.augment) is not None and 4 * augment.shift > side:
+            log.warning(
+                "dataset.augment.shift=%g moves images of %d pixels by up to %.0f%% of their side: give "
+                "dataset.augment.shift=%d, or for a crop with padding dataset.augment.crop_padding=%d and shift=0",
+                augment.shift, side, min(100, 100 * augment.shift / side), side // 16, max(1, side // 8),
+            )  # fmt: skip
         if self.serving.batch_size > count:
             log.warning(
                 "dataset.batch_size=%d is more than the data have (%s): each epoch is one step of all",
