@@ -208,8 +208,8 @@ def _filled(
     few = torch.arange(min(2, samples))
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs(views[0], few).items()}
     if kind.logits is not None and kind.config.replay.keep == "top_k" and kind.kept(shapes) is None:
-        few = f"k={kind.config.replay.k} of {counted(shapes[kind.logits][0], 'class')}"
-        log.info("replay.keep=top_k: %s would take no less than all, so all are kept", few)
+        said = f"k={kind.config.replay.k} of {counted(shapes[kind.logits][0], 'class')}"
+        log.info("replay.keep=top_k: %s would take no less than all, so all are kept", said)
     store, smaller = kind.store(label, key, shapes, samples), kind.smaller(label, key, shapes, samples)
     asked = {"shows": len(shown), "max_gb": kind.config.replay.max_gb, "shared": _in_sweep(), "what": what}
     decision = world.from_first(lambda: decide(switch, store, views, **asked, share=share, smaller=smaller))
