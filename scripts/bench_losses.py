@@ -57,7 +57,10 @@ OTHER_PAIRS = {
     "subclass": _SUBCLASSES,
     "spread": _SUBCLASSES,
 }
-LEFT_OUT = {"vote_bins": "counts annotators' votes, which digits have not"}
+LEFT_OUT = {
+    "sdd": "needs networks that end in the mean of maps",
+    "vote_bins": "counts annotators' votes, which digits have not",
+}
 OPTIONS = ("kd,standardize=true", "mlkd,second_view=true")  # that cost something
 # Losses that are dearer than MARK because of what they compute, beside a student of .4 MFLOPs an image.
 FORCED = {

@@ -24,6 +24,7 @@ from kdistill.losses.pkt import PKT
 from kdistill.losses.reviewkd import ReviewKD
 from kdistill.losses.rkd import RKD
 from kdistill.losses.sp import SP
+from kdistill.losses.srd import SRD
 from kdistill.losses.vid import VID
 
 N, STUDENT, TEACHER = 6, (3, 4, 4), (5, 2, 2)
@@ -39,7 +40,7 @@ def small_cc(**options: Any) -> CC:
 
 
 LEARNING = [
-    *(pytest.param(loss, id=loss.__name__) for loss in (Hint, VID, OFD, ReviewKD)),
+    *(pytest.param(loss, id=loss.__name__) for loss in (Hint, VID, OFD, ReviewKD, SRD)),
     pytest.param(small_cc, id="CC"),
 ]
 CONTRAST = pytest.param(crd, id="CRD")

@@ -135,3 +135,16 @@ def test_a_stage_of_ofd_counts_half_of_the_next() -> None:
     unseen = DistillBatch(torch.zeros(2, 2), torch.zeros(2).long(), torch.arange(2))
     total = module.eval().compare([(own, other)] * 3, unseen)
     assert total.item() == pytest.approx(1.75 * ofd(module.projections[0](own), other).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("variance", [1e-3, 5.0, 2000.0])
+def test_vids_variance_starts_where_it_is_told(variance: float) -> None:
+    module = VID(layers=[("a", "b")], variance=variance)
+    module.bind({"a": (2, 2, 2)}, {"b": (3, 2, 2)})
+    found = torch.nn.functional.softplus(module.rhos[0].detach()) + 1e-5
+    assert found.tolist() == pytest.approx(3 * [variance], rel=1e-4)
+
+
+def test_a_variance_that_vid_cannot_reach_is_refused() -> None:
+    with pytest.raises(ValueError, match="variance=1e-06: must be more than 1e-05"):
+        VID(variance=1e-6)

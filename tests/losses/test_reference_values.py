@@ -34,8 +34,10 @@ from kdistill.losses.ofd import OFD, ofd
 from kdistill.losses.pkt import pkt
 from kdistill.losses.reviewkd import ReviewKD, hcl
 from kdistill.losses.rkd import rkd
+from kdistill.losses.sdd import sdd
 from kdistill.losses.skd import direction_gap
 from kdistill.losses.sp import sp
+from kdistill.losses.srd import SRD
 from kdistill.losses.standardize import standardize
 from kdistill.losses.subclass import Subclass, spread
 from kdistill.losses.vid import VID
@@ -124,6 +126,7 @@ LOGITS = [logits(6, 5), logits(32, 100), logits(8, 2)]
 MAPS = [normal((6, 3, 8, 8), (6, 4, size, size)) for size in (8, 4)]
 LIKE_MAPS = [normal((6, 3, size, size), (6, 3, size, size)) for size in (8, 4, 2)]
 VECTORS = [normal((samples, 5), (samples, 7)) for samples in (6, 20)]
+SCORES = [[3 * maps for maps in normal((6, 5, 8, 8), (6, 5, 4, 4))] + [torch.arange(6) % 5]]
 TWO_STAGES = [normal((6, 3, 8, 8), (6, 4, 4, 4), (6, 5, 8, 8), (6, 6, 4, 4))]
 THREE_STAGES = [normal((6, 4, 16, 16), (6, 5, 8, 8), (6, 6, 4, 4), (6, 6, 16, 16), (6, 7, 8, 8), (6, 8, 4, 4))]
 
@@ -143,6 +146,8 @@ OURS: dict[str, tuple[list[list[Tensor]], Callable[..., Tensor]]] = {
     ),
     "nkd": (LOGITS, lambda s, t, y: nkd(s, t, y, temperature=1.0, gamma=1.5)),
     "nkd, T = 3": (LOGITS, lambda s, t, y: nkd(s, t, y, temperature=3.0, gamma=3.5)),
+    "sdd": (SCORES, lambda s, t, y: sdd(s, t, y, grids=(1, 2, 4), temperature=4.0, complementary=2.0)),
+    "sdd, two grids": (SCORES, lambda s, t, y: sdd(s, t, y, grids=(1, 2), temperature=4.0, complementary=2.0)),
     "skd, directions": (LOGITS, lambda s, t, y: direction_gap(s, t, ridge=0.1)),
     "skd, small ridge": (LOGITS, lambda s, t, y: direction_gap(s, t, ridge=1e-4)),
     "mse": (LOGITS, lambda s, t, y: mse(s, t)),
@@ -165,6 +170,7 @@ OURS: dict[str, tuple[list[list[Tensor]], Callable[..., Tensor]]] = {
     # The reference has |K_s - K_t| / N^2, where the paper has its square.
     "cc": (VECTORS, lambda s, t: cc(s, t, gamma=0.4, order=2).sqrt() / len(s)),
     "vid": (MAPS, lambda *maps: whole(VID(layers=pairs(1)), *maps)),
+    "srd": (VECTORS, lambda *features: whole(SRD(layers=pairs(1)), *features)),
     "ofd": (LIKE_MAPS, ofd),
     "ofd of two stages": (TWO_STAGES, lambda *maps: whole(OFD(layers=pairs(2)), *maps)),
     "reviewkd, its hcl": (LIKE_MAPS, hcl),

@@ -86,6 +86,20 @@ def test_rkd_tells_points_apart_that_lie_far_from_the_origin(student: np.ndarray
     assert far == pytest.approx(plain, rel=1e-6)
 
 
+def test_rkd_leaves_pairs_that_coincide_out_of_the_mean_distance() -> None:
+    """Teacher at 0, 0 and 1: distances 0, 1, 1 by their mean of 1. Student at 0, 1 and 2: 1, 2, 1 by 4/3.
+
+    lenscloth/RKD@0a6c3c0 (metric/loss.py) has two equal rows 1e-6 apart and counts that in the mean, 2/3: 1.5 and 1.5
+    for the teacher, and 1/8 for the loss.
+    """
+    student, teacher = (torch.tensor(side, dtype=torch.float64)[:, None] for side in ([0, 1, 2], [0, 0, 1]))
+    value = rkd(student, teacher, distance=1.0, angle=0.0).item()
+    assert value == pytest.approx(2 / 9 * (0.75**2 + 0.5**2 + 0.25**2) / 2, abs=1e-12)
+    mean = 2 / 3  # theirs
+    theirs = 2 / 9 * (0.75**2 + (1.5 - 1 / mean) ** 2 + (0.75 - 1 / mean) ** 2) / 2
+    assert theirs == pytest.approx(1 / 8) and value < theirs
+
+
 def test_rkd_of_points_that_coincide_has_a_gradient(teacher: np.ndarray) -> None:
     twice = torch.from_numpy(np.repeat(teacher[:3], 2, axis=0)).requires_grad_()
     rkd(twice, torch.from_numpy(teacher), distance=25.0, angle=50.0).backward()

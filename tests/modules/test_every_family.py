@@ -34,7 +34,7 @@ from kdistill.replay.prefix import CannotSplit, split_frozen
 TOO_LARGE = {"nasnet", "pnasnet"}
 K = 3
 # Losses that need heads of subclasses, or votes; that change the student (below); that are parts of others here.
-NOT_HERE = {"subclass", "spread", "vote_bins", "simkd", "deit", "several", "label_smoothing", "ce"}
+NOT_HERE = {"subclass", "spread", "vote_bins", "simkd", "sdd", "deit", "several", "label_smoothing", "ce"}
 LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml") if path.stem not in NOT_HERE)
 QUICK = (
     "convnext",
@@ -109,7 +109,8 @@ def test_every_family_works(family: str, teacher: nn.Module, tmp_path: Path) -> 
     load_weights(other, tmp_path / "w.safetensors", owner=family)
     assert fingerprint(other) == fingerprint(network)
     for refusal, reason in (
-        (refusal_of_simkd(other, teacher, shape), NO_SIMKD.get(family, "^$")),
+        (refusal_of("simkd", other, teacher, shape), NO_SIMKD.get(family, "^$")),
+        (refusal_of("sdd", other, teacher, shape), r"^$|sdd asks the class head at each position, .*\(loss=kd\)"),
         (refusal_of_prefix(other, shape), NO_PREFIX.get(family, "^$")),
     ):
         assert re.search(reason, refusal), refusal
@@ -162,9 +163,9 @@ def a_step_with_every_loss_trains_it(network: nn.Module, teacher: nn.Module, sha
     assert sum(learned) > 0.7 * len(learned), "a head of its own, or a part for pretraining, may be left"
 
 
-def refusal_of_simkd(network: nn.Module, teacher: nn.Module, shape: tuple[int, int, int]) -> str:
+def refusal_of(name: str, network: nn.Module, teacher: nn.Module, shape: tuple[int, int, int]) -> str:
     student = copy.deepcopy(network)
-    loss = build_loss(OmegaConf.load(Path(conf_dir(), "loss", "simkd.yaml")))  # type: ignore[arg-type]
+    loss = build_loss(OmegaConf.load(Path(conf_dir(), "loss", f"{name}.yaml")))  # type: ignore[arg-type]
     try:
         bind_loss(loss, student, teacher, shape, student_name="student", teacher_name="teacher")
     except UserError as reason:

@@ -29,8 +29,9 @@ from kdistill.modules.layers import bind_loss
 from kdistill.modules.teacher import FrozenTeacher, TeacherModule
 from kdistill.training.replays import replay_prefix, replay_teacher
 
-# vote_bins needs votes, which digits have not: test_changed_students.py.
-LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml") if path.stem != "vote_bins")
+# vote_bins needs votes, which digits have not: test_changed_students.py. sdd needs networks that end in a mean: below.
+ELSEWHERE = ("vote_bins", "sdd")
+LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml") if path.stem not in ELSEWHERE)
 ALONE = ("ce", "label_smoothing", "spread")
 SUBCLASSES = {"subclass": 3, "spread": 3}
 MAPS = ("hint", "at", "nst", "vid", "ofd", "reviewkd")
@@ -166,6 +167,29 @@ def test_the_training_loss_falls(
     first, *_, last = fit(module, data, epochs=5 if name == "crd" else 3)
     weighty = [f"train/{part}" for part, weight in loss.weights.items() if weight] + ["train/loss"]
     assert all(last[part] < first[part] for part in weighty), (first, last)
+
+
+def test_the_loss_of_class_scores_at_each_position_falls_and_replays(blocks: Path, cache: Path) -> None:
+    config = config_of(blocks, "sdd", "replay.teacher=on", f"replay.cache={cache}", "dataset.augment=null")
+    data, weights, answered = build_data(config), [], []
+    for replayed in (False, True):
+        torch.manual_seed(0)
+        student, teacher = (
+            nn.Sequential(*SmallCNN()[:6], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)) for _ in "12"
+        )
+        nn.init.normal_(teacher[8].weight)  # type: ignore[arg-type]
+        loss = bound(config, data, student, teacher)
+        answers: Teacher = frozen(teacher, data, loss.teacher_layers)
+        if replayed:
+            answers = replay_teacher(config, answers, data, device="cpu", precision="32-true")  # type: ignore[arg-type]
+            assert not isinstance(answers, FrozenTeacher)
+        module = DistillModule(student, teacher=answers, loss=loss, **inputs(data), **steps(config))
+        first, *_, last = fit(module, data, epochs=2)
+        assert last["train/sdd"] < first["train/sdd"]
+        weights.append(last["train/sdd"])
+        answered.append(loss.teacher_layers)
+    assert answered == 2 * [("5:scores",)]
+    assert weights[1] == pytest.approx(weights[0], rel=1e-4)
 
 
 @pytest.mark.slow

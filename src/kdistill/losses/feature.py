@@ -12,8 +12,8 @@ from kdistill.losses.base import OUTPUT, DistillBatch, Shapes, at_least_float, f
 
 # stages: the ends of a network's stages, or a ViT's blocks. responses: the same, before the last activation. middle:
 # one of them, or a hidden layer of two networks without maps. last: what goes into the class head. subclasses: the
-# scores that it sums to classes.
-Choice = Literal["stages", "responses", "middle", "last", "subclasses"]
+# scores that it sums to classes. scores: those of the classes at each position, where their mean is the logits.
+Choice = Literal["stages", "responses", "middle", "last", "subclasses", "scores"]
 # exits: up to four layers from the first to the last, of whatever shape. subclasses: as above.
 OwnChoice = Literal["exits", "subclasses"]
 Shape = tuple[int, ...]

@@ -58,15 +58,21 @@ class VID(FeatureLoss):
 
         Args:
             variance: where sigma^2 starts, more than 1e-5.
+
+        Raises:
+            ValueError: it is not.
         """
         super().__init__(layers=layers, factor=factor)
+        if variance <= _LEAST_VARIANCE:
+            raise ValueError(f"variance={variance:g}: must be more than {_LEAST_VARIANCE:g}")
         self.variance = variance
         self.predictors = nn.ModuleList()
         self.rhos = nn.ParameterList()
 
     def adapt(self, shapes: Sequence[tuple[Shape, Shape]]) -> None:
         self.predictors = nn.ModuleList(_predictor(student[0], teacher[0]) for student, teacher in shapes)
-        start = math.log(math.expm1(self.variance - _LEAST_VARIANCE))
+        above = self.variance - _LEAST_VARIANCE
+        start = above + math.log(-math.expm1(-above))  # the inverse of softplus, for a large variance too
         self.rhos = nn.ParameterList(nn.Parameter(torch.full((teacher[0],), start)) for _, teacher in shapes)
 
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:

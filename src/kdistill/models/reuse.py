@@ -1,14 +1,17 @@
 """A student that ends in its teacher's class head: its features, projected to the teacher's, go through that head."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
-from kdistill.models.head import Projected, PutHead, head_names
+from kdistill.models.ending import find_ending
+from kdistill.models.head import Projected, PutHead
 from kdistill.models.taps import INPUT, asleep
+
+_WISH = "simkd gives the student its teacher's class head"
+_REMEDY = "take a loss on the last features (loss=pkt)"
 
 
 class ReusedHead(PutHead):
@@ -21,27 +24,6 @@ class ReusedHead(PutHead):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.classify(self.project(features))
-
-
-@dataclass(frozen=True)
-class _Ending:
-    """How a network ends.
-
-    Attributes:
-        head: name of its class head.
-        width: D, the size of the vector that goes into it.
-        classes: K.
-        layer: name of the layer whose maps' mean over positions is that vector, or None.
-        shape: of these maps, (D, H, W).
-        rectified: whether they come out of a ReLU.
-    """
-
-    head: str
-    width: int
-    classes: int
-    layer: str | None = None
-    shape: tuple[int, ...] = ()
-    rectified: bool = False
 
 
 def reuse_head(
@@ -74,7 +56,10 @@ def reuse_head(
         UserError: one of the networks does not end in one linear layer (or 1 x 1 convolution) alone, or they know
             other classes.
     """
-    own, other = _ending(student, image_shape, student_name), _ending(teacher, image_shape, teacher_name)
+    own, other = (
+        find_ending(network, image_shape, owner=owner, wish=_WISH, remedy=_REMEDY)
+        for network, owner in ((student, student_name), (teacher, teacher_name))
+    )
     if own.classes != other.classes:
         raise UserError(
             f"{student_name} gives {own.classes} logits and {teacher_name} {other.classes}; "
@@ -100,68 +85,6 @@ def reuse_head(
                 f"simkd can't put a projector behind layer {own.layer!r} of {student_name}: {error}; take another loss"
             ) from error
     return pair
-
-
-def _ending(network: nn.Module, image_shape: Sequence[int], owner: str) -> _Ending:
-    """Found by running two random images, the same each time."""
-    name, *others = head_names(network, image_shape)
-    if others:
-        raise UserError(
-            f"simkd gives the student its teacher's class head, and {owner} does not end in one alone: it has "
-            f"{', '.join(map(repr, [name, *others]))}; take a loss on the last features (loss=pkt)"
-        )
-    head = network.get_submodule(name)
-    if not (isinstance(head, nn.Linear) or (isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1))):
-        raise UserError(
-            f"simkd gives the student its teacher's class head, a linear layer; that of {owner} is a "
-            f"{type(head).__name__} ({name}); take a loss on the last features (loss=pkt)"
-        )
-    vector: list[Tensor] = []
-    scores: list[Tensor] = []
-    maps: list[tuple[str, Tensor, tuple[int, ...], bool]] = []  # of each layer: name, means, shape, out of a ReLU
-    active: list[Tensor] = []  # the last output of a ReLU
-
-    def note(layer: str, module: nn.Module, output: object) -> None:
-        if not isinstance(output, Tensor):
-            return
-        if isinstance(module, nn.ReLU):
-            active[:] = [output]
-        if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            rectified = bool(active) and active[0] is output
-            maps.append((layer, output.mean((2, 3)), tuple(output.shape[1:]), rectified))
-
-    handles = [
-        module.register_forward_hook(lambda module, _inputs, output, layer=layer: note(layer, module, output))
-        for layer, module in network.named_modules()
-        if layer
-    ]
-    handles.append(head.register_forward_pre_hook(lambda _module, inputs: vector.append(inputs[0].clone())))
-    handles.append(head.register_forward_hook(lambda _module, _inputs, output: scores.append(output.clone())))
-    images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0))
-    try:
-        with asleep(network) as device:
-            logits = network(images.to(device))
-    finally:
-        for handle in handles:
-            handle.remove()
-    alone = len(scores) == 1 and scores[0].numel() == logits.numel()
-    if not alone or not _same(scores[0].flatten(1), logits) or vector[0].numel() != 2 * vector[0].shape[1]:
-        raise UserError(
-            f"simkd gives the student its teacher's class head, and {owner} does not end in one alone: what its layer "
-            f"{name!r} gives is not its logits, or it takes more than one vector; take a loss on the last features "
-            "(loss=pkt)"
-        )
-    ending = _Ending(name, vector[0].shape[1], logits.shape[1])
-    taken = vector[0].flatten(1)
-    pooled = [entry for entry in maps if entry[1].shape == taken.shape and _same(entry[1], taken)]
-    if not pooled:
-        return ending
-    layer, _, shape, rectified = min(reversed(pooled), key=lambda entry: entry[0].count("."))  # outermost, then last
-    return _Ending(name, ending.width, ending.classes, layer, shape, rectified)
-
-
-def _same(values: Tensor, others: Tensor) -> bool:
-    return torch.allclose(values, others, rtol=1e-3, atol=1e-5)
 
 
 def _like(head: nn.Module, classifier: nn.Module) -> nn.Module:

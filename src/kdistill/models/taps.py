@@ -12,33 +12,38 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdistill.base.errors import UserError
 from kdistill.base.spelling import did_you_mean
+from kdistill.models.head import head_name
 from kdistill.models.maps import MapLayout, guessed_maps, layout_of
 
 INPUT = ":input"
 MAPS = ":maps"
-_LAYER = re.compile(r"(?P<module>.*?)(\[(?P<part>\d+)\])?(?P<suffix>:input|:maps)?")
+SCORES = ":scores"
+_LAYER = re.compile(r"(?P<module>.*?)(\[(?P<part>\d+)\])?(?P<suffix>:input|:maps|:scores)?")
 
 
 @dataclass(frozen=True)
 class LayerName:
-    """What people write for what a layer gives or gets: `module`, `module:input`, `module[0]`, `module:maps`.
+    """What people write for what a layer gives or gets: `module`, `module[0]`, `module:input`, `:maps` or `:scores`.
 
     Attributes:
         module: the dotted name of a module.
         part: which of the tensors that it gives in a tuple or list, or None where it gives one tensor.
         is_input: what goes into it, in place of what it gives.
         as_maps: tokens, or maps with channels last, of a network that does not say how it lays them out.
+        as_scores: maps (N, C, H, W) as what the linear class head makes of each position, (N, K, H, W).
     """
 
     module: str
     part: int | None = None
     is_input: bool = False
     as_maps: bool = False
+    as_scores: bool = False
 
 
 def parse_layer(layer: str) -> LayerName:
@@ -46,7 +51,7 @@ def parse_layer(layer: str) -> LayerName:
     found = _LAYER.fullmatch(layer)
     assert found is not None
     part = None if found["part"] is None else int(found["part"])
-    return LayerName(found["module"], part, found["suffix"] == INPUT, found["suffix"] == MAPS)
+    return LayerName(found["module"], part, *(found["suffix"] == suffix for suffix in (INPUT, MAPS, SCORES)))
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
         network: has the layers; hooks are on it only within the block.
         layers: dotted names of modules, for their outputs; `name:input` is the first thing that goes into one,
             `name[0]` the first of several tensors that one gives, `name:maps` its tokens or its maps with channels last
-            as maps, of a network that is not timm's.
+            as maps, of a network that is not timm's, `name:scores` what the class head makes of each position.
         owner: how messages call the network, e.g. `student=resnet18`.
 
     Yields:
@@ -85,6 +90,8 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
         kept[layer] = value if layout is None else layout.as_maps(value, sizes[layout.holder])
         if named.as_maps:
             kept[layer] = guessed_maps(kept[layer], sizes[network])
+        if named.as_scores:
+            kept[layer] = _scores(kept[layer], network)
         versions[layer] = value._version  # a view of it counts with it
 
     def measure(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -110,6 +117,12 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _scores(maps: Tensor, network: nn.Module) -> Tensor:
+    """(N, C, H, W) to the (N, K, H, W) scores of each position, by the network's linear class head."""
+    head: Any = network.get_submodule(head_name(network))
+    return F.conv2d(maps, head.weight.flatten(1)[:, :, None, None], head.bias)
 
 
 def _gives(value: object, module: str) -> str:

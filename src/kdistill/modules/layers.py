@@ -7,6 +7,7 @@ from torch import nn
 from kdistill.base.errors import UserError
 from kdistill.losses.base import OUTPUT, WeightedSum
 from kdistill.losses.feature import FeatureLoss, OwnFeatureLoss
+from kdistill.models.ending import scores_layer
 from kdistill.models.pairing import pair_layers
 from kdistill.models.stages import find_exits, why_no_maps
 from kdistill.models.subclass import subclass_layer
@@ -76,6 +77,12 @@ def _pairs(
 ) -> list[tuple[str, str]]:
     if part.choice == "subclasses":
         return [(_subclasses(name, student, who[0]), _subclasses(name, teacher, who[1]))]
+    if part.choice == "scores":
+        own, other = (
+            scores_layer(network, image_shape, owner=owner, loss=name)
+            for network, owner in zip((student, teacher), who, strict=True)
+        )
+        return [(own, other)]
     pairs = pair_layers(part.choice, student, teacher, image_shape)
     if not pairs:
         reasons = [
