@@ -1,5 +1,6 @@
 """DOT: the authors' numbers, SGD at its ends, and the same steps however Lightning takes them."""
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -220,6 +221,13 @@ def test_a_class_head_of_zeros_hides_nothing(tmp_path: Path) -> None:
     trained(module, loader())
     state: Any = module.optimizers(use_pl_optimizer=False).state  # type: ignore[union-attr]
     assert all(state[p].keys() == {"task", "teacher"} for p in module.parameters())
+
+
+def test_a_copy_has_noted_nothing() -> None:
+    copied = copy.deepcopy(DOT([nn.Parameter(torch.zeros(1))]))
+    copied.zero_grad()
+    copied.step()
+    assert copied.noted == {}
 
 
 def test_a_file_may_name_it() -> None:

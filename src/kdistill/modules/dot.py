@@ -61,6 +61,11 @@ class DOT(torch.optim.Optimizer):
         self.noted: dict[Tensor, Tensor] = {}  # g_kd of the coming step, by parameter; what is missing gets none
         self.by_both: dict[Tensor, bool] = {}  # whether a parameter gets both gradients
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy, and after a checkpoint: nothing is noted yet."""
+        super().__setstate__(state)
+        self.noted, self.by_both = {}, {}
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets all gradients."""
         super().zero_grad(set_to_none)
