@@ -175,7 +175,7 @@ def test_the_loss_of_class_scores_at_each_position_falls_and_replays(blocks: Pat
     for replayed in (False, True):
         torch.manual_seed(0)
         student, teacher = (
-            nn.Sequential(*SmallCNN()[:6], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)) for _ in "12"
+            nn.Sequential(*list(SmallCNN())[:6], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)) for _ in "12"
         )
         nn.init.normal_(teacher[8].weight)  # type: ignore[arg-type]
         loss = bound(config, data, student, teacher)
