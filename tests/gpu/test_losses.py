@@ -23,7 +23,7 @@ LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml") if
 OWN_DRAWS = ("crd",)  # its negatives come from the device's own generator
 STUDENTS = {
     "deit": ("deit_tiny_distilled_patch16_224", {"img_size": 28, "patch_size": 7, "depth": 1}),
-    "sdd": ("test_resnet", {}),  # and a teacher that ends in the mean of its maps too
+    "sdd": ("cifar_resnet8", {}),  # and a teacher that ends in the mean of its maps too
 }
 
 
@@ -35,7 +35,7 @@ def test_value_and_gradient_are_a_cpus(name: str, digits: list[str], device: str
     torch.manual_seed(0)
     student_name, options = STUDENTS.get(name, ("mnist_small_cnn", {}))
     student = create_model(student_name, num_classes=10, in_chans=1, **options)
-    teacher = create_model("test_resnet" if name == "sdd" else "mnist_cnn", num_classes=10, in_chans=1)
+    teacher = create_model("cifar_resnet14" if name == "sdd" else "mnist_cnn", num_classes=10, in_chans=1)
     if name in ("subclass", "spread"):
         for network in (student, teacher):
             split_classes(network, 3, owner=name)

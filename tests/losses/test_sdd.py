@@ -86,7 +86,7 @@ def test_a_network_without_scores_at_each_position_is_refused_with_the_reason() 
     normed = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(4), nn.Linear(4, 5))
     for network in (flat, normed):
         loss = build_loss(OmegaConf.load(Path(conf_dir(), "loss", "sdd.yaml")))  # type: ignore[arg-type]
-        with pytest.raises(UserError, match=r"of the student .* is not the mean of maps over positions"):
+        with pytest.raises(UserError, match=r"of the student .* is not the mean of maps above 1 x 1"):
             bind_loss(loss, network, Net(4, 1), SHAPE, student_name="the student", teacher_name="t")
 
 

@@ -116,7 +116,6 @@ def scores_layer(network: nn.Module, image_shape: Sequence[int], *, owner: str, 
     ending = find_ending(network, image_shape, owner=owner, wish=wish, remedy=remedy)
     if ending.layer is None:
         raise UserError(
-            f"{wish}, but what goes into that of {owner} ({ending.head}) is not the mean of maps over positions; "
-            f"{remedy}"
+            f"{wish}, but what goes into that of {owner} ({ending.head}) is not the mean of maps above 1 x 1; {remedy}"
         )
     return ending.layer + SCORES
