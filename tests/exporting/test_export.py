@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from fresh_python import checked_by, fresh_python
 
 import kdistill
 from kdistill.base.errors import UserError
@@ -209,22 +210,10 @@ def test_kdistill_is_imported_in_no_time_and_loads_by_name(trained: Path, export
 def test_the_check_passes_in_a_fresh_environment_with_numpy_and_onnxruntime_alone(
     trained: Path, exported: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    uv = shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not installed")
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
-    versions = exported["onnx"]["versions"]
-    wanted = [f"{package}=={versions[package]}" for package in ("numpy", "onnxruntime")]
-    installed = subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *wanted], capture_output=True)
-    if installed.returncode:
-        pytest.skip(f"no package index: {installed.stderr.decode()[-200:]}")
-    listed = subprocess.run([uv, "pip", "list", "--python", python], capture_output=True, text=True, check=True).stdout
-    assert "torch" not in listed and "onnxruntime" in listed and "kdistill" not in listed
+    python, listed = fresh_python(tmp_path / "venv", "onnxruntime", exported["onnx"]["versions"])
+    assert "onnxruntime" in listed and not {"torch", "kdistill", "onnx"} & listed
     for name in exported:
-        shutil.copytree(trained / "export" / name, tmp_path / name)
-        done = subprocess.run([python, tmp_path / name / "check.py"], capture_output=True, text=True, env={})
-        assert done.returncode == 0 and done.stdout.startswith("pass: 8 pictures"), done
+        assert checked_by(python, trained / "export" / name, tmp_path / name).startswith("pass: 8 pictures")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fresh_python import checked_by, fresh_python
 from torch import Tensor, nn
 
 from kdistill.base.errors import UserError
@@ -128,6 +129,21 @@ def test_what_a_runtime_hands_over_is_what_onnx_runtime_does(
         load(trained / "export" / runtime).predict(pictures), load(trained).predict(pictures), strict=True
     ):
         assert one.label == other.label and one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_runtimes_check_passes_in_a_fresh_environment_with_numpy_and_the_runtime_alone(
+    runtime: str, trained: Path, made: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    python, listed = fresh_python(tmp_path / "venv", runtime, made[runtime]["versions"])
+    assert runtime in listed and not {"torch", "kdistill", "onnx", "nncf", "timm"} & listed
+    if runtime == "executorch":  # it stands on torch, which is large: the one that is installed here is lent
+        here, there = Path(torch.__file__).parents[1], next(python.parents[1].glob("lib/python*/site-packages"))
+        for name in ("torch", "nvidia", "networkx", "jinja2", "markupsafe"):
+            if (here / name).exists() and not (there / name).exists():
+                (there / name).symlink_to(here / name)
+    for name in made:
+        assert checked_by(python, trained / "export" / name, tmp_path / name).startswith("pass: 8 pictures")
 
 
 @pytest.mark.slow

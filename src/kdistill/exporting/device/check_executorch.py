@@ -1,4 +1,4 @@
-"""Does this device answer as the machine that made the file? `python check.py`; needs numpy and executorch alone."""
+"""Does this device answer as the machine that made the file? `python check.py`; needs numpy, executorch and torch."""
 
 # It is copied beside the file and stands alone on a device: what the formats' checks share is written in each.
 import json
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch  # executorch brings it
+import torch  # executorch's runtime for Python stands on it, and does not bring it
 from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 from executorch.runtime import Runtime
 
