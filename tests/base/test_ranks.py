@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kdistill.base.cores import own_cores, usable_cores
 from kdistill.base.errors import UserError
 from kdistill.base.ranks import Ranks, is_another, ranks_of, refuse_ranks
 
@@ -18,6 +19,20 @@ def test_each_process_knows_which_it_is() -> None:
     assert ranks_of(TORCHRUN) == Ranks(3, 4, 2, "torchrun") and ranks_of(SRUN) == Ranks(3, 4, 2, "srun")
     assert Ranks(3, 4, 2, "srun").nodes == 2
     assert is_another(TORCHRUN) and not is_another({**TORCHRUN, "RANK": "0"}) and not is_another({})
+
+
+def test_processes_of_torchrun_share_the_cores_and_those_of_srun_have_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = usable_cores()
+    for name, value in SRUN.items():
+        monkeypatch.setenv(name, value)
+    assert own_cores() == cores
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert own_cores() == max(1, cores // 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(10 * cores))
+    assert own_cores() == 1
 
 
 @pytest.mark.parametrize("alone", [{}, {"SLURM_NTASKS": "4"}, {**TORCHRUN, "WORLD_SIZE": "1"}, {"WORLD_SIZE": "1"}])

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kdistill.base.cores import usable_cores
+from kdistill.base.cores import own_cores
 from kdistill.base.errors import UserError
 from kdistill.data.decoding import Range, UnreadableImage, decode
 from kdistill.data.pack import Pack
@@ -126,8 +126,8 @@ def _decode_jpeg(content: bytearray) -> np.ndarray | None:
 
 @lru_cache(maxsize=1)
 def decoders(process: int) -> Executor:
-    """The threads that decode, one more than cores, for some wait for the interpreter: one pool in each process."""
-    return ThreadPoolExecutor(usable_cores() + 1, thread_name_prefix=f"decoding-{process}")
+    """The threads that decode, one more than the process has cores, for some wait for the interpreter."""
+    return ThreadPoolExecutor(own_cores() + 1, thread_name_prefix=f"decoding-{process}")
 
 
 def _use_limit(max_pixels: int) -> None:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 Chunk = tuple[int, int, int]  # view, first row, rows of each chunk of that view
 
 
+def at_once(batch_size: int) -> int:
+    """Samples that a process computes together: its part of a batch that all of them share out, as in training."""
+    return -(-batch_size // world.size())
+
+
 class Filling:
     """One filling of a store with what some views lack."""
 
@@ -34,6 +39,7 @@ class Filling:
     ) -> None:
         """As `ReplayStore.fill` is asked to."""
         self.store, self.views, self.compute, self.batch_size, self.what = store, views, compute, batch_size, what
+        self._at_once = at_once(batch_size)
         self._is_begun = False
 
     def run(self) -> None:
@@ -120,7 +126,7 @@ class Filling:
     def _compute(self, part: Chunk) -> None:
         view, start, chunk = part
         index = torch.arange(start, start + self._rows(part))
-        outputs = [self.compute(view, some) for some in index.split(self.batch_size)]
+        outputs = [self.compute(view, some) for some in index.split(self._at_once)]
         for output in outputs:
             for name, tensor in output.items():
                 if not torch.isfinite(tensor).all():

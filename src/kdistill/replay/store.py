@@ -16,7 +16,7 @@ from kdistill.base.shortage import missing_space
 from kdistill.base.space import free_disk
 from kdistill.base.storage import digest, writing_problem
 from kdistill.ranks import world
-from kdistill.replay.filling import Filling
+from kdistill.replay.filling import Filling, at_once
 from kdistill.replay.forms import Part, form_of
 
 log = logging.getLogger(__name__)
@@ -151,13 +151,13 @@ class ReplayStore:
             views: which.
             compute: from a view and (n,) sample numbers to (n, ...) tensors by name; also what is found damaged later
                 is computed by it.
-            batch_size: samples computed at once.
+            batch_size: samples computed at once, by all processes together.
             what: what is stored, for messages.
 
         Raises:
             UserError: the folder can't be written.
         """
-        self._compute = compute, batch_size, what
+        self._compute = compute, at_once(batch_size), what
         if world.from_first(lambda: self.missing(views)):
             Filling(self, views, compute, batch_size, what).run()
 
