@@ -11,6 +11,10 @@ _DEVICES = (
     "one run with trainer.devices=<number> trainer.strategy=ddp, or under torchrun or srun. Several settings at a time "
     "are a sweep, -m with hydra/launcher=joblib"
 )
+_WHOLE = (
+    "each process has the whole student: write trainer.strategy=ddp; a script's own pl.Trainer(strategy=...) takes any "
+    "of Lightning's strategies (docs/lightning.md)"
+)
 _SHORT = "write debug=fast_dev_run (one step of every stage), or debug=limit (a part of each epoch)"
 _GO_ON = (
     "a run that was stopped goes on when its command is given again with hydra.run.dir=<its folder>; to go on from "
@@ -110,6 +114,7 @@ WORDS = {
     r"trainer\.precision=(16|fp16|half|16-true|amp)": "write trainer.precision=16-mixed",
     r"trainer\.precision=(bf16|bfloat16|bf16-true)": "write trainer.precision=bf16-mixed",
     r"trainer\.precision=(32|fp32|float32|full|64|64-true)": "write trainer.precision=32-true",
+    r"trainer\.strategy=((fsdp|deepspeed|model_parallel)\w*)": _WHOLE,
     r"trainer=(gpu|cpu|mps|ddp|ddp_sim)": _DEVICES,
     r"logger=(tb|tensorboardlogger)": "write logger=tensorboard",
     r"logger=(true|wandblogger|w&b|weights_and_biases)": "write logger=wandb",
