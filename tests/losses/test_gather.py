@@ -17,20 +17,25 @@ from torch.nn.parallel import DistributedDataParallel
 from kdistill.losses import base
 from kdistill.losses.base import DistillBatch, WeightedSum, shared, whole
 from kdistill.losses.gather import gathered, same_everywhere
-from kdistill.losses.logit import CrossEntropy
+from kdistill.losses.logit import KD, CrossEntropy
 from kdistill.losses.mlkd import MLKD
 from kdistill.modules.fit_checks import who_sees_the_batch
 from kdistill.modules.student import StudentModule
 
 BALANCED = "ce balanced"
 TWO_VIEWS = "mlkd two views"
-NAMES = [*OPTIONS, BALANCED, TWO_VIEWS]
+SOME_LABELS = "kd some labels"
+NAMES = [*OPTIONS, BALANCED, TWO_VIEWS, SOME_LABELS]
+LABELLED = 3  # the first, of SOME_LABELS
 WIDTH = 2 + 2 + 16  # logits, those of a distillation head, and a layer's maps
 
 
 def sum_of(name: str) -> WeightedSum:
     if name == BALANCED:
         loss = whole(CrossEntropy(class_weights="balanced", class_counts=[2, 4]).double())
+    elif name == SOME_LABELS:
+        loss = WeightedSum({"ce": CrossEntropy(), "kd": KD()}, {"ce": 0.5, "kd": 0.5})
+        loss.unlike_parts = True
     else:
         loss = whole(MLKD(second_view=True)) if name == TWO_VIEWS else bound(name)
     assert loss is not None
@@ -85,6 +90,8 @@ def steps(module: nn.Module, name: str, rows: list[int], counted: int | None = N
     found, own = {}, getattr(module, "module", module)
     for step in range(2):
         image, batch = images().roll(step, 0)[rows], replace(part_of(batch_of(name), rows), counted=counted)
+        if name == SOME_LABELS:
+            batch = replace(batch, labelled=sum(row < LABELLED for row in rows))
         module.zero_grad()
         total = module(image, batch)
         total.backward()

@@ -19,7 +19,6 @@ from kdistill.data.pool import Pool
 from kdistill.data.room import check_batches
 from kdistill.data.serving import Serving
 from kdistill.data.unlabelled import with_unlabelled
-from kdistill.ranks import world
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +92,6 @@ class LoadedData(pl.LightningDataModule, ABC):
         return self._arrays
 
     def _with_unlabelled(self, arrays: ImageArrays, folder: str) -> ImageArrays:
-        if world.size() > 1:
-            raise UserError(
-                "dataset.unlabeled: several processes would have unlike shares of a batch's labels, so that one trains "
-                "alone: give trainer.devices=1, or dataset.unlabeled=null"
-            )
         if self.serving.batch_size < 2:
             raise UserError("dataset.unlabeled: a batch has images of both kinds: give dataset.batch_size=2 or more")
         own = {name: getattr(self, name) for name in ("root", "cache", "max_pixels") if hasattr(self, name)}

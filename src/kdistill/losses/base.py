@@ -25,8 +25,7 @@ class DistillBatch:
         soft_target: (N, K) probabilities that the data set carries, or None.
         teacher_logits: (N, K) without a gradient, or None where there is no teacher.
         student_features, teacher_features: maps or vectors by layer name; only the layers that the loss declares.
-        distillation_logits: (N, K) of a second head that learns from the teacher, or None; `student_logits` are then
-            those of the head that learns the labels.
+        distillation_logits: (N, K) of a second head that learns from the teacher, `student_logits` the labels; or None.
         votes: (N,) int64, how many annotators chose class 1, where the data set knows.
         second: the same of another view of the same samples, where a loss wants two (its `views` is 2).
         sample_weight: (N,) float32, how much each sample counts, 1 in the mean over training; None: all alike.
@@ -105,6 +104,7 @@ class WeightedSum(nn.Module):
 
     _weights: Tensor
     gather: bool
+    unlike_parts: bool = False  # set where processes have unlike numbers of labels of a batch
 
     def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float], *, gather: bool = False) -> None:
         """The losses and their weights.
@@ -152,8 +152,8 @@ class WeightedSum(nn.Module):
 
     @property
     def gathers(self) -> bool:
-        """Whether each process sees the whole batch: as asked for, and always where a part remembers each sample."""
-        return bool(self.needing_batch) and (self.gather or bool(remembering(self.parts)))
+        """Whether each process sees the whole batch: as asked for, and where a part's mean would not be right."""
+        return self.unlike_parts or (bool(self.needing_batch) and (self.gather or bool(remembering(self.parts))))
 
     @property
     def unweighed(self) -> tuple[str, ...]:

@@ -144,6 +144,11 @@ def who_sees_the_batch(loss: WeightedSum, *, processes: int, images: int) -> tup
         Whether all is well, and one line; None where there is nothing to say.
     """
     needing = " and ".join(loss.needing_batch)
+    if processes > 1 and loss.unlike_parts:
+        return True, (
+            f"each of {processes} processes sees the whole batch ({images} images), for their parts of it have unlike "
+            "numbers of labels"
+        )
     if processes == 1:
         said = "loss.gather=true: a single process sees every batch as a whole, and nothing is gathered"
         return (True, said) if loss.gather else None

@@ -120,6 +120,7 @@ def make_plan(config: DictConfig) -> TrainingPlan:
         gradient_clip_algorithm=config.trainer.get("gradient_clip_algorithm") or "norm",
     )
     check_optimizer(config, network)
+    options.loss.unlike_parts = arrays.unlabelled is not None and world.size() > 1
     shared = who_sees_the_batch(options.loss, processes=world.size(), images=data.serving.batch_size)
     if shared is not None:
         log.log(logging.INFO if shared[0] else logging.WARNING, shared[1])
