@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdistill.base.cores import own_cores, usable_cores
+from kdistill.base.cores import give_threads, own_cores, threads_of_each, usable_cores
 from kdistill.base.errors import UserError
 from kdistill.base.ranks import Ranks, is_another, ranks_of, refuse_ranks
 
@@ -33,6 +33,16 @@ def test_processes_of_torchrun_share_the_cores_and_those_of_srun_have_their_own(
     assert own_cores() == max(1, cores // 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(10 * cores))
     assert own_cores() == 1
+
+
+def test_the_processes_of_a_job_share_its_threads_and_a_number_of_the_users_own_stays() -> None:
+    job: dict[str, str] = {}
+    give_threads(job, 8)
+    assert job["OMP_NUM_THREADS"] == "8" and threads_of_each(job, 2) == 4 and threads_of_each(job, 9) == 1
+    own = {"OMP_NUM_THREADS": "8"}
+    give_threads(own, 2)
+    assert own == {"OMP_NUM_THREADS": "8"} and threads_of_each(own, 2) == "8"
+    assert threads_of_each({}, 1) == usable_cores()
 
 
 @pytest.mark.parametrize("alone", [{}, {"SLURM_NTASKS": "4"}, {**TORCHRUN, "WORLD_SIZE": "1"}, {"WORLD_SIZE": "1"}])

@@ -18,7 +18,7 @@ from kdistill.base.errors import UserError
 from kdistill.config.compose import check_overrides
 from kdistill.config.paths import conf_dir
 from kdistill.sweeps import launchers
-from kdistill.sweeps.launchers import check_plugin, most_at_a_time, threads_per_job
+from kdistill.sweeps.launchers import check_plugin, most_at_a_time, refuse_tasks, threads_per_job
 
 NAMES = ("joblib", "submitit_local", "submitit_slurm", "ray")
 
@@ -144,6 +144,15 @@ def test_a_launcher_with_a_typo_gets_the_nearest_name() -> None:
 def test_a_missing_plugin_is_an_error_with_the_command_that_installs_it() -> None:
     with pytest.raises(UserError, match="pip install hydra-elsewhere-launcher"):
         check_plugin({"_target_": "hydra_plugins.hydra_elsewhere_launcher.elsewhere.Launcher"})
+
+
+@pytest.mark.parametrize("asked", ["tasks_per_node", "nodes"])
+def test_a_job_of_several_tasks_is_answered_with_what_starts_processes(asked: str) -> None:
+    for name in NAMES:
+        refuse_tasks(preset(name))
+    for name in ("submitit_local", "submitit_slurm"):
+        with pytest.raises(UserError, match=rf"hydra.launcher.{asked}=2: .* trainer.devices=<processes>"):
+            refuse_tasks(preset(name, **{asked: 2}))
 
 
 def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdistill.base.cores import usable_cores
+from kdistill.base.cores import give_threads, usable_cores
 from kdistill.runs.elsewhere import JobsElsewhere
 from kdistill.screen.progress import progress
 
@@ -62,7 +62,7 @@ def run_jobs(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) ->
     """
     environment = dict(os.environ)
     if at_a_time > 1:  # else every process would start a thread for every core
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // at_a_time)))
+        give_threads(environment, max(1, usable_cores() // at_a_time))
     waiting, failed, done = list(jobs), [], 0
     running: dict[Job, tuple[subprocess.Popen[bytes], float]] = {}
     shown = JobsElsewhere(len(jobs), at_a_time, "trainings")

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import ReadWriteLock
 from omegaconf import DictConfig
 
+from kdistill.base.cores import give_threads
 from kdistill.base.errors import UserError
 from kdistill.base.run_paths import SUMMARY
 from kdistill.config.hydra_setup import running_job
@@ -101,7 +102,7 @@ class SweepJob:
             return record.status
         if self.folder not in sys.path:
             sys.path.append(self.folder)
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_job(launcher)))  # torch is not imported yet
+        give_threads(os.environ, threads_per_job(launcher))  # torch is not imported yet
         with _output_in(folder / LOG_FILE):
             return self._ended(record, folder, config, launcher).status
 

@@ -37,6 +37,7 @@ from kdistill.sweeps.launchers import (
     end_jobs,
     keep_environment,
     most_at_a_time,
+    refuse_tasks,
     runs_in_this_process,
 )
 
@@ -81,6 +82,7 @@ def run_sweep(
         settled = hydra.compose_config(config_name, given, RunMode.MULTIRUN, with_log_configuration=False).hydra
         given += _places(settled, overrides, name)
         check_plugin(settled.launcher)
+        refuse_tasks(settled.launcher)
         keep_environment(settled.launcher)
         refuse_intervals(settled, overrides)
         most = most_at_a_time(settled.launcher)

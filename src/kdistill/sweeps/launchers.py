@@ -29,6 +29,22 @@ def check_plugin(launcher: Any) -> None:
     raise UserError(f"this launcher needs the package {package}, which is not installed: {how_to_install(package)}")
 
 
+def refuse_tasks(launcher: Any) -> None:
+    """Checks that a queue starts one process for each job.
+
+    Raises:
+        UserError: it is to start several, each of which would train the whole job.
+    """
+    asked = {name: launcher.get(name) or 1 for name in ("nodes", "tasks_per_node")}
+    if max(asked.values()) > 1:
+        given = " ".join(f"hydra.launcher.{name}={count}" for name, count in asked.items() if count > 1)
+        raise UserError(
+            f"{given}: a job of a sweep is one task, which starts the processes that train it: leave that out, and "
+            "write trainer.devices=<processes> with hydra.launcher.cpus_per_task=<cores of all> (and "
+            "hydra.launcher.gpus_per_node=<GPUs>)"
+        )
+
+
 def keep_environment(launcher: Any) -> None:
     """Has Ray run its jobs in this environment; under `uv run` it would make another for them."""
     if _is_ray(launcher):

@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from kdistill.base.cores import usable_cores
+from kdistill.base.cores import THREADS, threads_of_each
 from kdistill.base.errors import Pruned, UserError
 from kdistill.base.ranks import Ranks, ranks_of
 from kdistill.base.storage import write_bytes
@@ -36,7 +36,6 @@ from kdistill.screen.quiet import settle_warnings
 from kdistill.screen.stop import end_at_once, stoppable
 
 Train = Callable[[DictConfig, Path, Ranks | None, bool], None]
-_THREADS = "OMP_NUM_THREADS"
 # Said by a process that looks after semaphores, where a run is stopped: the system has them back at its end.
 _UNTRACKED = "ignore::UserWarning:multiprocessing.resource_tracker"
 _AFTER_A_CRASH, _FOR_THE_FIRST, _TO_END = 1.0, 20.0, 2.0  # seconds
@@ -185,8 +184,9 @@ def _end_with_parent() -> None:
 @contextmanager
 def _environment(count: int) -> Iterator[None]:
     """A block in which processes are started with their share of the cores, and talk little; what is set stays."""
-    own = {"PYTHONWARNINGS": _UNTRACKED, "TORCH_CPP_LOG_LEVEL": "ERROR", _THREADS: str(max(1, usable_cores() // count))}
+    own = {"PYTHONWARNINGS": _UNTRACKED, "TORCH_CPP_LOG_LEVEL": "ERROR"}
     own |= {name: os.environ[name] for name in own.keys() & os.environ.keys()}
+    own[THREADS] = str(threads_of_each(os.environ, count))
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:
