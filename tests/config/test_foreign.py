@@ -28,6 +28,7 @@ FOREIGN = {
     "+notes=[a]": "write tags=[a,b]",
     "device=gpu": "write device=cuda",
     "trainer.precision=16": "write trainer.precision=16-mixed",
+    "trainer.strategy=fsdp": "each process has the whole student: write trainer.strategy=ddp",
     "epochs=5": "write trainer.max_epochs=5",
     "model=resnet18": "write student=timm student.name=resnet18",
     "data=cifar10": "write dataset=cifar10",

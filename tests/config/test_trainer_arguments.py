@@ -23,7 +23,6 @@ VALUES = {
     "trainer.gradient_clip_algorithm=value": None,
     "trainer.num_nodes=0": "must be greater than 0",
     "trainer.strategy=dpp": "did you mean 'ddp'?",
-    "trainer.strategy=fsdp": "each process has the whole student: write trainer.strategy=ddp",
     "trainer.max_stepz=3": "did you mean 'trainer.max_steps'?",
     "+trainer.sync_batchnrm=true": "did you mean 'trainer.sync_batchnorm'?",
     "trainer.min_steps=-1": "must be greater than or equal to 0",

@@ -12,8 +12,8 @@ _DEVICES = (
     "are a sweep, -m with hydra/launcher=joblib"
 )
 _WHOLE = (
-    "each process has the whole student: write trainer.strategy=ddp; a script's own pl.Trainer(strategy=...) takes any "
-    "of Lightning's strategies (docs/lightning.md)"
+    "each process has the whole student: write trainer.strategy=ddp; a script with a Trainer of its own takes any of "
+    "Lightning's strategies (docs/lightning.md)"
 )
 _SHORT = "write debug=fast_dev_run (one step of every stage), or debug=limit (a part of each epoch)"
 _GO_ON = (
