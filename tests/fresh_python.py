@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_PATIENCE = 240  # seconds
+_PATIENCE, _CHECK = 240, 900  # seconds: for packages, for a check on a machine that does other work
 
 
 def fresh_python(place: Path, runtime: str, versions: Mapping[str, str]) -> tuple[Path, set[str]]:
@@ -41,8 +41,6 @@ def fresh_python(place: Path, runtime: str, versions: Mapping[str, str]) -> tupl
 def checked_by(python: Path, folder: Path, copy: Path) -> str:
     """What the check of an export folder says in that environment, of a copy that lies alone."""
     shutil.copytree(folder, copy)
-    done = subprocess.run(
-        [python, copy / "check.py"], capture_output=True, text=True, env={}, timeout=_PATIENCE, cwd=copy
-    )
+    done = subprocess.run([python, copy / "check.py"], capture_output=True, text=True, env={}, timeout=_CHECK, cwd=copy)
     assert done.returncode == 0, done
     return done.stdout

@@ -139,7 +139,7 @@ def test_a_runtimes_check_passes_in_a_fresh_environment_with_numpy_and_the_runti
     assert runtime in listed and not {"torch", "kdistill", "onnx", "nncf", "timm"} & listed
     if runtime == "executorch":  # it stands on torch, which is large: the one that is installed here is lent
         here, there = Path(torch.__file__).parents[1], next(python.parents[1].glob("lib/python*/site-packages"))
-        for name in ("torch", "nvidia", "networkx", "jinja2", "markupsafe"):
+        for name in ("torch", "torchgen", "functorch", "nvidia", "networkx", "jinja2", "markupsafe"):
             if (here / name).exists() and not (there / name).exists():
                 (there / name).symlink_to(here / name)
     for name in made:
