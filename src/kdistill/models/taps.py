@@ -92,7 +92,7 @@ def tapped(network: nn.Module, layers: Sequence[str], *, owner: str) -> Iterator
             kept[layer] = guessed_maps(kept[layer], sizes[network])
         if named.as_scores:
             kept[layer] = _scores(kept[layer], network)
-        versions[layer] = value._version  # a view of it counts with it
+        versions[layer] = kept[layer]._version  # that of the value, where it is a view of it
 
     def measure(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         sizes[module] = inputs[0].shape[-2:]
