@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdistill.config.compose import compose_config
+from kdistill.config.paths import conf_dir
 
 DOCS = Path(__file__).parents[2] / "docs" / "your_data.md"
 TABLE = DOCS.read_text().split("**Sources.**")[1].split("torchvision's are found")[0]
@@ -41,6 +42,14 @@ def test_each_source_of_the_table_is_taken_as_it_is_written(
     config = compose_config(["+experiment=distill", *given])
     target = str(config.dataset["_target_"])
     assert target.startswith("kdistill.data.") or target in words
+
+
+@pytest.mark.slow
+def test_the_experiment_for_ones_own_data_takes_every_loss_of_a_teacher(tmp_path: Path) -> None:
+    for path in sorted(Path(conf_dir(), "loss").glob("*.yaml")):
+        if "\nalpha:" in path.read_text():
+            words = ["+experiment=distill", f"dataset.root={tmp_path}", f"loss={path.stem}"]
+            assert compose_config(words).loss.alpha is not None
 
 
 def test_the_table_has_a_row_for_each_kind_of_source() -> None:

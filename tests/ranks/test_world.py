@@ -110,10 +110,13 @@ def _stored(place: Path) -> tuple[list[int], float, list[float]]:
 
     def outputs(view: int, index: Tensor) -> dict[str, Tensor]:
         computed.extend(index.tolist())
-        return {"logits": index.float().view(-1, 1)}
+        return {"logits": index.float().view(-1, 1), "many": many[index]}
 
-    store = ReplayStore(place, "teacher", {}, shapes={"logits": (1,)}, samples=11, dtype="fp32")
+    many = torch.arange(220.0).view(11, 20).sin()
+    shapes = {"logits": (1,), "many": (20,)}
+    store = ReplayStore(place, "teacher", {}, shapes=shapes, samples=11, dtype="fp32", top_k={"many": 3})
     store.fill([0], outputs, batch_size=2, what="answers")
+    assert torch.equal(store.read(0, torch.arange(11))["many"], store.forms["many"].rounded(many))
     means = Means()
     means.add(torch.tensor([float(world.rank())]), 1 + 2 * world.rank())  # one sample of 0, three of 1
     return computed, float(means.take()), store.read(0, torch.arange(11))["logits"].flatten().tolist()
