@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.errors import NothingFinished
 from kdistill.base.shell import shell_line
 from kdistill.base.typed import typed_command
 from kdistill.config.cli import run_door
 from kdistill.config.hydra_setup import running_job
 
 if TYPE_CHECKING:
+    from kdistill.comparison.train_arms import Train
     from kdistill.runs.comparison import Comparison
 
 _OWN_KEYS = ("runs", "arms", "output", "name", "logger")  # what goes with `runs`
@@ -41,14 +43,19 @@ def of_finished_runs(config: DictConfig) -> tuple["Comparison", Path]:
     return compare(subject.arms, name, notes=subject.notes), folder
 
 
-def of_an_experiment(config: DictConfig) -> tuple["Comparison", Path, bool]:
+def of_an_experiment(config: DictConfig, train: "Train | None" = None) -> tuple["Comparison", Path, bool]:
     """Trains what is not there yet of a distill experiment and its controls, and compares.
+
+    Args:
+        config: a composed `compare` config.
+        train: trains one run in this process; None: each is a process of its own.
 
     Returns:
         The comparison of what is finished, the folder that all of it lies in, and whether a training failed.
 
     Raises:
         UserError: an arm's config is wrong, several processes were started, or another comparison trains there.
+        NothingFinished: all trainings failed.
     """
     from kdistill.base.errors import UserError
     from kdistill.base.ranks import refuse_ranks
@@ -60,34 +67,44 @@ def of_an_experiment(config: DictConfig) -> tuple["Comparison", Path, bool]:
     refuse_ranks(os.environ)
     if not config.trainer.fit:
         raise UserError("trainer.fit=false prints the plan of one run: give it to kdistill.train")
-    folder, folders, failed = train_arms(config)
+    folder, folders, failed = train_arms(config, train)
     arms = {name: [read_run(path) for path in paths if RunFolder(path).finished] for name, paths in folders.items()}
     finished = {name: runs for name, runs in arms.items() if runs}
     if not finished:
-        print("no training finished (see above): there is nothing to compare", file=sys.stderr)
-        raise SystemExit(1)
+        raise NothingFinished("no training finished (see above): there is nothing to compare")
     return compare(finished, config.name), folder, bool(failed)
+
+
+def write(result: "Comparison", folder: Path) -> None:
+    """Writes a comparison as data, as Markdown and as a page."""
+    from kdistill.base.storage import write_json, write_text
+    from kdistill.reporting.comparison_forms import markdown, page
+    from kdistill.runs.record_file import as_plain
+
+    write_json(folder / "comparison.json", as_plain(result))
+    write_text(folder / "comparison.md", markdown(result))
+    write_text(folder / "comparison.html", page(result))
 
 
 def job(config: DictConfig) -> None:
     """One job of the command line; leaves with exit code 1 if a training failed."""
-    from kdistill.base.storage import write_json, write_text
-    from kdistill.reporting.comparison_forms import markdown, page, print_comparison
-    from kdistill.runs.record_file import as_plain
+    from kdistill.reporting.comparison_forms import print_comparison
 
     failed = False
     if config.runs:
         result, folder = of_finished_runs(config)
         compared = [_listed(name, getattr(config, name)) for name in ("runs", "arms") if getattr(config, name)]
     else:
-        result, folder, failed = of_an_experiment(config)
+        try:
+            result, folder, failed = of_an_experiment(config)
+        except NothingFinished as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(1) from None
         compared = [os.path.relpath(folder)]
     if running_job():  # else nobody typed it
         result = dataclasses.replace(result, command=typed_command("compare"))
     folder = Path(config.output) if config.output is not None else folder
-    write_json(folder / "comparison.json", as_plain(result))
-    write_text(folder / "comparison.md", markdown(result))
-    write_text(folder / "comparison.html", page(result))
+    write(result, folder)
     print_comparison(result, str(folder), more=shell_line(["python", "-m", "kdistill.report", *compared]))
     if config.logger:
         from kdistill.tracking.wandb_comparison import log_comparison

@@ -20,6 +20,10 @@ class CannotWrite(UserError, OSError):
         return str(self.strerror)
 
 
+class NothingFinished(Exception):
+    """All trainings that something was to be made of have failed; why, each has said."""
+
+
 class Pruned(Exception):
     """A trial's pruner has ended its training.
 

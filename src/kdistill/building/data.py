@@ -8,9 +8,10 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from kdistill.base.errors import UserError
+from kdistill.building.given import data_module
 from kdistill.building.instantiate import build
 from kdistill.building.transforms import build_transforms
-from kdistill.config.sections import CUSTOM_DATA, OWN_MODULE, custom_data_keys
+from kdistill.config.sections import CUSTOM_DATA, GIVEN, OWN_MODULE, custom_data_keys
 from kdistill.config.tree import Tree, plain
 from kdistill.data.module import ArrayDataModule
 from kdistill.data.transforms import KeyedTransforms
@@ -28,7 +29,7 @@ def build_data(config: DictConfig) -> ArrayDataModule:
     if inspect.isclass(target) and issubclass(target, ArrayDataModule):
         content = plain(section, resolve=True)
         return _built(content, build_transforms(content.pop("transform", None)))
-    is_module = inspect.isclass(target) and issubclass(target, pl.LightningDataModule)
+    is_module = target is data_module or (inspect.isclass(target) and issubclass(target, pl.LightningDataModule))
     content, own = plain(section, resolve=True), custom_data_keys()
     transform = build_transforms(content.pop("transform", None))
     items = OmegaConf.create({key: value for key, value in content.items() if key not in own})
@@ -45,7 +46,9 @@ def build_data(config: DictConfig) -> ArrayDataModule:
     def make(**arguments: Any) -> Any:
         return build(OmegaConf.create({**plain(items), **arguments}), "dataset")
 
-    return _built(served, transform, make=make, label=str(section._target_).rpartition(".")[2])
+    is_given = str(section._target_).startswith(GIVEN)
+    label = str(section.name) if is_given else str(section._target_).rpartition(".")[2]
+    return _built(served, transform, make=make, label=label)
 
 
 def _built(section: Tree, transform: KeyedTransforms | None, **given: Any) -> ArrayDataModule:

@@ -16,6 +16,8 @@ from omegaconf import DictConfig
 
 from kdistill.base.errors import UserError
 from kdistill.base.network_names import timms_name
+from kdistill.building.given import TARGETS as GIVEN_TARGETS
+from kdistill.building.given import callback
 from kdistill.config.sections import CUSTOM_DATA, WANDB_LOGGER
 from kdistill.config.transforms import HOME, with_sections
 from kdistill.config.tree import Tree, plain, targets
@@ -111,6 +113,8 @@ def is_trusted(target: str, allowed: Sequence[str] = (), *, watches: bool = Fals
         if shows:
             return _is_transform(found)
         return _home(found).startswith(_HOMES[parts[0]]) and issubclass(found, _classes(watches=watches))
+    if found in GIVEN_TARGETS:  # they look up what this process has been given as an object, and call nothing else
+        return not shows and (found is callback) == watches
     own = not shows and inspect.isfunction(found) and _home(found).startswith(f"{parts[0]}.")
     return own and (_is_logger(found) if watches else _is_builder(found, parts[0]))
 

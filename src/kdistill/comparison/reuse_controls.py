@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.base.errors import UserError
 from kdistill.base.whole import whole_folder
 from kdistill.config.key_identity import SAME_CONTROL, that_count
+from kdistill.config.sections import GIVEN
 from kdistill.config.tree import Leaves, as_written
 from kdistill.runs.finished import read_run
 from kdistill.runs.folder import RunFolder
@@ -69,6 +70,8 @@ def _is_told_by(trained: Leaves) -> bool:
     """Whether equal settings mean equal training."""
     for key, value in trained.items():
         if key.endswith("_target_") and str(value).partition(".")[0] not in _INSTALLED:
+            return False
+        if isinstance(value, str) and value.startswith(GIVEN):
             return False
         if not key.startswith("dataset.") and isinstance(value, str) and Path(value).is_file():
             return False

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,8 +21,10 @@ from kdistill.screen.progress import progress
 
 log = logging.getLogger(__name__)
 
+Train = Callable[[DictConfig, Path], object]
 
-def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Job]]:
+
+def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, dict[str, list[Path]], list[Job]]:
     """Trains every arm with every seed, in `outputs/compare/<name>-<key>/<arm>-seed<k>`.
 
     All configs are checked before the first training starts. A control that another comparison in `outputs/compare` has
@@ -31,6 +34,7 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
 
     Args:
         config: a composed `compare` config.
+        train: trains one run in this process, one after another; None: each is a process of its own.
 
     Returns:
         The folder, the runs' folders by arm, and the trainings that failed.
@@ -48,22 +52,32 @@ def train_arms(config: DictConfig) -> tuple[Path, dict[str, list[Path]], list[Jo
             write_arm(folder / "arms", name, arm)
         missing = [entry for entry in _ordered(folders, seeds) if not RunFolder(entry[2]).finished]
         missing = [(name, seed, own) for name, seed, own in missing if not _reused(arms[name], seed, own)]
-        at_a_time = jobs_at_a_time(config.jobs, device_of(config))
+        at_a_time = jobs_at_a_time(config.jobs, device_of(config)) if train is None else 1
         there = len(arms) * len(seeds) - len(missing)
         what = f"{len(missing)} training{'s' * (len(missing) != 1)}, {at_a_time} at a time"
         log.info(f"{what}, {there} finished before: {folder}")
         groupless = [key for key, section in wandb_sections(config).items() if not section.group]
         grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
         progress().last_words = lambda: of_many("compare", folder, "trainings")
+        if train is not None:
+            for name, seed, own in missing:
+                train(_seeded(arms[name], seed), own)
+            return folder, folders, []
         failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
     return folder, folders, failed
 
 
 def _reused(arm: DictConfig, seed: int, folder: Path) -> bool:
-    source = reuse_control(OmegaConf.merge(arm, {"seed": seed}), folder)  # type: ignore[arg-type]
+    source = reuse_control(_seeded(arm, seed), folder)
     if source is not None:
         log.info(f"reused {folder.name}: finished with the same settings on the same data in {source}")
     return source is not None
+
+
+def _seeded(arm: DictConfig, seed: int) -> DictConfig:
+    found = OmegaConf.merge(arm, {"seed": seed})
+    assert isinstance(found, DictConfig)
+    return found
 
 
 def _ordered(folders: dict[str, list[Path]], seeds: range) -> list[tuple[str, int, Path]]:

@@ -143,6 +143,19 @@ def is_hydras(name: Any) -> bool:
     return str(name).startswith("_") and str(name).endswith("_")
 
 
+GIVEN = "kdistill.building.given."  # before the targets that stand for objects of a script's own
+
+
+def given_objects(tree: Tree) -> list[str]:
+    """The sections that stand for objects which a script gave, as `student=MyNet`: no file can make them again."""
+    sections = {**tree, **{f"callbacks.{name}": one for name, one in (tree.get("callbacks") or {}).items()}}
+    return [
+        f"{key}={one['name']}"
+        for key, one in sections.items()
+        if isinstance(one, dict) and str(one.get("_target_")).startswith(GIVEN)
+    ]
+
+
 WANDB_LOGGER = "kdistill.tracking.loggers.wandb_logger"
 
 

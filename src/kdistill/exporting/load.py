@@ -87,8 +87,6 @@ def _session(path: Path, threads: int) -> FileSession:
 
 
 def _of_run(folder: Path, threads: int, allow: Sequence[str]) -> Classifier:
-    import torch
-
     from kdistill.building.stored import stored_config, stored_network
     from kdistill.exporting.device_network import DeviceNetwork
     from kdistill.exporting.torch_session import TorchSession
@@ -97,7 +95,6 @@ def _of_run(folder: Path, threads: int, allow: Sequence[str]) -> Classifier:
     run = RunFolder.open(folder)
     record = run.record()
     trained = stored_config(run, record, allow)
-    torch.set_num_threads(threads)
     network = DeviceNetwork(stored_network(run, trained, record, allowed=allow).network, record.input, layout="nchw")
     facts = DeviceFacts(
         format="torch",
@@ -110,4 +107,4 @@ def _of_run(folder: Path, threads: int, allow: Sequence[str]) -> Classifier:
         metrics=dict(record.test),
         versions=record.versions,
     )
-    return Classifier(facts, TorchSession(network), run.path)
+    return Classifier(facts, TorchSession(network, threads=threads), run.path)

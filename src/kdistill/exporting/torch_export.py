@@ -30,5 +30,4 @@ class TorchExport(Format):
 
         from kdistill.exporting.torch_session import TorchSession
 
-        torch.set_num_threads(threads)
-        return TorchSession(torch.export.load(path).module())
+        return TorchSession(torch.export.load(path).module(), threads=threads)
