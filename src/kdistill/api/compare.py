@@ -14,6 +14,7 @@ from kdistill.config.schema import CompareConfig
 from kdistill.config.sections import given_objects
 from kdistill.config.tree import plain
 from kdistill.config.validate import validate
+from kdistill.reporting.comparison_forms import print_comparison
 
 if TYPE_CHECKING:
     from kdistill.runs.comparison import Comparison
@@ -39,6 +40,7 @@ def compare_run(config: DictConfig, *, seeds: int, allow: Sequence[str], keys: M
         except NothingFinished as error:
             raise UserError(str(error)) from error
         write(result, folder)
+        print_comparison(result, str(folder))
         if failed:
             raise UserError(f"a training failed (see above); {folder} has the comparison of what finished")
         return result
