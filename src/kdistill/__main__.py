@@ -2,6 +2,8 @@
 
 import runpy
 import sys
+from collections.abc import Iterable
+from typing import NoReturn
 
 from kdistill import __version__
 from kdistill.base.spelling import did_you_mean
@@ -21,7 +23,10 @@ HELP = "\n".join(
         "",
         *(f"  kdistill {name:<12}{what}" for name, what in COMMANDS.items()),
         "",
-        "  kdistill <command> --help   what can be said to it, with examples",
+        "  kdistill <command> --help        what can be said to it, with examples",
+        "  kdistill schema [command]        a JSON schema of its whole config (of train, if none is given)",
+        '  kdistill completion <shell>      TAB completion: eval "$(kdistill completion bash)", or zsh;',
+        "                                   kdistill completion fish | source",
         "  kdistill --version",
         "",
         "The first thing to type: kdistill train +experiment=mnist_distill",
@@ -36,12 +41,34 @@ def main() -> None:
         print(HELP)
     elif word in ("--version", "-V", "version"):
         print(f"kdistill {__version__}")
+    elif word == "completion":
+        from kdistill.config.completion import SHELLS, completion
+
+        print(completion(_one_of(sys.argv[2:], SHELLS, "shell"), COMMANDS), end="")
+    elif word == "schema":
+        import json
+
+        from kdistill.config.json_schema import SCHEMAS, json_schema
+
+        print(json.dumps(json_schema(_one_of(sys.argv[2:] or ["train"], SCHEMAS, "command")), indent=2))
     elif (command := word.replace("-", "_")) in COMMANDS:
         del sys.argv[1]
         runpy.run_module(f"kdistill.{command}", run_name="__main__", alter_sys=True)
     else:
-        print(f"{word!r} is no command{did_you_mean(word, COMMANDS)}\n\n{HELP}", file=sys.stderr)
-        raise SystemExit(2)
+        _leave(f"{word!r} is no command{did_you_mean(word, COMMANDS)}\n\n{HELP}")
+
+
+def _one_of(words: list[str], known: Iterable[str], what: str) -> str:
+    """The one word that is wanted; leaves with exit code 2 where it is another."""
+    if len(words) != 1 or words[0] not in known:
+        given = " ".join(words) or "nothing"
+        _leave(f"{given!r} is no {what}{did_you_mean(given, known)} (there are: {', '.join(known)})")
+    return words[0]
+
+
+def _leave(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def distill(
             words += _data(data)
         is_own_loss = hasattr(loss, "state_dict")
         words += words_of({"loss": "kd"} if is_own_loss or (loss is None and not experiment) else {})
-        more = {} if loss is None or is_own_loss else {"loss": loss}
+        more: dict[str, Any] = {} if loss is None or is_own_loss else {"loss": loss}
         more |= {"seed": seed} | ({} if epochs is None else {"trainer.max_epochs": epochs})
         names, own_callbacks = _callbacks(callbacks)
         config = compose_config([*words, *words_of({**names, **more, **keys})])
