@@ -34,7 +34,8 @@ def test_the_first_word_after_kdistill_is_completed_to_a_command() -> None:
 
 
 def test_the_words_after_a_command_are_asked_of_that_command() -> None:
-    stub = 'kdistill() { echo "loss.alpha= loss.temperature= $1:$COMP_LINE"; }'
+    words = "loss.alpha= loss.temperature="
+    stub = f'kdistill() {{ [ "$1:$COMP_LINE" = "train:kdistill-train loss.t" ] && echo "{words}"; }}'
     line = 'COMP_WORDS=(kdistill train loss.t) COMP_CWORD=2 COMP_LINE="kdistill train loss.t"'
     typed = f'{line}; _kdistill; echo "${{COMPREPLY[*]}}"'
     script = f"{completion('bash', ['train'])}\n{stub}\n{typed}"
