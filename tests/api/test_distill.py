@@ -124,10 +124,11 @@ def test_a_file_may_name_what_looks_objects_up_and_nothing_else_there() -> None:
 @pytest.mark.slow
 def test_three_lines_of_python_distil_predict_and_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    teacher = Band(knows=True)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     as_it_is = {"teacher.mean": [0.0] * 3, "teacher.std": [1.0] * 3}
     data = (pictures(120, 0), pictures(30, 1))
-    run = kdistill.distill(Band(knows=True), lambda: Band(), data, epochs=2, **as_it_is, **QUICK)
+    run = kdistill.distill(teacher, lambda: Band(), data, epochs=2, **as_it_is, **QUICK)
     assert run.figures["teacher_test"]["accuracy"] == 1.0 and 0 <= run.figures["test"]["accuracy"] <= 1
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
     image = pictures(6, 5).tensors[0]

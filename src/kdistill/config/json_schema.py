@@ -52,16 +52,15 @@ def _section(schema: Any, *, is_open: bool = False) -> dict[str, Any]:
 
 def _value(one: Field[Any]) -> dict[str, Any]:
     """The schema of a key, with its default."""
-    if isinstance(one.type, type) and is_dataclass(one.type):
-        return _section(one.type, is_open=one.name in _OPEN)
+    kind: Any = one.metadata.get("type", one.type)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _section(kind, is_open=one.name in _OPEN)
     if "words" in one.metadata:
         found: dict[str, Any] = {"type": "string", "enum": list(one.metadata["words"])}
-    elif one.type is Any:
+    elif kind is Any:
         found = _target(is_optional=one.default is None)
-    elif "type" in one.metadata:
-        found = TypeAdapter(one.metadata["type"]).json_schema()
     else:
-        found = TypeAdapter(one.type).json_schema()
+        found = TypeAdapter(kind).json_schema()
     default = one.default_factory() if one.default_factory is not NONE_GIVEN else one.default
     return found if default in (MISSING, NONE_GIVEN) else {**found, "default": default}
 
