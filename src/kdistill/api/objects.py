@@ -156,11 +156,20 @@ def give_again(section: Mapping[str, Any], key: str, thing: Any) -> None:
     """
     if not str(section.get("_target_", "")).startswith(GIVEN):
         raise UserError(f"{key}= is not needed: the run's folder says by itself what its {key} is, {section}")
-    if key == "data" and str(section["_target_"]).endswith("dataset"):
+    place = str(section["fingerprint"])
+    if key != "data":
+        if kept(place) is None:  # else this process has what the run was given
+            keep((lambda: copy.deepcopy(thing)) if _is_made(section) and isinstance(thing, nn.Module) else thing, place)
+        return
+    if str(section["_target_"]).endswith("dataset"):
         thing = _parts(thing)
-    elif key == "data" and not isinstance(thing, pl.LightningDataModule):
+    elif not isinstance(thing, pl.LightningDataModule):
         thing = Loaders(**_parts(thing))
-    keep(thing, str(section["fingerprint"]))
+    keep(thing, place)
+
+
+def _is_made(section: Mapping[str, Any]) -> bool:
+    return str(section["_target_"]).endswith("made_network")
 
 
 def _of_network(network: nn.Module) -> str:
