@@ -22,7 +22,7 @@ QUICK: dict[str, Any] = {
 
 
 class Band(nn.Module):
-    """Knows where the bright band is without being trained, or learns it."""
+    """One layer that knows where the bright band is without being trained, or learns it."""
 
     def __init__(self, knows: bool = False) -> None:
         super().__init__()
