@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for."""
+"""What a package has under its name is imported when it is first asked for."""
 
 from collections.abc import Collection, Mapping
 from importlib import import_module
