@@ -20,6 +20,7 @@ from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.arrays import ImageArrays, Split
 from kdistill.data.module import ArrayDataModule
 from kdistill.modules.distill import Teacher as Answering
+from kdistill.modules.teacher import FrozenTeacher
 from kdistill.ranks import world
 from kdistill.replay.answer_rows import ABOUT, AS_IT_IS
 from kdistill.screen.progress import progress
@@ -51,6 +52,12 @@ def export_answers(
     path, arrays = Path(config.replay.export).expanduser(), data.arrays
     if arrays.unlabelled is not None:
         log.warning("replay.export=%s: the answers to the pictures of dataset.unlabeled are not written", path)
+    replay = config.replay
+    if not isinstance(answering, FrozenTeacher) and (replay.keep, replay.dtype) != ("all", "fp32"):
+        log.warning(
+            "replay.export=%s: answers that are replayed are written as they are stored (replay.keep=%s, "
+            "replay.dtype=%s); replay.teacher=off writes them whole", path, replay.keep, replay.dtype,
+        )  # fmt: skip
     views = sorted(set(data.views_shown(epochs_of(config))))
     rows = len(arrays.train) * len(views) + len(arrays.val) + len(arrays.test)
     needed = rows * (4 * arrays.num_classes + _BESIDE)
