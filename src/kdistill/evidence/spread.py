@@ -72,16 +72,17 @@ def estimate(values: np.ndarray, drawn: np.ndarray, *, samples: int) -> Estimate
     seeds = len(values)
     if values.ndim != 1 or drawn.ndim != 2 or drawn.shape[1] != seeds or not seeds or len(drawn) < 2:
         raise ValueError(f"values must be (S,) and drawn (B, S), not {values.shape} and {drawn.shape}")
-    drawn = drawn[~np.isnan(drawn).any(1)]
+    drawn = drawn[~np.isnan(drawn).any(1)].astype(np.float64)
     if np.isnan(values).any() or len(drawn) < 2:
         raise ValueError("the metric is not defined on these samples")
     mean = float(values.mean())
-    covariance = np.cov(drawn, rowvar=False).reshape(seeds, seeds)
     if seeds == 1:
-        between, shared, df = None, float(covariance[0, 0]), np.inf
+        between, shared, df = None, float(drawn.var(ddof=1)), np.inf
     else:
         between = float(values.var(ddof=1))
-        shared = max(float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1))), 0.0)
+        # Of a sum the variance holds each seed's and twice the covariance of each pair.
+        pairs = drawn.sum(1).var(ddof=1) - drawn.var(0, ddof=1).sum()
+        shared = max(float(pairs / (seeds * (seeds - 1))), 0.0)
         df = (seeds - 1) * (1 + seeds * shared / between) ** 2 if between else np.inf
     se = float(np.sqrt((between or 0.0) / seeds + shared))
     half = float(student_t.ppf((1 + LEVEL) / 2, df)) * se
