@@ -218,7 +218,7 @@ def test_the_device_is_what_is_there() -> None:
         (["loss=at", "loss.power=0.5"], r"^loss=kdistill\.losses\.at\.AT: power=0\.5: must be 1 or more$"),
         (["loss=mlkd", "loss.temperatures=[]"], r"temperatures=\[\]: mlkd needs at least one$"),
         (["loss=several", "loss.parts.dist._target_=kdistill.losses.at.AT", "~loss.parts.dist.temperature",
-          "~loss.parts.dist.beta", "~loss.parts.dist.gamma", "~loss.parts.dist.standardize",
+          "~loss.parts.dist.beta", "~loss.parts.dist.gamma", "~loss.parts.dist.epsilon", "~loss.parts.dist.standardize",
           "+loss.parts.dist.power=0.5"], r"power=0\.5: must be 1 or more$"),
     ],
 )  # fmt: skip
