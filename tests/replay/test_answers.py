@@ -218,7 +218,8 @@ def test_what_is_exported_is_read_back_to_the_bit(kind: type[Toys], tmp_path: Pa
     data = kind(**serving)
     views = {view: torch.from_numpy(ANSWERS[view]) for view in (0, 1)}
     known = KnownAnswers("a", Path("a.npz"), "f", views, val=views[0][:3], test=views[1][:3])
-    config = OmegaConf.create({"trainer": {"max_epochs": 4}, "replay": {"export": str(tmp_path / "new" / "b.npz")}})
+    replay = {"export": str(tmp_path / "new" / "b.npz"), "keep": "all", "dtype": "fp32"}
+    config = OmegaConf.create({"trainer": {"max_epochs": 4}, "replay": replay})
     export_answers(
         config,
         Teacher(known, facts_of(known, data), 0.0),
