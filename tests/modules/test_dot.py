@@ -134,6 +134,7 @@ def test_accumulated_gradients_make_the_step_of_the_larger_batch() -> None:
     assert alike(several, trained(distilled(dot), loader(16)))
 
 
+@pytest.mark.slow
 def test_several_steps_a_call_are_the_same_steps(blocks: Path) -> None:
     config = compose.compose_config(["+experiment=mnist_scratch", *on_digits(blocks), "dataset.limit=200"])
     weights = []

@@ -249,7 +249,7 @@ def test_replayed_features_teach_as_if_they_were_computed(teacher: nn.Module, bl
         assert stored == pytest.approx(online, rel=1e-5)
 
 
-@pytest.mark.parametrize("replayed", [False, True])
+@pytest.mark.parametrize("replayed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_second_view_is_the_next_epochs_and_replays(
     teacher: nn.Module, blocks: Path, tmp_path: Path, replayed: bool
 ) -> None:

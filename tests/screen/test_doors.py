@@ -70,6 +70,7 @@ def test_teacher_and_student_train_in_one_line_and_the_commands_that_are_named_a
     assert rows and all(len(line) < 80 for line in rows), "no row of a table is wrapped"
 
 
+@pytest.mark.slow
 def test_a_sweep_counts_its_jobs_and_ctrl_c_leaves_what_is_finished(terminal: Begin, quick: list[str]) -> None:
     shown = terminal(
         "train", "-m", "+experiment=mnist_scratch", *scratch(quick), "trainer.max_epochs=10,300", width=120
@@ -87,6 +88,7 @@ def test_a_sweep_counts_its_jobs_and_ctrl_c_leaves_what_is_finished(terminal: Be
     assert again.interrupt() < SOON and again.code == 130
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_training_at_once_and_its_last_line_goes_on(terminal: Begin, quick: list[str]) -> None:
     shown = terminal(
         "train", "+experiment=mnist_scratch", *scratch(quick), "trainer.max_epochs=300", "hydra.run.dir=run"
@@ -118,6 +120,7 @@ def test_ctrl_c_ends_decoding(terminal: Begin, tmp_path: Path) -> None:
     assert shown.whole[-1].startswith("stopped: no epoch was over yet; this goes on: "), shown.text
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_storing_of_answers_and_what_is_stored_is_kept(
     terminal: Begin, quick: list[str], tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ def starts(folder: Path = GRID) -> dict[str, int]:
     return {path.parent.name: len(path.read_text().split()) for path in folder.glob("*/starts.txt")}
 
 
+@pytest.mark.slow
 def test_the_best_on_validation_is_chosen_and_its_test_alone_is_shown(start, capsys: pytest.CaptureFixture) -> None:
     assert start("loss.temperature=4,16", "loss.alpha=0.1,0.5") == 0
     found, shown = result(), capsys.readouterr().out
