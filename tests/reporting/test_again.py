@@ -16,9 +16,11 @@ CASES = [
     ["+experiment=mnist_distill", "dataset.root='a \"b\", [c]'", "teacher.recipe_overrides=['trainer.max_epochs=1']"],
     ["+experiment=mnist_scratch", "dataset.augment=null", "trainer.gradient_clip_val=1.5", "~callbacks.lr"],
     ["+experiment=mnist_scratch", "student=custom", "student._target_=kdistill.models.mnist.MnistCNN"],
-    ["+experiment=mnist_distill", "name=another_name", "optimizer=sgd", "scheduler=none", "loss=dkd"],
     ["+experiment=mnist_scratch", "teacher=mnist_cnn", "teacher.checkpoint=a.pt"],
     ["+experiment=mnist_teacher", "logger=tensorboard", "optimizer.lr=1e-05"],
+    ["+experiment=distill", "dataset=custom", "dataset._target_=torchvision.datasets.FakeData", "+dataset.size=100"],
+    ["+experiment=distill", "dataset=csv", f"dataset.file={__file__}", "dataset.views=2"],
+    ["+experiment=distill", "dataset=cifar10", "teacher=answers", f"teacher.file={__file__}"],
 ]
 
 
@@ -28,7 +30,14 @@ def as_run_folder_holds_it(config: DictConfig) -> DictConfig:
     return found
 
 
-@pytest.mark.parametrize("given", CASES, ids=lambda given: " ".join(given[1:]) or "as it is")
+OTHER = ["+experiment=mnist_distill", "name=another_name", "optimizer=sgd", "scheduler=none", "loss=dkd"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [*CASES, pytest.param(OTHER, marks=pytest.mark.slow)],  # which is held against all experiments
+    ids=lambda given: " ".join(given[1:]).replace(__file__, "file") or "as it is",
+)
 def test_the_command_composes_the_same_config(given: list[str]) -> None:
     config = as_run_folder_holds_it(compose_config(given))
     words = shlex.split(command(config))

@@ -32,7 +32,10 @@ def overrides(config: DictConfig) -> list[str]:
     wanted = plain(config)
     known = _experiments()
     near = [config.name] if config.name in known else known
-    tried = [[f"+experiment={name}", *_differences(wanted, _composed(name))] for name in near]
+    tried = []
+    for name in near:
+        chosen = (f"+experiment={name}", *_options(wanted, plain(_composed((f"+experiment={name}",)))))
+        tried.append([*chosen, *_differences(wanted, _composed(chosen))])
     return min(tried, key=len)
 
 
@@ -40,10 +43,28 @@ def _experiments() -> list[str]:
     return sorted(path.stem for path in Path(conf_dir(), "experiment").glob("*.yaml"))
 
 
+def _options(wanted: Tree, composed: Tree) -> list[str]:
+    """The options of groups by whose keys the run's data set and networks go, where the experiment has others."""
+    found = []
+    for group in ("dataset", "student", "teacher"):
+        target, now = (at(tree, f"{group}._target_") for tree in (wanted, composed))
+        if ABSENT not in (target, now) and target != now:
+            options = _options_by_target(group)
+            found += [f"{group}={options.get(target, 'custom')}"]
+    return found
+
+
 @cache
-def _composed(experiment: str) -> DictConfig:
-    config, _ = check_overrides([f"+experiment={experiment}"])  # what it leaves open, the run has given
-    assert config is not None, f"conf/experiment/{experiment}.yaml composes"
+def _options_by_target(group: str) -> dict[str, str]:
+    """The first option of a group for each `_target_`."""
+    files = sorted(Path(conf_dir(), group).glob("*.yaml"), reverse=True)
+    return {at(plain(OmegaConf.load(file)), "_target_"): file.stem for file in files}
+
+
+@cache
+def _composed(chosen: tuple[str, ...]) -> DictConfig:
+    config, _ = check_overrides(chosen)  # what it leaves open, the run has given
+    assert config is not None, f"{chosen} composes"
     return config
 
 
