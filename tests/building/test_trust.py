@@ -154,3 +154,8 @@ def test_what_a_run_says_to_type_next_allows_what_its_folder_names(target: str, 
     check_trusted(config, words, Path("config.yaml"))
     what, command = next_commands(SimpleNamespace(role="student"), Path("outputs/x"), words)[0]  # type: ignore[arg-type]
     assert what == "evaluate" and (f"allow=[{','.join(words)}]" in command) == bool(words)
+
+
+def test_of_a_run_of_objects_only_what_works_from_its_folder_is_said() -> None:
+    record: Any = SimpleNamespace(role="distill")
+    assert [what for what, _ in next_commands(record, Path("outputs/x"), holds_objects=True)] == ["report"]

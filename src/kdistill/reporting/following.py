@@ -12,7 +12,9 @@ from kdistill.runs.record import RunRecord
 _NOT_COMPARED = ("print_config", "seed", "replay.export")
 
 
-def next_commands(record: RunRecord, folder: Path, allow: Sequence[str] = ()) -> list[tuple[str, str]]:
+def next_commands(
+    record: RunRecord, folder: Path, allow: Sequence[str] = (), *, holds_objects: bool = False
+) -> list[tuple[str, str]]:
     """What each command does, in a word, and the command.
 
     A run that distils is compared by training the same student without its teacher, several times; that needs the
@@ -22,11 +24,15 @@ def next_commands(record: RunRecord, folder: Path, allow: Sequence[str] = ()) ->
         record: the run's.
         folder: where it lies.
         allow: what of its config the reader of a run's folder has to be allowed, as of a data set of one's own.
+        holds_objects: whether a script gave it objects, without which no command builds it again.
     """
     where = shown_path(folder)
+    report = ("report", pasted("report", [where]))
+    if holds_objects:
+        return [report]
     allowed = [f"allow=[{','.join(allow)}]"] if allow else []
     commands = [("evaluate", pasted("evaluate", [f"run={literal(where)}", *allowed]))]
     if record.role in ("distill", "mutual") and (job := running_job()):
         given = [text for text in job.overrides if text.partition("=")[0] not in _NOT_COMPARED]
         commands.append(("compare", pasted("compare", [*given, "seeds=3"])))
-    return [*commands, ("report", pasted("report", [where]))]
+    return [*commands, report]

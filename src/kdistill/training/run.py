@@ -15,6 +15,8 @@ from kdistill.base.shortage import said_in_words
 from kdistill.base.storage import write_json, write_text
 from kdistill.base.whole import remove_leftovers
 from kdistill.building.trust import words_to_allow
+from kdistill.config.sections import given_objects
+from kdistill.config.tree import plain
 from kdistill.config.validate import validate
 from kdistill.ranks import world
 from kdistill.reporting.following import next_commands
@@ -73,7 +75,8 @@ def run(
         log.info(f"teacher {record.label}: trained, {trained_as(record, config)}")
     elif not in_sweep:
         print_result(record, str(path))
-        print_next(next_commands(record, path, words_to_allow(config)))
+        objects = bool(given_objects(plain(config)))
+        print_next(next_commands(record, path, words_to_allow(config), holds_objects=objects))
     if config.trainer.get("fast_dev_run") and not on_the_way:  # one step of every stage: the report's too
         log.info(f"report: {_report(path)}; every stage was gone through once, so the figures say nothing")
     return record
