@@ -43,7 +43,7 @@ def test_the_plan_says_who_learns_from_whom_at_what_cost_and_leaves_no_folder(
     assert "mnist_cnn: trained first, 3 epochs by mnist_teacher" in said["teacher"]
     assert said["its cost"] == "1,011,466 parameters, 2.19e7 FLOPs an image"
     assert said["loss"] == "0.5 ce + 0.5 kd" and said["optimizer"].startswith("AdamW(lr=")
-    assert "stored in outputs/replay: 2 views of 200 samples, 1.6e-05 GB" in said["replay"], "2 x 200 x 10 x 4 bytes"
+    assert "stored in outputs/replay (fp32): 2 views of 200 samples, 1.6e-05 GB" in said["replay"], "200 x 2 x 40 bytes"
     assert list(tmp_path.rglob("*")) in ([], [tmp_path / "outputs"])
 
 
