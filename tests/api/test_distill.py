@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -141,3 +142,15 @@ def test_three_lines_of_python_distil_predict_and_compare(tmp_path: Path, monkey
     monkeypatch.setattr(given, "_objects", {})  # as in another process
     again = kdistill.Run(run.folder, student=Band())
     assert torch.equal(again.network.head.weight, network.head.weight)
+    # What the folder's config names is looked at before anything of it is built.
+    config, _ = OmegaConf.load(run.folder / "config.yaml"), (run.folder / "sums.json").unlink()
+    config.callbacks.evil = {"_target_": "subprocess.check_output", "args": ["touch", "evil"]}
+    OmegaConf.save(config, run.folder / "config.yaml")
+    with pytest.raises(kdistill.UserError, match="subprocess"):
+        kdistill.Run(run.folder, student=Band()).compare(seeds=1)
+    del config.callbacks.evil
+    config.student["kwargs"] = {"_target_: subprocess.check_output, a": 1}
+    OmegaConf.save(config, run.folder / "config.yaml")
+    with pytest.raises(kdistill.UserError, match="has the key"):
+        kdistill.distill(run.folder, lambda: Band(), data, epochs=2, **as_it_is, **QUICK)
+    assert not Path("evil").exists()

@@ -62,7 +62,25 @@ def test_paths_and_the_key_together_are_an_error(here: Path) -> None:
         paths_as_key(["out/a", "runs=[out/b]"], "runs")
 
 
-@pytest.mark.parametrize("value", ["a b", 'a "b"', "1e3", "null", "x=1,y=[2]", "-a", "it's", 1.5, True, ["a,b", "c"]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a b",
+        'a "b"',
+        "1e3",
+        "null",
+        "x=1,y=[2]",
+        "-a",
+        "it's",
+        1.5,
+        True,
+        ["a,b", "c"],
+        {"a b": 1},
+        {"a: {_target_: b.c, d": "e"},
+        {"${oc.env:HOME}": 1},
+        {"x,y[0]=(z)": [2]},
+    ],
+)
 def test_a_literal_is_read_as_the_value_that_it_was_made_of(value: object) -> None:
     assert OverridesParser.create().parse_override(f"key={literal(value)}").value() == value
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from kdistill.config.compose import compose_config
 from kdistill.config.sections import given_objects
 from kdistill.config.specs import trained_kind
 from kdistill.config.trainer_arguments import several_processes
-from kdistill.config.tree import plain, targets
+from kdistill.config.tree import plain, targets, walk
 from kdistill.config.validate import validate
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_KEY = re.compile(r"\w[\w -]*")
 _NEEDED = ("teacher", "student", "data")
 
 
@@ -151,6 +153,12 @@ def _from_place(kind: str, place: str | Path, allow: Any) -> dict[str, Any]:
     config = RunFolder(find_run(str(homes[0]), kind)).config()
     section = config[trained_kind(config)]
     check_trusted(section, list(allow), homes[0])
+    names = [str(name) for _, part in walk(plain(section)) if isinstance(part, Mapping) for name in part]
+    if strange := [name for name in names if not _KEY.fullmatch(name)]:  # a dot or a colon could make other sections
+        raise UserError(
+            f"{homes[0]}: its config has the key {strange[0]!r}: of a network that is taken from a folder keys have "
+            "letters, numbers, blanks and - alone"
+        )
     own = {"checkpoint": str(place), "recipe": None} if kind == "teacher" else {"weights": str(file)}
     kept = {
         key: value for key, value in plain(section).items() if key not in ("recipe", "recipe_overrides", "checkpoint")
@@ -185,7 +193,7 @@ def _put(config: DictConfig, loss: Any, callbacks: list[Any]) -> None:
 
     with open_dict(config):
         if loss is not None:
-            kept = {key: config.loss[key] for key in ("alpha", "ce") if key in config.loss}
+            kept = {key: config.loss[key] for key in ("alpha", "ce", "gather") if key in config.loss}
             config.loss = {**loss_section(loss), **kept}
         for one in callbacks:
             if not isinstance(one, Callback):

@@ -135,5 +135,7 @@ class Run:
             UserError: the run does not distill, or a training failed.
         """
         from kdistill.api.compare import compare_run
+        from kdistill.building.stored import stored_config
 
-        return compare_run(self._run.config(), seeds=seeds, allow=self.allow, keys=keys)
+        config = stored_config(self._run, self.record, list(self.allow))
+        return compare_run(config, seeds=seeds, allow=self.allow, keys=keys)

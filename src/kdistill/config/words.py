@@ -13,13 +13,14 @@ from kdistill.base.run_paths import runs_within
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _HOME = re.compile(r"(?<=[=\[,])~(?=[/,\]]|$)")  # at the start of a value, or of an entry of a list
+_GRAMMAR = re.compile(r"[\\()\[\]{}:=,\t]")
 _WORDS = ("null", "true", "false", "nan", "inf")  # what Hydra does not take for text
 
 
 def literal(value: Any) -> str:
     """A plain value as Hydra's command line reads it."""
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{literal(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ",".join(f"{_key(str(key))}:{literal(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(literal, value)) + "]"
     if not isinstance(value, str):
@@ -29,6 +30,11 @@ def literal(value: Any) -> str:
     # Hydra takes backslashes for its own before a quotation mark alone, and OmegaConf before `${`.
     quoted = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + found[2].replace('"', '\\"'), value)
     return f'"{_INTERPOLATION.sub(_escaped, quoted)}"'
+
+
+def _key(key: str) -> str:
+    """A key of a dict; without its backslashes what stands in one could begin another value."""
+    return _GRAMMAR.sub(r"\\\g<0>", key)
 
 
 def _escaped(found: re.Match[str]) -> str:
