@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import kdistill
-from kdistill.api.objects import data_section, network_section
+from kdistill.api.objects import callback_section, data_section, loss_section, network_section
 from kdistill.api.words import data_words, network_words, words_of
 from kdistill.building import given
 from kdistill.building.trust import is_trusted
@@ -103,6 +104,24 @@ def test_an_object_is_named_by_what_it_is_and_kept_as_it_was_given(tmp_path: Pat
     assert Path(taught["checkpoint"]).is_file() and taught["recipe"] is None
     with pytest.raises(kdistill.UserError, match="was given in Python as an object"):
         given.network("Band", "0" * 64)
+
+
+def test_objects_that_differ_in_an_attribute_alone_are_two() -> None:
+    def warmed(temperature: float) -> nn.Module:
+        network = Band()
+        network.head.weight.data.zero_(), network.head.bias.data.zero_()
+        network.scale = {"temperature": [temperature]}
+        network.hook = lambda image: image * temperature
+        return network
+
+    assert network_section(warmed(1.0)) == network_section(warmed(1.0)) != network_section(warmed(8.0))
+    assert loss_section(warmed(1.0))["fingerprint"] != loss_section(warmed(8.0))["fingerprint"]
+
+    class Watch(pl.Callback):
+        def __init__(self, alpha: float) -> None:
+            self.alpha = alpha
+
+    assert callback_section(Watch(0.2))["fingerprint"] != callback_section(Watch(0.8))["fingerprint"]
 
 
 def test_data_sets_have_a_fingerprint_of_what_is_in_them() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
+from kdistill.api.told import source, told
 from kdistill.base.errors import UserError
 from kdistill.base.storage import digest
 from kdistill.building.given import Loaders, keep, kept
@@ -26,6 +28,7 @@ from kdistill.modules.base import ClassifierModule
 from kdistill.modules.teacher import FrozenTeacher
 
 Section = dict[str, Any]
+_PROCESS = uuid4().hex  # stands for what only this process can know
 _SHOWN = 16  # items of a data set that its fingerprint is of
 _PARTS = {1: ("all",), 2: ("train", "test"), 3: ("train", "val", "test")}
 _DATA = (
@@ -73,7 +76,7 @@ def _maker_section(make: Callable[..., nn.Module]) -> Section:
     name = getattr(make, "__qualname__", type(make).__name__)
     if path := _import_path(make):
         return {"_target_": path, "name": None, "weights": "none"}
-    key = digest([name, _source(make)])
+    key = digest([name, source(make)])
     keep(make, key)
     return {"_target_": f"{GIVEN}made_network", "name": name, "fingerprint": key, "weights": "none"}
 
@@ -120,12 +123,11 @@ def _is_data_set(part: Any) -> bool:
 
 
 def _module_section(module: pl.LightningDataModule, name: str) -> Section:
-    """A data module is not set up here: what it holds has a fingerprint of its own in the run's record."""
-    hparams = {key: repr(value) for key, value in sorted(getattr(module, "hparams", {}).items())}
-    key, number = digest([name, type(module).__qualname__, hparams]), 0
+    """A data module is not set up here, so what it holds is not known: it is no other process's, nor another module."""
+    key, number = digest([name, _PROCESS]), 0
     while kept(key) not in (None, module):
         number += 1
-        key = digest([name, type(module).__qualname__, hparams, number])
+        key = digest([name, _PROCESS, number])
     keep(module, key)
     return {"_target_": f"{GIVEN}data_module", "name": name, "fingerprint": key}
 
@@ -139,11 +141,10 @@ def loss_section(loss: nn.Module) -> Section:
 
 def callback_section(callback: pl.Callback) -> Section:
     """The section of a callback."""
-    key = digest([type(callback).__qualname__, callback.state_key, _source(type(callback))])
-    number = 0
+    key, number = digest([told(callback), callback.state_key]), 0
     while kept(key) not in (None, callback):
         number += 1
-        key = digest([type(callback).__qualname__, callback.state_key, number])
+        key = digest([told(callback), callback.state_key, number])
     keep(callback, key)
     return {"_target_": f"{GIVEN}callback", "name": type(callback).__name__, "fingerprint": key}
 
@@ -174,8 +175,8 @@ def _is_made(section: Mapping[str, Any]) -> bool:
 
 def _of_network(network: nn.Module) -> str:
     lazy = any(is_lazy(parameter) for parameter in network.parameters())
-    kind = f"{type(network).__module__}.{type(network).__qualname__}"
-    return digest([kind, str(network), "not made yet" if lazy else fingerprint(network)])
+    parts = {name: told(part) for name, part in network.named_modules()}
+    return digest([parts, str(network), "not made yet" if lazy else fingerprint(network)])
 
 
 def _label(network: nn.Module) -> str:
@@ -194,13 +195,6 @@ def _import_path(thing: Any) -> str | None:
     for part in name.split("."):
         found = getattr(found, part, None)
     return f"{module}.{name}" if found is thing else None
-
-
-def _source(thing: Any) -> str:
-    try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):
-        return repr(thing)
 
 
 def _of_items(data: Sequence[Any]) -> Any:
