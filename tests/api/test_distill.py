@@ -148,7 +148,7 @@ def test_three_lines_of_python_distil_predict_and_compare(tmp_path: Path, monkey
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     as_it_is = {"teacher.mean": [0.0] * 3, "teacher.std": [1.0] * 3}
     data = (pictures(120, 0), pictures(30, 1))
-    run = kdistill.distill(teacher, lambda: Band(), data, epochs=2, **as_it_is, **QUICK)
+    run = kdistill.distill(teacher, make := (lambda: Band()), data, epochs=2, **as_it_is, **QUICK)
     assert run.figures["teacher_test"]["accuracy"] == 1.0 and 0 <= run.figures["test"]["accuracy"] <= 1
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
     image = pictures(6, 5).tensors[0]
@@ -158,6 +158,10 @@ def test_three_lines_of_python_distil_predict_and_compare(tmp_path: Path, monkey
     result = run.compare(seeds=1, controls=["scratch"])
     assert {arm.name for arm in result.arms} >= {"distilled", "scratch"}
     assert list(Path("outputs/compare").glob("*/comparison.html"))
+    data[0].tensors[1][3] += 1  # of an image that the fingerprint of the data does not look at
+    relabelled = kdistill.distill(teacher, make, data, epochs=2, **as_it_is, **QUICK)
+    with pytest.raises(kdistill.UserError, match="was trained on other data than were given now"):
+        relabelled.compare(seeds=1, controls=["scratch"])
     monkeypatch.setattr(given, "_objects", {})  # as in another process
     again = kdistill.Run(run.folder, student=Band())
     assert torch.equal(again.network.head.weight, network.head.weight)

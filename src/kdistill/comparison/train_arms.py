@@ -7,12 +7,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdistill.base.errors import UserError
 from kdistill.base.storage import one_at_a_time
 from kdistill.comparison.controls import DISTILLED, arms_key, compose_arms, write_arm
 from kdistill.comparison.jobs import Job, jobs_at_a_time, run_jobs
 from kdistill.comparison.reuse_controls import reuse_control
 from kdistill.config.hydra_setup import running_folders
-from kdistill.config.sections import wandb_sections
+from kdistill.config.sections import GIVEN, wandb_sections
 from kdistill.config.trainer_arguments import device_of
 from kdistill.config.words import literal
 from kdistill.runs.folder import RunFolder
@@ -51,6 +52,8 @@ def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, di
         for name, arm in arms.items():
             write_arm(folder / "arms", name, arm)
         missing = [entry for entry in _ordered(folders, seeds) if not RunFolder(entry[2]).finished]
+        if train is not None:
+            _check_data(arms, seeds, folders)
         missing = [(name, seed, own) for name, seed, own in missing if not _reused(arms[name], seed, own)]
         at_a_time = jobs_at_a_time(config.jobs, device_of(config)) if train is None else 1
         there = len(arms) * len(seeds) - len(missing)
@@ -65,6 +68,24 @@ def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, di
             return folder, folders, []
         failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
     return folder, folders, failed
+
+
+def _check_data(arms: dict[str, DictConfig], seeds: range, folders: dict[str, list[Path]]) -> None:
+    """Checks that finished runs were trained on the objects' data as they are now: a config does not hold these.
+
+    Raises:
+        UserError: one was trained on other data.
+    """
+    for name, seed, own in _ordered(folders, seeds):
+        run, section = RunFolder(own), _seeded(arms[name], seed).dataset
+        if run.finished and str(section._target_) == f"{GIVEN}dataset":
+            from kdistill.building.data import build_data  # torch
+
+            now = build_data(OmegaConf.create({"dataset": OmegaConf.to_container(section, resolve=True)}))
+            if now.arrays.fingerprint != run.record().data.fingerprint:
+                raise UserError(
+                    f"{own} was trained on other data than were given now: remove {own.parent} to train anew"
+                )
 
 
 def _reused(arm: DictConfig, seed: int, folder: Path) -> bool:

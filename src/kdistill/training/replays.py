@@ -13,6 +13,7 @@ from kdistill.base.types import Json
 from kdistill.building.device import autocast
 from kdistill.building.instantiate import network_label
 from kdistill.config.hydra_setup import running_job
+from kdistill.config.sections import GIVEN
 from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.batch import Batch
 from kdistill.data.module import ArrayDataModule
@@ -57,6 +58,8 @@ def replay_teacher(
     """
     module = teacher.module.to(device)
     key = {"kind": "teacher", "weights": fingerprint(module.network), "layers": teacher.layers, **_inputs(module)}
+    if str(config.teacher.get("_target_", "")).startswith(GIVEN):
+        key["object"] = config.teacher.fingerprint  # of an object, attributes beside its weights
     what = f"answers of teacher {network_label(config.teacher)}"
     label = f"teacher-{network_label(config.teacher)}"
 
