@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kdistill.evidence.agreement import per_sample
+from kdistill.evidence.agreement import agrees, divergence
 from kdistill.evidence.calibration import calibration_gaps, log_likelihood, log_odds
 from kdistill.evidence.delong import placements
 
@@ -127,8 +127,8 @@ AGAINST_SCALED = {
 }
 QUESTIONS = ALL | AGAINST_SCALED
 AGREEMENT = {
-    "agreement_top1": Measure("agreement", lambda z, t: per_sample(z, t)[:, :1], _only, better=1),
-    "agreement_kl": Measure("KL", lambda z, t: per_sample(z, t)[:, 1:], _only, better=-1, bounds=(0.0, np.inf)),
+    "agreement_top1": Measure("agreement", lambda z, t: agrees(z, t)[:, None].astype(np.float64), _only, better=1),
+    "agreement_kl": Measure("KL", lambda z, t: divergence(z, t)[:, None], _only, better=-1, bounds=(0.0, np.inf)),
 }
 
 

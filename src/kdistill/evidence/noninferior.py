@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
-from kdistill.evidence.agreement import per_sample
+from kdistill.evidence.agreement import agrees
 from kdistill.evidence.mcnemar import mcnemar
 from kdistill.evidence.measures import MEASURES, resampled, resamplings
 from kdistill.evidence.spread import LEVEL, Estimate, estimate
@@ -89,7 +89,7 @@ def noninferiority(
     middle, half = matched_interval(lost, won, samples)
     low, high = min(accuracy.low, middle - half), max(accuracy.high, middle + half)
     differences["accuracy"] = replace(accuracy, low=low, high=high)
-    same_class = per_sample(file_logits, network_logits)[:, 0]
+    same_class = agrees(file_logits, network_logits)
     largest = float(np.abs(file_logits.astype(np.float64) - network_logits).max())
     verdict, reason, more = _verdict(
         differences[metric], metric, margin, lost, won, samples, equal=largest <= _ROUNDING and bool(same_class.all())

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from kdistill.evidence.agreement import per_sample
+from kdistill.evidence.agreement import agrees, divergence
 from kdistill.evidence.figures import FIGURES, Figure, figures
 
 # What computes the metrics of `base.metric_catalogue`, all in float64: from (N, K) logits and (N,) class numbers. The
@@ -19,9 +19,9 @@ BY_TARGET: dict[str, Figure] = {
 # The same from the student's and the teacher's (N, K) logits.
 BY_TEACHER: dict[str, Figure] = {
     # the share of samples where both name the same class
-    "agreement_top1": lambda student, teacher: float(per_sample(student, teacher).mean(0)[0]),
+    "agreement_top1": lambda student, teacher: float(agrees(student, teacher).mean()),
     # the mean of KL(teacher || student) at temperature 1
-    "agreement_kl": lambda student, teacher: float(per_sample(student, teacher).mean(0)[1]),
+    "agreement_kl": lambda student, teacher: float(divergence(student, teacher).mean()),
 }
 
 
