@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kdistill.base.errors import UserError
 from kdistill.losses.srd import SRD, srd
 
 
@@ -42,3 +43,9 @@ def test_srd_is_the_formula_and_its_gradient_passes_gradcheck(
 def test_a_power_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"power=0\.5: must be 1 or more"):
         SRD(power=0.5)
+
+
+def test_large_maps_are_refused_for_their_linear_layer_would_be_as_large_as_they_are_squared() -> None:
+    with pytest.raises(UserError, match=r"linear layer of 629,407,744 weights .* Take layers=auto"):
+        SRD().adapt([((512, 7, 7), (512, 7, 7))])
+    SRD().adapt([((512, 1, 1), (1280,))])

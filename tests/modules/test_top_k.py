@@ -6,6 +6,7 @@ import pytest
 
 from kdistill.base.errors import UserError
 from kdistill.losses.base import WeightedSum
+from kdistill.losses.ctkd import CTKD
 from kdistill.losses.dist import DIST
 from kdistill.losses.dkd import DKD
 from kdistill.losses.hint import Hint
@@ -13,6 +14,7 @@ from kdistill.losses.logit import KD, CrossEntropy
 from kdistill.losses.mlkd import MLKD
 from kdistill.losses.mse import MSE
 from kdistill.losses.nkd import NKD
+from kdistill.losses.ofa import OFA
 from kdistill.losses.skd import SKD
 from kdistill.losses.wsld import WSLD
 from kdistill.modules.fit_checks import check_loss_of_top_k
@@ -22,12 +24,12 @@ def beside_labels(part: Any) -> WeightedSum:
     return WeightedSum({"ce": CrossEntropy(), "one": part}, {"ce": 0.1, "one": 0.9})
 
 
-@pytest.mark.parametrize("part", [KD(), WSLD()])
+@pytest.mark.parametrize("part", [KD(), CTKD()])
 def test_whole_distributions_may_be_compared(part: Any) -> None:
     check_loss_of_top_k(beside_labels(part), 50)
 
 
-@pytest.mark.parametrize("part", [MSE(), DKD(), NKD(), DIST(), MLKD(), SKD()])
+@pytest.mark.parametrize("part", [MSE(), DKD(), NKD(), DIST(), MLKD(), SKD(), WSLD(), OFA()])
 def test_what_needs_all_logits_is_refused_with_what_to_take(part: Any) -> None:
     with pytest.raises(UserError, match=r"50 likeliest classes, and loss one needs .*loss=kd.*replay\.keep=all"):
         check_loss_of_top_k(beside_labels(part), 50)

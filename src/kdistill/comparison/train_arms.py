@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Train = Callable[[DictConfig, Path], object]
 
 
-def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, dict[str, list[Path]], list[Job]]:
+def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, dict[str, list[Path]], list[str]]:
     """Trains every arm with every seed, in `outputs/compare/<name>-<key>/<arm>-seed<k>`.
 
     All configs are checked before the first training starts. A control that another comparison in `outputs/compare` has
@@ -38,7 +38,7 @@ def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, di
         train: trains one run in this process, one after another; None: each is a process of its own.
 
     Returns:
-        The folder, the runs' folders by arm, and the trainings that failed.
+        The folder, the runs' folders by arm, and the names of the trainings that failed.
 
     Raises:
         UserError: an arm's config is wrong, or another comparison trains in the same folder.
@@ -63,11 +63,23 @@ def train_arms(config: DictConfig, train: Train | None = None) -> tuple[Path, di
         grouped = [f"logger.{key}.group={literal(folder.name)}" for key in groupless]
         progress().last_words = lambda: of_many("compare", folder, "trainings")
         if train is not None:
-            for name, seed, own in missing:
-                train(_seeded(arms[name], seed), own)
-            return folder, folders, []
-        failed = run_jobs([_job(folder, *entry, grouped) for entry in missing], at_a_time, log.info)
+            failed = _trained_here(train, arms, missing)
+        else:
+            jobs = [_job(folder, *entry, grouped) for entry in missing]
+            failed = [job.name for job in run_jobs(jobs, at_a_time, log.info)]
     return folder, folders, failed
+
+
+def _trained_here(train: Train, arms: dict[str, DictConfig], missing: list[tuple[str, int, Path]]) -> list[str]:
+    """Trains one after another in this process; one that fails is told, and the others go on."""
+    failed = []
+    for name, seed, own in missing:
+        try:
+            train(_seeded(arms[name], seed), own)
+        except UserError as error:
+            log.error("%s: %s", own.name, error)
+            failed.append(own.name)
+    return failed
 
 
 def _check_data(arms: dict[str, DictConfig], seeds: range, folders: dict[str, list[Path]]) -> None:

@@ -15,6 +15,7 @@ from kdistill.config.monitors import monitor_problems
 from kdistill.config.paths import conf_dir
 from kdistill.config.places import place_problems
 from kdistill.config.quantizing import quantize_problems
+from kdistill.config.replaying import replay_problems
 from kdistill.config.resolve import resolved
 from kdistill.config.roles import role_problems
 from kdistill.config.sections import UNKNOWN, open_sections
@@ -66,6 +67,7 @@ def problems(cfg: DictConfig) -> list[str]:
         found += monitor_problems(tree)
         found += callback_problems(tree)
         found += quantize_problems(tree)
+        found += replay_problems(tree)
     return list(dict.fromkeys(found))
 
 

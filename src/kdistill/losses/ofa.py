@@ -66,7 +66,6 @@ class OFA(OwnFeatureLoss):
 
     learns_from = "both"
     weighs_samples = True
-    takes_top_k = True
     choice = "exits"
 
     @validate_call

@@ -8,11 +8,13 @@ import torch
 from pydantic import validate_call
 from torch import Tensor, nn
 
+from kdistill.base.errors import UserError
 from kdistill.base.types import NonNegativeFloat, PositiveFloat
 from kdistill.losses.base import DistillBatch, at_least_float
 from kdistill.losses.feature import FeatureLoss, Shape
 
 _VARIANCE = 1e-4  # beside each feature's variance, as in the authors' code
+_MOST_WEIGHTS = 50_000_000  # of a projector; between 2,048 features and as many there are 4 million
 _LEAST = 1e-5  # what the log begins from: their transformers' code has it, that for ResNets gives -inf at equality
 
 
@@ -74,6 +76,12 @@ class SRD(FeatureLoss):
         self.projections = nn.ModuleList()
 
     def adapt(self, shapes: Sequence[tuple[Shape, Shape]]) -> None:
+        for own, other in shapes:
+            if (weights := math.prod(own) * math.prod(other)) > _MOST_WEIGHTS:
+                raise UserError(
+                    f"loss srd would have a linear layer of {weights:,} weights between maps of {own} and {other}: "
+                    "it is for features of one dimension. Take layers=auto, or what goes into the class head (fc:input)"
+                )
         self.projections = nn.ModuleList(nn.Linear(math.prod(own), math.prod(other)) for own, other in shapes)
 
     def compare(self, features: Sequence[tuple[Tensor, Tensor]], batch: DistillBatch) -> Tensor:

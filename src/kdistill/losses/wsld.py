@@ -49,7 +49,6 @@ class WSLD(LogitLoss):
 
     learns_from = "both"
     weighs_samples = True
-    takes_top_k = True
 
     @validate_call
     def __init__(self, *, temperature: PositiveFloat = 2.0, standardize: bool = False) -> None:

@@ -53,7 +53,7 @@ def check_loss_of_top_k(loss: WeightedSum, k: int) -> None:
             why = "standardises logits, for which it needs those of all classes"
         raise UserError(
             f"replay.keep=top_k stores the teacher's {k} likeliest classes, and loss {name} {why}: take another "
-            "(loss=kd, wsld, ctkd, deit, ofa), or store all (replay.keep=all, smaller with replay.dtype=int8)"
+            "(loss=kd, ctkd, deit), or store all (replay.keep=all, smaller with replay.dtype=int8)"
         )
 
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdistill.base.cost import Cost
 from kdistill.building.instantiate import network_label
 from kdistill.config.monitors import chosen_by
+from kdistill.config.replaying import teacher_switch
 from kdistill.config.trainer_arguments import epochs_of
 from kdistill.config.validate import validate
 from kdistill.measuring.cost import count_cost
@@ -108,7 +109,7 @@ def _replay(config: DictConfig, plan: TrainingPlan, tried: DryRun) -> str:
     store = kind.store("plan", {}, shapes, samples)
     shown = plan.data.views_shown(epochs_of(config))
     decision = decide(
-        config.replay.teacher,
+        teacher_switch(config.replay),
         store,
         sorted(set(shown)),
         shows=len(shown),

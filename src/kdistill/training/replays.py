@@ -13,6 +13,7 @@ from kdistill.base.types import Json
 from kdistill.building.device import autocast
 from kdistill.building.instantiate import network_label
 from kdistill.config.hydra_setup import running_job
+from kdistill.config.replaying import teacher_switch
 from kdistill.config.sections import GIVEN
 from kdistill.config.trainer_arguments import epochs_of
 from kdistill.data.batch import Batch
@@ -67,7 +68,7 @@ def replay_teacher(
         return teacher(batch).as_tensors()
 
     answered = Stored(config, _LOGITS, all_classes=loss is None or bool(needing_all_logits(loss)))
-    stored = _replayed(answered, config.replay.teacher, answers, key, data, device, precision, label, what)
+    stored = _replayed(answered, teacher_switch(config.replay), answers, key, data, device, precision, label, what)
     if stored is None:
         return teacher
     return lambda batch: TeacherAnswers.from_tensors(stored(batch), teacher.layers)
@@ -91,7 +92,7 @@ def replay_known(
     shown = data.views_shown(epochs_of(config))
     store = _filled(
         Stored(config, _LOGITS, all_classes=loss is None or bool(needing_all_logits(loss))),
-        config.replay.teacher,
+        teacher_switch(config.replay),
         known.read,
         {**key, **data.view_key(), "precision": precision, "device": device},
         samples=len(data.arrays.train),
