@@ -34,6 +34,7 @@ def small(mnist_root: Path, *more: str) -> list[str]:
     return ["+experiment=mnist_distill", *sizes, "teacher_cache=teachers", *more]
 
 
+@pytest.mark.slow
 def test_help_and_completion_answer(tmp_path: Path) -> None:
     assert "python -m kdistill.compare +experiment=mnist_distill" in door(tmp_path, "--help").stdout
     shown = door(tmp_path, "+experiment=mnist_distill", "--cfg", "job").stdout

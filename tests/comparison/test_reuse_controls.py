@@ -62,7 +62,13 @@ def test_a_control_that_another_comparison_has_finished_is_copied(
 
 @pytest.mark.parametrize(
     "differing",
-    ["optimizer.lr=0.5", "trainer.max_epochs=3", "dataset.limit=99", "dataset.views=2", "loss.ce.label_smoothing=0.2"],
+    [
+        "optimizer.lr=0.5",
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in ("trainer.max_epochs=3", "dataset.limit=99", "dataset.views=2", "loss.ce.label_smoothing=0.2")
+        ),
+    ],
 )
 def test_where_a_setting_that_trains_differs_nothing_is_taken(
     differing: str, sizes: list[str], fingerprint: str, tmp_path: Path

@@ -49,7 +49,11 @@ OPTIONS = [
 ]
 # The data sets that are torchvision's by another name add no key: they are looked at with the slow tests.
 PRESETS = {f"dataset={path.stem}" for path in CONF.glob("dataset/*.yaml") if "\n  - torchvision\n" in path.read_text()}
-MARKED = [pytest.param(option, marks=[pytest.mark.slow] if option in PRESETS else []) for option in OPTIONS]
+# So are most losses, each of which is composed to be trained as well.
+LATER = PRESETS | {
+    one for one in OPTIONS if one.startswith("loss=") and one not in ("loss=kd", "loss=several", "loss=crd")
+}
+MARKED = [pytest.param(option, marks=[pytest.mark.slow] if option in LATER else []) for option in OPTIONS]
 
 
 def test_no_group_of_conf_is_forgotten_here() -> None:

@@ -24,7 +24,13 @@ from kdistill.config.tree import leaves, plain
 QUESTIONS = (SAME_JOB, GOING_ON, SAME_CONTROL, SAME_COMPARISON, SAME_SETTINGS, SAME_ARM, SAME_TEACHER)
 
 
-@pytest.mark.parametrize("path", sorted(Path(conf_dir(), "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+EXPERIMENTS = [
+    pytest.param(path, marks=[] if path.stem in ("mnist_takd", "distill") else [pytest.mark.slow], id=path.stem)
+    for path in sorted(Path(conf_dir(), "experiment").glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS)
 def test_every_key_of_every_experiment_has_a_row(path: Path) -> None:
     config, _ = check_overrides([f"+experiment={path.stem}"])
     assert config is not None

@@ -50,7 +50,7 @@ WAYS = {
         ["+loss.parts.hint={_target_: kdistill.losses.hint.Hint}", "+loss.weights.hint=0.1"],
     ),
 }
-CASES = [pytest.param(name, *way, id=name.replace(" ", "-")) for name, way in WAYS.items()] + [
+CASES = [pytest.param(name, *way, id=name.replace(" ", "-"), marks=pytest.mark.slow) for name, way in WAYS.items()] + [
     pytest.param(name, "cnn" if name in MAPS else "distilled" if name == "deit" else "mlp", [], id=name)
     for name in LOSSES
 ]

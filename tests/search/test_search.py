@@ -172,6 +172,7 @@ def test_the_plain_sweeper_refuses_an_interval_and_a_search_wants_m(
     assert problem == "hydra/sweeper=optuna: a sweeper needs -m (--multirun)"
 
 
+@pytest.mark.slow
 def test_without_optuna_the_command_that_installs_it_is_said(
     search: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_same_seed_gives_the_same_trials_also_after_a_stop(tmp_path: Path) -
     assert go_on(optuna.create_study(direction="maximize"), 3, seed=6) != whole[:3]
 
 
+@pytest.mark.slow
 def test_the_search_comes_nearer_to_the_best_than_chance_does() -> None:
     studies = [go_on(optuna.create_study(direction="maximize"), 30, seed=seed) for seed in range(6)]
     late = [abs(params["x"] - 1) for study in studies for params in study[15:]]  # type: ignore[operator]

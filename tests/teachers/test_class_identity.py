@@ -83,7 +83,13 @@ DISTILL = ("+experiment=mnist_distill", "teacher=timm", "teacher.name=mnist_smal
 MIXED = "dataset.classes=[elk,cat,ant,dog,bee]"
 
 
-@pytest.mark.parametrize("form", ["replay.teacher=on", "a checkpoint alone", "loss=simkd"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "replay.teacher=on",
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("a checkpoint alone", "loss=simkd")),
+    ],
+)
 def test_a_teacher_of_another_order_teaches_what_it_knows(
     form: str, teacher: Path, compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -158,6 +164,7 @@ def test_several_teachers_of_unlike_orders_are_joined_by_name(
         assert facts.test["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_weights_to_start_from_keep_their_head_for_the_same_classes_alone(
     teacher: Path, compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,6 +257,7 @@ def test_a_comparison_of_runs_in_different_orders_is_refused(
         compare({"one": [read_run(teacher)], "other": [read_run(tmp_path / "run")]}, "both")
 
 
+@pytest.mark.slow
 def test_what_validation_lacks_is_said_and_what_it_can_not_say_chooses_nothing(
     compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

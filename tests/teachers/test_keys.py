@@ -57,6 +57,7 @@ def test_how_it_is_trained_changes_a_teachers_key() -> None:
     assert len({*keys, teacher_key()}) == 1 + len(given)
 
 
+@pytest.mark.slow
 def test_pictures_without_labels_are_part_of_the_key_of_a_teacher_that_learned_from_them(tmp_path: Path) -> None:
     def key(name: str, *more: str, unlabelled: str = "") -> str:
         return recipe_key(recipe_of(compose_config([f"+experiment={name}", *more])), "data", 100, unlabelled)

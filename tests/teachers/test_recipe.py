@@ -236,6 +236,7 @@ def test_finished_runs_are_members_by_their_folders_alone(chain: Path, sizes: li
         member_sections(OmegaConf.create({"members": [str(tmp_path / "strange")]}))
 
 
+@pytest.mark.slow
 def test_a_member_finds_the_teacher_that_was_trained_alone() -> None:
     alone = compose_config(["+experiment=mnist_distill"])
     together = teacher_configs(compose_config(["+experiment=mnist_several_teachers"]))
