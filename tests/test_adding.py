@@ -86,6 +86,7 @@ def test_a_metric_is_a_line_in_the_catalogue_and_one_in_measuring(folder: Path) 
     assert result_columns()[1:5] == ["accuracy", "F1", "AUROC", "Brier score"]
 
 
+@pytest.mark.slow
 def test_a_door_is_a_module_with_its_yamls_and_its_dataclass(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

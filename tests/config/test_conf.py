@@ -71,7 +71,14 @@ def test_every_device_format_is_valid_by_itself_and_beside_the_others(tmp_path: 
         assert sorted(config.format) == (names if "[" in chosen else [chosen])
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# The rest with the slow tests.
+FIRST = ("mnist_distill", "mnist_teacher", "mnist_scratch", "mnist_takd", "mnist_mutual", "mnist_several_teachers",
+         "mhist_distill", "distill", "cifar100_distill")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(one, marks=[] if one in FIRST else [pytest.mark.slow]) for one in EXPERIMENTS]
+)
 def test_every_experiment_is_valid(experiment: str) -> None:
     assert compose.check_overrides([f"+experiment={experiment}"])[1] == []
 

@@ -39,9 +39,7 @@ LOSSES = sorted(path.stem for path in Path(conf_dir(), "loss").glob("*.yaml") if
 QUICK = (
     "convnext",
     "efficientnet",
-    "mlp_mixer",
     "resnet",
-    "swin_transformer",
     "vision_transformer",
 )  # the default suite's
 # Refused with a true reason. simkd takes over one linear layer, of one head whose scores are the logits.

@@ -104,6 +104,7 @@ def test_ctrl_c_ends_a_training_at_once_and_its_last_line_goes_on(terminal: Begi
     assert resumed.interrupt() < SOON and resumed.code == 130
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_decoding(terminal: Begin, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "one.jpg")

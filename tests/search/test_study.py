@@ -46,6 +46,7 @@ def go_on(study: optuna.Study, count: int, *, seed: int = 0, kind: str = "tpe") 
     return [trial.params for trial in study.trials]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials_also_after_a_stop(tmp_path: Path) -> None:
     whole = go_on(optuna.create_study(direction="maximize"), 12, seed=5)  # of which the first 10 are drawn at random
     go_on(study_in(tmp_path), 5, seed=5)

@@ -139,6 +139,7 @@ def test_a_teacher_of_other_classes_is_refused_before_anything_is_trained(
         run(compose(*several, root=other), tmp_path / "several")
 
 
+@pytest.mark.slow
 def test_weights_that_name_no_classes_are_taken_as_they_are_and_their_likely_order_is_said(
     teacher: Path, compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

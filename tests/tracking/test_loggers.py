@@ -233,6 +233,7 @@ def test_what_is_to_be_uploaded_lies_in_the_run_folder_and_nowhere_else(distille
             assert path.is_file() and distilled in path.parents
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_marked_failed_and_started_again_it_is_the_same_run(tiny: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the training loss is"):
         run(compose_config([*tiny, "logger=wandb", "optimizer.lr=1e30"]), tmp_path / "run")
