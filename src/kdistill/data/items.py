@@ -56,7 +56,7 @@ def read_items(dataset: Any, name: str, *, image_size: int | None, by_file: bool
 def _length(dataset: Any, name: str) -> int:
     try:
         count = len(dataset)
-    except (TypeError, NotImplementedError) as error:
+    except (TypeError, NotImplementedError) as error:  # the latter: of a Dataset that says it has none
         raise UserError(
             f"{name} has no length ({error}): {_HOW}; what gives items in a stream alone is not read"
         ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
+from kdistill.base.spelling import counted
 from kdistill.evidence.agreement import agrees
 from kdistill.evidence.mcnemar import mcnemar
 from kdistill.evidence.measures import MEASURES, resampled, resamplings
@@ -134,7 +135,9 @@ def _verdict(
     if found.high < -margin:
         return "fails", f"{said}: it loses more than the margin of {margin:g}", None
     more = _more(found, metric, margin, lost, won, samples)
-    needed = f"about {more:,} more test images would decide" if more else "no number of test images would decide"
+    needed = (
+        f"about {counted(more, 'more test image')} would decide" if more else "no number of test images would decide"
+    )
     return "inconclusive", f"{said}, the margin is {margin:g}: {needed}", more
 
 

@@ -190,7 +190,7 @@ def error_of(forms: Mapping[str, Form], values: Mapping[str, Tensor]) -> str:
         dense = values[name].detach().float().cpu()
         back = form.rounded(dense)
         if name == "logits" and dense.ndim == 2:
-            each = [f"{float(kl(back, dense, temperature=t).mean()):.2g} at T = {t}" for t in (1, 2, 4)]
+            each = [f"{max(float(kl(back, dense, temperature=t).mean()), 0.0):.2g} at T = {t}" for t in (1, 2, 4)]
             same = 100 * float((back.argmax(1) == dense.argmax(1)).float().mean())
             said.append(f"KL(dense || stored) is {', '.join(each)}, and {same:.4g}% name the same class")
         else:
